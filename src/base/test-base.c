@@ -1,0 +1,128 @@
+/* Proves the small promises of src/base: errors keep their cause, files survive, processes end. */
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/process.h"
+#include "base/work.h"
+
+static void test_error_keeps_code_field_and_cause_when_wrapped(void) {
+    g_auto(Error) err = {0};
+    g_assert_false(error_set(&err, ERROR_INVALID, "/size", "must be positive"));
+    error_wrap(&err, ERROR_NONE, "disk 2");
+    error_prefix_field(&err, "/disks/2");
+    g_assert_cmpint(err.code, ==, ERROR_INVALID);
+    g_assert_cmpstr(err.field, ==, "/disks/2/size");
+    g_autofree char *text = error_text(&err);
+    g_assert_cmpstr(text, ==, "disk 2: must be positive");
+    g_auto(Error) copy = {0};
+    error_copy(&copy, &err);
+    g_assert_cmpstr(copy.cause->message, ==, "must be positive");
+}
+
+static void test_error_names_round_trip(void) {
+    for (ErrorCode code = ERROR_NONE + 1; code < ERROR_MAX; code++)
+        g_assert_cmpint(error_code_from_name(error_info(code)->name), ==, code);
+    g_assert_cmpint(error_code_from_name("from-the-future"), ==, ERROR_INTERNAL);
+}
+
+static void test_time_round_trips_through_text(void) {
+    int64_t ns = 0;
+    g_assert_true(time_from_text("2026-05-01T10:00:00.250+02:00", &ns));
+    g_autofree char *text = time_to_text(ns);
+    g_assert_cmpstr(text, ==, "2026-05-01T08:00:00.250Z");
+    g_assert_false(time_from_text("yesterday", &ns));
+}
+
+static void test_file_replace_leaves_one_file(void) {
+    g_autofree char *folder = g_dir_make_tmp("lodge-base-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(folder, "a", NULL);
+    g_auto(Error) err = {0};
+    g_assert_true(file_replace(path, "one", 3, 0600, &err));
+    g_assert_true(file_replace(path, "second", 6, 0600, &err));
+    g_autofree char *data = NULL;
+    size_t length = 0;
+    g_assert_true(file_read(path, 6, &data, &length, &err));
+    g_assert_cmpstr(data, ==, "second");
+    g_assert_false(file_read(path, 5, &data, &length, &err));
+    g_assert_cmpint(err.code, ==, ERROR_TOO_LARGE);
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    g_assert_cmpstr(g_dir_read_name(dir), ==, "a");
+    g_assert_null(g_dir_read_name(dir));
+    g_assert_true(tree_remove(folder, NULL));
+    g_assert_false(g_file_test(folder, G_FILE_TEST_EXISTS));
+}
+
+static void test_process_returns_output_and_names_failure(void) {
+    g_autofree char *output = NULL;
+    g_auto(Error) err = {0};
+    const ProcessSpec cat = {.argv = (const char *const[]){"cat", NULL}, .stdin_data = "hello"};
+    g_assert_true(process_run(&cat, &output, &err));
+    g_assert_cmpstr(output, ==, "hello");
+    const ProcessSpec fails = {.argv = (const char *const[]){"ls", "/does-not-exist", NULL}};
+    g_assert_false(process_run(&fails, NULL, &err));
+    g_assert_cmpint(err.code, ==, ERROR_TOOL_FAILED);
+    g_assert_nonnull(strstr(err.message, "does-not-exist"));
+    error_clear(&err);
+    const ProcessSpec missing = {.argv = (const char *const[]){"lodge-no-such-tool", NULL}};
+    g_assert_false(process_run(&missing, NULL, &err));
+    g_assert_cmpint(err.code, ==, ERROR_TOOL_FAILED);
+}
+
+static void test_process_is_killed_at_its_deadline(void) {
+    g_auto(Error) err = {0};
+    const ProcessSpec sleeper = {.argv = (const char *const[]){"sleep", "100", NULL}, .timeout_ms = 50};
+    g_assert_false(process_run(&sleeper, NULL, &err));
+    g_assert_cmpint(err.code, ==, ERROR_TIMED_OUT);
+}
+
+static void test_process_output_has_a_limit(void) {
+    g_auto(Error) err = {0};
+    const ProcessSpec yes = {.argv = (const char *const[]){"seq", "100000", NULL}, .output_limit = 1000};
+    g_assert_false(process_run(&yes, NULL, &err));
+    g_assert_cmpint(err.code, ==, ERROR_TOO_LARGE);
+}
+
+typedef struct Trace {
+    GString *order; /* written by threads of one key only */
+    int open;
+    char letter;
+} Trace;
+
+static void trace_run(void *data) {
+    g_usleep(1000);
+    g_string_append_c(((Trace *)data)->order, ((Trace *)data)->letter);
+}
+
+static void trace_done(void *data) {
+    g_free(data);
+}
+
+static void test_work_of_one_key_keeps_its_order(void) {
+    g_autoptr(GString) order = g_string_new(NULL);
+    WorkPool *pool = work_pool_new("test", 4, 10);
+    for (char letter = 'a'; letter <= 'j'; letter++) {
+        Trace *trace = g_new0(Trace, 1);
+        *trace = (Trace){.order = order, .letter = letter};
+        g_assert_true(work_pool_add_keyed(pool, "k", trace_run, trace_done, trace, NULL));
+    }
+    g_auto(Error) err = {0};
+    g_assert_false(work_pool_add(pool, trace_run, trace_done, NULL, &err));
+    g_assert_cmpint(err.code, ==, ERROR_BUSY);
+    work_pool_free(pool);
+    g_assert_cmpstr(order->str, ==, "abcdefghij");
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/error/wrap", test_error_keeps_code_field_and_cause_when_wrapped);
+    g_test_add_func("/error/names", test_error_names_round_trip);
+    g_test_add_func("/clock/text", test_time_round_trips_through_text);
+    g_test_add_func("/file/replace", test_file_replace_leaves_one_file);
+    g_test_add_func("/process/output", test_process_returns_output_and_names_failure);
+    g_test_add_func("/process/deadline", test_process_is_killed_at_its_deadline);
+    g_test_add_func("/process/limit", test_process_output_has_a_limit);
+    g_test_add_func("/work/key", test_work_of_one_key_keeps_its_order);
+    return g_test_run();
+}

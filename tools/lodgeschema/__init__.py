@@ -1,0 +1,1 @@
+"""The schema compiler: load.py reads and checks schema/*.toml, one module per kind of output writes it."""
