@@ -245,7 +245,8 @@ static void test_lease_ends_with_its_items(Fixture *fixture, const void *engine 
     run_until(&seen.calls, 1);
     g_assert_cmpstr(seen.text->str, ==, "5:-manager/a 5:-manager/b |");
     put_with_lease(fixture->store, "manager/d", lease, ERROR_NOT_FOUND);
-    g_assert_nonnull(get_text(fixture->store, "manager/c"));
+    g_autofree char *text = get_text(fixture->store, "manager/c");
+    g_assert_cmpstr(text, ==, "free again");
     g_assert_cmpuint(store_stats(fixture->store).leases, ==, 0);
     g_string_free(seen.text, TRUE);
 }
