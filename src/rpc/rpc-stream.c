@@ -1,0 +1,289 @@
+/* Byte streams over descriptors, and the one event source that watches any kind of stream. */
+#include "rpc/rpc-stream.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "base/file.h"
+
+struct RpcStream {
+    const RpcStreamOps *ops;
+    void *state;
+    GByteArray *unread; /* NULL when there is nothing */
+    GSource *source;    /* NULL until the first watch */
+    void *poll_tag;     /* NULL while nothing is wanted */
+    GIOCondition wanted;
+    RpcReadyFn on_ready;
+    void *ready_data;
+    void (*on_free)(void *data);
+    void *free_data;
+};
+
+/* ---- descriptors ---- */
+
+typedef struct FdState {
+    int fd;
+    bool is_socket;
+} FdState;
+
+static RpcIo fd_read(void *state, void *buffer, size_t size, size_t *ret_length, Error *err) {
+    const FdState *self = state;
+    ssize_t n;
+    do
+        n = read(self->fd, buffer, size);
+    while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        *ret_length = (size_t)n;
+        return RPC_IO_DONE;
+    }
+    if (n == 0 ||
+        (errno == EIO && !self->is_socket)) /* EIO: the last one closed the other side of a terminal */
+        return RPC_IO_END;
+    if (errno == EAGAIN)
+        return RPC_IO_AGAIN;
+    error_set_errno(err, errno, "reading from the peer");
+    return RPC_IO_FAILED;
+}
+
+static RpcIo fd_write(void *state, const void *data, size_t length, size_t *ret_length, Error *err) {
+    const FdState *self = state;
+    ssize_t n;
+    do
+        n = self->is_socket ? send(self->fd, data, length, MSG_NOSIGNAL) : write(self->fd, data, length);
+    while (n < 0 && errno == EINTR);
+    if (n >= 0) {
+        *ret_length = (size_t)n;
+        return RPC_IO_DONE;
+    }
+    if (errno == EAGAIN)
+        return RPC_IO_AGAIN;
+    error_set_errno(err, errno, "writing to the peer");
+    return RPC_IO_FAILED;
+}
+
+static void fd_shut_write(void *state) {
+    const FdState *self = state;
+    if (self->is_socket)
+        shutdown(self->fd, SHUT_WR);
+}
+
+static int fd_number(const void *state) {
+    return ((const FdState *)state)->fd;
+}
+
+static bool fd_peer(const void *state, RpcPeer *ret_peer, Error *err) {
+    struct ucred credentials;
+    socklen_t length = sizeof credentials;
+    if (getsockopt(fd_number(state), SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
+        return error_set_errno(err, errno, "asking who the peer is");
+    /* Other sockets than UNIX ones answer with pid 0 and no user. */
+    if (credentials.pid <= 0 && credentials.uid == (uid_t)-1)
+        return error_set(err, ERROR_UNSUPPORTED, NULL, "the kernel does not know this peer");
+    *ret_peer = (RpcPeer){.uid = credentials.uid, .gid = credentials.gid, .pid = credentials.pid};
+    return true;
+}
+
+static void fd_free(void *state) {
+    FdState *self = state;
+    fd_close(&self->fd);
+    g_free(self);
+}
+
+static const RpcStreamOps fd_ops = {
+    .name = "descriptor",
+    .read = fd_read,
+    .write = fd_write,
+    .shut_write = fd_shut_write,
+    .fd = fd_number,
+    .peer = fd_peer,
+    .free = fd_free,
+};
+
+/* ---- the event source ---- */
+
+typedef struct StreamSource {
+    GSource source;
+    RpcStream *stream; /* not followed once the source is destroyed */
+} StreamSource;
+
+static bool has_hidden_bytes(const RpcStream *stream) {
+    if (!(stream->wanted & G_IO_IN))
+        return false;
+    return stream->unread || (stream->ops->has_buffered && stream->ops->has_buffered(stream->state));
+}
+
+static GIOCondition ready_conditions(const RpcStream *stream) {
+    GIOCondition polled = 0;
+    if (stream->poll_tag)
+        polled = g_source_query_unix_fd(stream->source, stream->poll_tag);
+    GIOCondition ready = polled & stream->wanted;
+    /* A hang-up, or a condition that stands for another one: let the owner try all that it wants. */
+    if (polled & ~stream->wanted)
+        ready = stream->wanted;
+    if (has_hidden_bytes(stream))
+        ready |= G_IO_IN;
+    return ready;
+}
+
+static void update_poll(RpcStream *stream) {
+    if (stream->wanted == 0) {
+        if (stream->poll_tag)
+            g_source_remove_unix_fd(stream->source, stream->poll_tag);
+        stream->poll_tag = NULL;
+        return;
+    }
+    GIOCondition wanted = stream->wanted;
+    if (stream->ops->blocked_on)
+        wanted = stream->ops->blocked_on(stream->state, wanted);
+    if (stream->poll_tag)
+        g_source_modify_unix_fd(stream->source, stream->poll_tag, wanted);
+    else
+        stream->poll_tag = g_source_add_unix_fd(stream->source, stream->ops->fd(stream->state), wanted);
+}
+
+static gboolean source_prepare(GSource *source, int *timeout_ms) {
+    *timeout_ms = -1;
+    return has_hidden_bytes(((StreamSource *)source)->stream);
+}
+
+static gboolean source_check(GSource *source) {
+    return ready_conditions(((StreamSource *)source)->stream) != 0;
+}
+
+static gboolean source_dispatch(GSource *source, GSourceFunc unused G_GNUC_UNUSED, void *data G_GNUC_UNUSED) {
+    RpcStream *stream = ((StreamSource *)source)->stream;
+    GIOCondition ready = ready_conditions(stream);
+    if (ready == 0)
+        return G_SOURCE_CONTINUE;
+    stream->on_ready(ready, stream->ready_data);
+    if (!g_source_is_destroyed(source))
+        update_poll(stream);
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs source_functions = {
+    .prepare = source_prepare, .check = source_check, .dispatch = source_dispatch};
+
+/* ---- public ---- */
+
+RpcStream *rpc_stream_new(const RpcStreamOps *ops, void *take_state) {
+    RpcStream *stream = g_new0(RpcStream, 1);
+    stream->ops = ops;
+    stream->state = take_state;
+    return stream;
+}
+
+RpcStream *rpc_stream_new_fd(int take_fd) {
+    struct stat status;
+    g_assert(fstat(take_fd, &status) == 0);
+    int flags = fcntl(take_fd, F_GETFL);
+    g_assert(flags >= 0 && fcntl(take_fd, F_SETFL, flags | O_NONBLOCK) == 0);
+    FdState *state = g_new0(FdState, 1);
+    state->fd = take_fd;
+    state->is_socket = S_ISSOCK(status.st_mode);
+    return rpc_stream_new(&fd_ops, state);
+}
+
+RpcStream *rpc_stream_connect_unix(const char *path, Error *err) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (g_strlcpy(address.sun_path, path, sizeof address.sun_path) >= sizeof address.sun_path) {
+        error_set(err, ERROR_INVALID, NULL, "the socket's path is too long: %s", path);
+        return NULL;
+    }
+    fd_auto int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        error_set_errno(err, errno, "opening a socket");
+        return NULL;
+    }
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
+        int reason = errno;
+        if (reason == EAGAIN)
+            error_set(err, ERROR_BUSY, NULL, "%s has too many waiting connections", path);
+        else if (reason == ENOENT)
+            error_set(err, ERROR_UNREACHABLE, NULL, "nobody listens on %s", path);
+        else
+            error_set_errno(err, reason, "connecting to %s", path);
+        return NULL;
+    }
+    return rpc_stream_new_fd(fd_steal(&fd));
+}
+
+bool rpc_stream_pair(RpcStream **ret_a, RpcStream **ret_b, Error *err) {
+    int fds[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+        return error_set_errno(err, errno, "opening a pair of sockets");
+    *ret_a = rpc_stream_new_fd(fds[0]);
+    *ret_b = rpc_stream_new_fd(fds[1]);
+    return true;
+}
+
+void rpc_stream_free(RpcStream *stream) {
+    if (!stream)
+        return;
+    if (stream->source) {
+        g_source_destroy(stream->source);
+        g_source_unref(stream->source);
+    }
+    stream->ops->free(stream->state);
+    if (stream->unread)
+        g_byte_array_unref(stream->unread);
+    if (stream->on_free)
+        stream->on_free(stream->free_data);
+    g_free(stream);
+}
+
+RpcIo rpc_stream_read(RpcStream *stream, void *buffer, size_t size, size_t *ret_length, Error *err) {
+    if (!stream->unread)
+        return stream->ops->read(stream->state, buffer, size, ret_length, err);
+    size_t length = MIN(size, stream->unread->len);
+    memcpy(buffer, stream->unread->data, length);
+    g_byte_array_remove_range(stream->unread, 0, (guint)length);
+    if (stream->unread->len == 0)
+        g_clear_pointer(&stream->unread, g_byte_array_unref);
+    *ret_length = length;
+    return RPC_IO_DONE;
+}
+
+RpcIo rpc_stream_write(RpcStream *stream, const void *data, size_t length, size_t *ret_length, Error *err) {
+    return stream->ops->write(stream->state, data, length, ret_length, err);
+}
+
+void rpc_stream_shut_write(RpcStream *stream) {
+    stream->ops->shut_write(stream->state);
+}
+
+void rpc_stream_unread(RpcStream *stream, const void *data, size_t length) {
+    if (length == 0)
+        return;
+    if (!stream->unread)
+        stream->unread = g_byte_array_new();
+    g_byte_array_prepend(stream->unread, data, (guint)length);
+}
+
+bool rpc_stream_peer(const RpcStream *stream, RpcPeer *ret_peer, Error *err) {
+    if (!stream->ops->peer)
+        return error_set(err, ERROR_UNSUPPORTED, NULL, "a %s has no peer credentials", stream->ops->name);
+    return stream->ops->peer(stream->state, ret_peer, err);
+}
+
+void rpc_stream_watch(RpcStream *stream, GIOCondition wanted, RpcReadyFn on_ready, void *data) {
+    stream->wanted = wanted;
+    stream->on_ready = on_ready;
+    stream->ready_data = data;
+    if (!stream->source) {
+        stream->source = g_source_new(&source_functions, sizeof(StreamSource));
+        ((StreamSource *)stream->source)->stream = stream;
+        g_source_set_name(stream->source, stream->ops->name);
+        g_source_attach(stream->source, NULL);
+    }
+    update_poll(stream);
+}
+
+void rpc_stream_on_free(RpcStream *stream, void (*on_free)(void *data), void *data) {
+    g_assert(!stream->on_free);
+    stream->on_free = on_free;
+    stream->free_data = data;
+}
