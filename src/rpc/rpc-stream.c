@@ -120,9 +120,10 @@ static GIOCondition ready_conditions(const RpcStream *stream) {
     if (stream->poll_tag)
         polled = g_source_query_unix_fd(stream->source, stream->poll_tag);
     GIOCondition ready = polled & stream->wanted;
-    /* A hang-up, or a condition that stands for another one: let the owner try all that it wants. */
-    if (polled & ~stream->wanted)
-        ready = stream->wanted;
+    if (polled & (G_IO_HUP | G_IO_ERR | G_IO_NVAL))
+        ready = stream->wanted; /* trying is how the owner finds out */
+    else if (polled & ~stream->wanted)
+        ready = stream->wanted & ~(GIOCondition)G_IO_HUP; /* what blocked_on stood in for */
     if (has_hidden_bytes(stream))
         ready |= G_IO_IN;
     return ready;

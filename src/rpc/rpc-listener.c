@@ -1,0 +1,188 @@
+/* A UNIX socket that appears under its name only when it is complete. */
+#include "rpc/rpc-listener.h"
+#include <errno.h>
+#include <glib-unix.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "base/file.h"
+
+enum { BACKLOG = 64, MAX_PATH = 91, PAUSE_MS = 200, DEFAULT_CONNECTIONS = 64 };
+
+/* Outlives the listener while its streams are open. */
+typedef struct Count {
+    int references;
+    int connections;
+} Count;
+
+struct RpcListener {
+    RpcListenerOptions options;
+    char *path;
+    int fd;
+    dev_t device; /* of the socket's file, to know it again */
+    ino_t inode;
+    guint source;
+    guint pause; /* instead of `source` while the process has no descriptors left */
+    int refused;
+    Count *count;
+};
+
+static void count_unref(Count *count) {
+    if (--count->references == 0)
+        g_free(count);
+}
+
+static void on_stream_free(void *data) {
+    Count *count = data;
+    count->connections--;
+    count_unref(count);
+}
+
+/* ---- the socket's file ---- */
+
+static bool make_way(const char *path, Error *err) {
+    struct stat status;
+    if (lstat(path, &status) < 0)
+        return errno == ENOENT || error_set_errno(err, errno, "looking at %s", path);
+    if (!S_ISSOCK(status.st_mode))
+        return error_set(err, ERROR_EXISTS, NULL, "%s exists and is not a socket", path);
+    g_auto(Error) answer = {0};
+    RpcStream *stream = rpc_stream_connect_unix(path, &answer);
+    rpc_stream_free(stream);
+    if (stream || answer.code == ERROR_BUSY)
+        return error_set(err, ERROR_IN_USE, NULL, "another process listens on %s", path);
+    if (answer.code == ERROR_UNREACHABLE)
+        return true;
+    error_move(err, &answer);
+    return false;
+}
+
+static bool bind_complete(RpcListener *listener, const char *temporary, Error *err) {
+    const RpcListenerOptions *options = &listener->options;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    g_strlcpy(address.sun_path, temporary, sizeof address.sun_path);
+    unlink(temporary);
+    /* Nobody can connect before listen(), so the mode before chmod() does not matter. */
+    if (bind(listener->fd, (const struct sockaddr *)&address, sizeof address) < 0)
+        return error_set_errno(err, errno, "making the socket %s", listener->path);
+    struct stat status;
+    if (chown(temporary, (uid_t)-1, options->gid) < 0 || chmod(temporary, options->mode) < 0 ||
+        lstat(temporary, &status) < 0)
+        return error_set_errno(err, errno, "setting the owner and mode of %s", listener->path);
+    listener->device = status.st_dev;
+    listener->inode = status.st_ino;
+    if (listen(listener->fd, BACKLOG) < 0 || rename(temporary, listener->path) < 0)
+        return error_set_errno(err, errno, "listening on %s", listener->path);
+    return true;
+}
+
+static bool open_socket(RpcListener *listener, Error *err) {
+    if (strlen(listener->path) > MAX_PATH)
+        return error_set(err, ERROR_INVALID, NULL, "the socket's path is too long: %s", listener->path);
+    if (!make_way(listener->path, err))
+        return false;
+    listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener->fd < 0)
+        return error_set_errno(err, errno, "opening a socket");
+    g_autofree char *temporary = g_strdup_printf("%s.new-%d", listener->path, (int)getpid());
+    if (bind_complete(listener, temporary, err))
+        return true;
+    unlink(temporary);
+    return false;
+}
+
+/* ---- connections ---- */
+
+static void hand_over(RpcListener *listener, int take_fd) {
+    const RpcListenerOptions *options = &listener->options;
+    g_autoptr(RpcStream) stream = rpc_stream_new_fd(take_fd);
+    RpcPeer peer;
+    bool is_allowed = listener->count->connections < options->max_connections &&
+                      rpc_stream_peer(stream, &peer, NULL) &&
+                      (!options->is_welcome || options->is_welcome(&peer, options->data));
+    if (!is_allowed) {
+        listener->refused++;
+        return;
+    }
+    listener->count->connections++;
+    listener->count->references++;
+    rpc_stream_on_free(stream, on_stream_free, listener->count);
+    options->on_stream(g_steal_pointer(&stream), &peer, options->data);
+}
+
+static gboolean on_acceptable(int fd, GIOCondition ready, void *data);
+
+static gboolean on_pause_over(void *data) {
+    RpcListener *listener = data;
+    listener->pause = 0;
+    listener->source = g_unix_fd_add(listener->fd, G_IO_IN, on_acceptable, listener);
+    return G_SOURCE_REMOVE;
+}
+
+/* One a turn, since on_stream may free the listener. */
+static gboolean on_acceptable(int fd, GIOCondition ready G_GNUC_UNUSED, void *data) {
+    RpcListener *listener = data;
+    int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (accepted >= 0) {
+        hand_over(listener, accepted);
+        return G_SOURCE_CONTINUE;
+    }
+    if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
+        return G_SOURCE_CONTINUE;
+    /* The waiting peer keeps the socket readable; asking again at once would spin. */
+    listener->source = 0;
+    listener->pause = g_timeout_add(PAUSE_MS, on_pause_over, listener);
+    return G_SOURCE_REMOVE;
+}
+
+/* ---- public ---- */
+
+RpcListener *rpc_listener_new(const RpcListenerOptions *options, Error *err) {
+    g_assert(options->on_stream);
+    RpcListener *listener = g_new0(RpcListener, 1);
+    listener->options = *options;
+    listener->path = g_strdup(options->path);
+    listener->fd = -1;
+    listener->count = g_new0(Count, 1);
+    listener->count->references = 1;
+    if (listener->options.max_connections == 0)
+        listener->options.max_connections = DEFAULT_CONNECTIONS;
+    if (!open_socket(listener, err)) {
+        rpc_listener_free(listener);
+        return NULL;
+    }
+    listener->source = g_unix_fd_add(listener->fd, G_IO_IN, on_acceptable, listener);
+    return listener;
+}
+
+static void remove_socket(const RpcListener *listener) {
+    struct stat status;
+    if (lstat(listener->path, &status) == 0 && status.st_dev == listener->device &&
+        status.st_ino == listener->inode)
+        unlink(listener->path);
+}
+
+void rpc_listener_free(RpcListener *listener) {
+    if (!listener)
+        return;
+    if (listener->source)
+        g_source_remove(listener->source);
+    if (listener->pause)
+        g_source_remove(listener->pause);
+    remove_socket(listener);
+    fd_close(&listener->fd);
+    count_unref(listener->count);
+    g_free(listener->path);
+    g_free(listener);
+}
+
+int rpc_listener_connections(const RpcListener *listener) {
+    return listener->count->connections;
+}
+
+int rpc_listener_refused(const RpcListener *listener) {
+    return listener->refused;
+}

@@ -1,0 +1,123 @@
+/* Two one-way pumps that share two streams. */
+#include "rpc/rpc-splice.h"
+#include <string.h>
+
+enum { BUFFER_SIZE = 64 * 1024 };
+
+typedef struct Pump {
+    RpcStream *from, *to;
+    uint8_t *buffer;
+    size_t start, end; /* bytes of the buffer that wait to be written */
+    bool is_at_end;    /* `from` sends no more */
+    bool is_finished;  /* and all of it was passed on, with the half-close */
+    uint64_t bytes;
+} Pump;
+
+struct RpcSplice {
+    RpcStream *a, *b;
+    Pump forth, back;
+    RpcSpliceFn on_done;
+    void *data;
+};
+
+/* Moves what can be moved now: one read, one write. */
+static bool pump_fill(Pump *pump, Error *err) {
+    if (pump->is_at_end || pump->end > 0)
+        return true;
+    switch (rpc_stream_read(pump->from, pump->buffer, BUFFER_SIZE, &pump->end, err)) {
+    case RPC_IO_DONE:
+    case RPC_IO_AGAIN:
+        return true;
+    case RPC_IO_END:
+        pump->is_at_end = true;
+        return true;
+    case RPC_IO_FAILED:
+        break;
+    }
+    return false;
+}
+
+static bool pump_drain(Pump *pump, Error *err) {
+    if (pump->end > 0) {
+        size_t n = 0;
+        RpcIo io = rpc_stream_write(pump->to, pump->buffer + pump->start, pump->end - pump->start, &n, err);
+        if (io == RPC_IO_FAILED)
+            return false;
+        pump->start += n;
+        pump->bytes += n;
+        if (pump->start == pump->end)
+            pump->start = pump->end = 0;
+    }
+    if (pump->is_at_end && pump->end == 0 && !pump->is_finished) {
+        rpc_stream_shut_write(pump->to);
+        pump->is_finished = true;
+    }
+    return true;
+}
+
+static GIOCondition conditions(const Pump *reader, const Pump *writer) {
+    GIOCondition wanted = 0;
+    if (!reader->is_at_end && reader->end == 0)
+        wanted |= G_IO_IN;
+    if (writer->end > 0)
+        wanted |= G_IO_OUT;
+    return wanted;
+}
+
+static void on_ready(GIOCondition ready, void *data);
+
+static void watch(RpcSplice *splice) {
+    rpc_stream_watch(splice->a, conditions(&splice->forth, &splice->back), on_ready, splice);
+    rpc_stream_watch(splice->b, conditions(&splice->back, &splice->forth), on_ready, splice);
+}
+
+static void finish(RpcSplice *splice, const Error *error) {
+    RpcSpliceFn on_done = splice->on_done;
+    void *data = splice->data;
+    uint64_t forth = splice->forth.bytes, back = splice->back.bytes;
+    rpc_splice_free(splice);
+    if (on_done)
+        on_done(forth, back, error, data);
+}
+
+static void on_ready(GIOCondition ready G_GNUC_UNUSED, void *data) {
+    RpcSplice *splice = data;
+    g_auto(Error) err = {0};
+    Pump *pumps[] = {&splice->forth, &splice->back};
+    for (size_t i = 0; i < G_N_ELEMENTS(pumps); i++) {
+        if (pump_fill(pumps[i], &err) && pump_drain(pumps[i], &err))
+            continue;
+        finish(splice, &err);
+        return;
+    }
+    if (splice->forth.is_finished && splice->back.is_finished)
+        finish(splice, NULL);
+    else
+        watch(splice);
+}
+
+RpcSplice *rpc_splice(RpcStream *take_a, RpcStream *take_b, RpcSpliceFn on_done, void *data) {
+    RpcSplice *splice = g_new0(RpcSplice, 1);
+    splice->a = take_a;
+    splice->b = take_b;
+    splice->forth = (Pump){.from = take_a, .to = take_b, .buffer = g_malloc(BUFFER_SIZE)};
+    splice->back = (Pump){.from = take_b, .to = take_a, .buffer = g_malloc(BUFFER_SIZE)};
+    splice->on_done = on_done;
+    splice->data = data;
+    watch(splice);
+    return splice;
+}
+
+RpcSplice *rpc_splice_fds(int take_a, int take_b, RpcSpliceFn on_done, void *data) {
+    return rpc_splice(rpc_stream_new_fd(take_a), rpc_stream_new_fd(take_b), on_done, data);
+}
+
+void rpc_splice_free(RpcSplice *splice) {
+    if (!splice)
+        return;
+    rpc_stream_free(splice->a);
+    rpc_stream_free(splice->b);
+    g_free(splice->forth.buffer);
+    g_free(splice->back.buffer);
+    g_free(splice);
+}
