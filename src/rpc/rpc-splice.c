@@ -16,6 +16,7 @@ typedef struct Pump {
 struct RpcSplice {
     RpcStream *a, *b;
     Pump forth, back;
+    bool has_hung_up;
     RpcSpliceFn on_done;
     void *data;
 };
@@ -55,20 +56,24 @@ static bool pump_drain(Pump *pump, Error *err) {
     return true;
 }
 
+/* For one stream: `reader` takes from it, `writer` gives to it. */
 static GIOCondition conditions(const Pump *reader, const Pump *writer) {
     GIOCondition wanted = 0;
     if (!reader->is_at_end && reader->end == 0)
         wanted |= G_IO_IN;
     if (writer->end > 0)
         wanted |= G_IO_OUT;
+    if (reader->is_at_end && !writer->is_finished)
+        wanted |= G_IO_HUP;
     return wanted;
 }
 
-static void on_ready(GIOCondition ready, void *data);
-
-static void watch(RpcSplice *splice) {
-    rpc_stream_watch(splice->a, conditions(&splice->forth, &splice->back), on_ready, splice);
-    rpc_stream_watch(splice->b, conditions(&splice->back, &splice->forth), on_ready, splice);
+/* The stream that `writer` gives to is gone for good: without this a quiet other side would keep the splice
+ * for ever. */
+static void give_up(RpcSplice *splice, Pump *writer) {
+    writer->is_at_end = writer->is_finished = true;
+    writer->start = writer->end = 0;
+    splice->has_hung_up = true;
 }
 
 static void finish(RpcSplice *splice, const Error *error) {
@@ -80,8 +85,9 @@ static void finish(RpcSplice *splice, const Error *error) {
         on_done(forth, back, error, data);
 }
 
-static void on_ready(GIOCondition ready G_GNUC_UNUSED, void *data) {
-    RpcSplice *splice = data;
+static void watch(RpcSplice *splice);
+
+static void turn(RpcSplice *splice) {
     g_auto(Error) err = {0};
     Pump *pumps[] = {&splice->forth, &splice->back};
     for (size_t i = 0; i < G_N_ELEMENTS(pumps); i++) {
@@ -90,10 +96,32 @@ static void on_ready(GIOCondition ready G_GNUC_UNUSED, void *data) {
         finish(splice, &err);
         return;
     }
-    if (splice->forth.is_finished && splice->back.is_finished)
-        finish(splice, NULL);
-    else
+    if (!splice->forth.is_finished || !splice->back.is_finished) {
         watch(splice);
+        return;
+    }
+    if (splice->has_hung_up)
+        error_set(&err, ERROR_UNREACHABLE, NULL, "one side hung up before the other one had ended");
+    finish(splice, splice->has_hung_up ? &err : NULL);
+}
+
+static void on_a_ready(GIOCondition ready, void *data) {
+    RpcSplice *splice = data;
+    if (ready & G_IO_HUP)
+        give_up(splice, &splice->back);
+    turn(splice);
+}
+
+static void on_b_ready(GIOCondition ready, void *data) {
+    RpcSplice *splice = data;
+    if (ready & G_IO_HUP)
+        give_up(splice, &splice->forth);
+    turn(splice);
+}
+
+static void watch(RpcSplice *splice) {
+    rpc_stream_watch(splice->a, conditions(&splice->forth, &splice->back), on_a_ready, splice);
+    rpc_stream_watch(splice->b, conditions(&splice->back, &splice->forth), on_b_ready, splice);
 }
 
 RpcSplice *rpc_splice(RpcStream *take_a, RpcStream *take_b, RpcSpliceFn on_done, void *data) {

@@ -1,7 +1,7 @@
 /*
  * Pumps bytes between two streams in both directions from the main loop, with bounded buffers: who reads
- * slowly slows the other one down. The end of one direction is passed on as a half-close and the other
- * direction goes on. Main loop only.
+ * slowly slows the other one down. A half-close is passed on and the
+ * other direction goes on; a side that is gone altogether ends the splice. Main loop only.
  */
 #pragma once
 #include <stdint.h>

@@ -61,8 +61,8 @@ bool rpc_stream_peer(const RpcStream *stream, RpcPeer *ret_peer, Error *err);
 
 /* `ready` is some of the wanted conditions; the callback may free the stream. */
 typedef void (*RpcReadyFn)(GIOCondition ready, void *data);
-/* From now on calls `on_ready` from the main loop whenever one of `wanted` (G_IO_IN, G_IO_OUT) is possible.
- * Replaces the watch before; 0 stops it. */
+/* From now on calls `on_ready` from the main loop whenever one of `wanted` (G_IO_IN, G_IO_OUT) is possible,
+ * and for G_IO_HUP when the peer is gone in both directions. Replaces the watch before; 0 stops it. */
 void rpc_stream_watch(RpcStream *stream, GIOCondition wanted, RpcReadyFn on_ready, void *data);
 /* Called once when the stream is freed, whoever owns it then. */
 void rpc_stream_on_free(RpcStream *stream, void (*on_free)(void *data), void *data);

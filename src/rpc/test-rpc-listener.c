@@ -65,6 +65,7 @@ static void test_peer_is_known_before_it_speaks(void) {
     g_assert_cmpint(stat(place.path, &status), ==, 0);
     g_assert_cmpint(status.st_mode & 0777, ==, 0660);
     g_autoptr(RpcStream) client = rpc_stream_connect_unix(place.path, NULL);
+    g_assert_nonnull(client);
     WAIT_FOR(place.streams->len == 1);
     g_assert_cmpuint(place.last_peer.uid, ==, getuid());
     g_assert_cmpuint(place.last_peer.gid, ==, getgid());
@@ -77,6 +78,7 @@ static void test_unwelcome_peer_is_closed_unheard(void) {
     place.refuse_all = true;
     g_assert_true(place_listen(&place, 0, NULL));
     g_autoptr(RpcStream) client = rpc_stream_connect_unix(place.path, NULL);
+    g_assert_nonnull(client);
     WAIT_FOR(rpc_listener_refused(place.listener) == 1);
     g_assert_cmpuint(place.streams->len, ==, 0);
     char byte;
@@ -96,6 +98,7 @@ static void test_connections_are_limited_and_the_place_comes_back(void) {
     g_ptr_array_remove_index(place.streams, 0);
     g_assert_cmpint(rpc_listener_connections(place.listener), ==, 1);
     g_autoptr(RpcStream) another = rpc_stream_connect_unix(place.path, NULL);
+    g_assert_nonnull(another);
     WAIT_FOR(rpc_listener_connections(place.listener) == 2);
     for (size_t i = 0; i < 3; i++)
         rpc_stream_free(clients[i]);
@@ -122,6 +125,7 @@ static void test_stale_socket_is_replaced(void) {
     close(fd);
     g_assert_true(place_listen(&place, 0, NULL));
     g_autoptr(RpcStream) client = rpc_stream_connect_unix(place.path, NULL);
+    g_assert_nonnull(client);
     WAIT_FOR(place.streams->len == 1);
     g_clear_pointer(&place.listener, rpc_listener_free);
     g_assert_false(g_file_test(place.path, G_FILE_TEST_EXISTS));

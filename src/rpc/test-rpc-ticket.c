@@ -299,6 +299,18 @@ static void test_splice_ends_when_a_reader_vanishes(void) {
     rpc_stream_free(a);
 }
 
+static void test_splice_ends_when_one_side_is_gone_and_the_other_is_quiet(void) {
+    RpcStream *a = NULL, *inner_a = NULL, *b = NULL, *inner_b = NULL;
+    g_assert_true(rpc_stream_pair(&a, &inner_a, NULL));
+    g_assert_true(rpc_stream_pair(&b, &inner_b, NULL));
+    Done done = {0};
+    rpc_splice(inner_a, inner_b, on_spliced, &done);
+    rpc_stream_free(b);
+    WAIT_FOR(done.times == 1);
+    g_assert_true(done.failed);
+    rpc_stream_free(a);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/rpc-ticket/both-ways", test_ticket_opens_a_stream_that_carries_bytes_both_ways);
@@ -311,5 +323,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/rpc-splice/64-mib", test_splice_carries_64_mib_both_ways);
     g_test_add_func("/rpc-splice/half-close", test_splice_goes_on_after_one_side_has_ended);
     g_test_add_func("/rpc-splice/vanished", test_splice_ends_when_a_reader_vanishes);
+    g_test_add_func(
+        "/rpc-splice/gone-and-quiet", test_splice_ends_when_one_side_is_gone_and_the_other_is_quiet);
     return g_test_run();
 }
