@@ -400,6 +400,23 @@ static void test_slow_reader_gets_only_the_newest_progress(void) {
     WAIT_FOR(outcome.replies == 1);
 }
 
+static void test_reply_overtakes_the_progress_that_was_held_back(void) {
+    g_auto(Pair) pair = {0};
+    pair_init(&pair);
+    g_auto(Outcome) outcome = {.log = g_string_new(NULL)};
+    call(&pair, "hold", NULL, &outcome);
+    WAIT_FOR(pair.server.requests->len == 1);
+    g_autofree char *text = g_strnfill(900000, 'a');
+    rpc_event(pair.server.connection, "big", json_string(text), NULL);
+    rpc_progress(held(&pair, 0), json_integer(1));
+    rpc_reply(held(&pair, 0), NULL);
+    g_ptr_array_set_size(pair.server.requests, 0);
+    WAIT_FOR(outcome.replies == 1);
+    settle();
+    g_assert_cmpstr(outcome.log->str, ==, "result");
+    g_assert_cmpint(pair.caller.closed, ==, 0);
+}
+
 static void test_ping_keeps_a_quiet_connection(void) {
     g_auto(Pair) pair = {0};
     pair_init(&pair);
@@ -628,6 +645,7 @@ int main(int argc, char **argv) {
         {"loss/freed-in-end", test_connection_may_be_freed_inside_a_reply_of_its_own_end},
         {"limit/slow-reader", test_slow_reader_is_dropped},
         {"limit/slow-progress", test_slow_reader_gets_only_the_newest_progress},
+        {"limit/reply-before-progress", test_reply_overtakes_the_progress_that_was_held_back},
         {"time/ping", test_ping_keeps_a_quiet_connection},
         {"time/silence", test_silence_ends_the_connection},
         {"bytes/single", test_conversation_survives_single_bytes},
