@@ -1,5 +1,8 @@
 /* Proves one-time tickets over a real listener-like pair, and the pump between two streams. */
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "rpc/rpc-frame.h"
 #include "rpc/rpc-splice.h"
 #include "rpc/test-rpc-side.h"
@@ -315,6 +318,30 @@ static void test_splice_ends_when_one_side_is_gone_and_the_other_is_quiet(void) 
     rpc_stream_free(a);
 }
 
+static void test_splice_carries_a_terminal_and_ends_with_it(void) {
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    g_assert_cmpint(master, >=, 0);
+    g_assert_cmpint(unlockpt(master), ==, 0);
+    char name[64];
+    g_assert_cmpint(ptsname_r(master, name, sizeof name), ==, 0);
+    int terminal = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    g_assert_cmpint(terminal, >=, 0);
+    RpcStream *client = NULL, *inner = NULL;
+    g_assert_true(rpc_stream_pair(&client, &inner, NULL));
+    Done done = {0};
+    rpc_splice(inner, rpc_stream_new_fd(terminal), on_spliced, &done);
+    size_t n = 0;
+    g_assert_cmpint(rpc_stream_write(client, "login", 5, &n, NULL), ==, RPC_IO_DONE);
+    settle();
+    char text[6] = "";
+    g_assert_cmpint(read(master, text, 5), ==, 5);
+    g_assert_cmpstr(text, ==, "login");
+    close(master);
+    WAIT_FOR(done.times == 1);
+    g_assert_cmpuint(done.forth, ==, 5);
+    rpc_stream_free(client);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/rpc-ticket/both-ways", test_ticket_opens_a_stream_that_carries_bytes_both_ways);
@@ -329,5 +356,6 @@ int main(int argc, char **argv) {
     g_test_add_func("/rpc-splice/vanished", test_splice_ends_when_a_reader_vanishes);
     g_test_add_func(
         "/rpc-splice/gone-and-quiet", test_splice_ends_when_one_side_is_gone_and_the_other_is_quiet);
+    g_test_add_func("/rpc-splice/terminal", test_splice_carries_a_terminal_and_ends_with_it);
     return g_test_run();
 }
