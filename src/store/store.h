@@ -132,7 +132,8 @@ void store_lease_revoke(Store *store, int64_t lease, StoreDoneFn done, void *dat
  * file: a backup never replaces one. False with ERROR_BUSY when several wait already; then `done` is not
  * called. */
 bool store_backup(Store *store, const char *path, StoreDoneFn done, void *data, Error *err);
-/* Offline: makes `backup_path` the store, with a new epoch. Validates it first; the swap is atomic; the old
- * store stays beside as "<store_path>.before-restore-<UTC time>". ERROR_IN_USE while the store is open,
- * ERROR_CORRUPT, ERROR_NEWER_FORMAT. Blocks. */
+/* Offline: makes `backup_path` the store, with a new epoch (its revisions are the backup's: only epoch and
+ * revision together name a state). Validates it first; the swap is atomic; the old store stays beside as
+ * "<store_path>.before-restore-<UTC time>". ERROR_IN_USE while the store is open, ERROR_CORRUPT,
+ * ERROR_NEWER_FORMAT. Blocks. */
 bool store_restore_file(const char *backup_path, const char *store_path, const Clock *clock, Error *err);

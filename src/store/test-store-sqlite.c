@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <sqlite3.h>
 #include "base/file.h"
@@ -84,16 +85,20 @@ static void test_full_disk_fails_clearly_and_passes(Fixture *fixture, const void
     signal(SIGXFSZ, SIG_IGN);
     set_file_limit(256 * 1024);
     g_autofree char *large = g_malloc0(1000 * 1000);
-    Outcome outcomes[3] = {0};
-    for (int i = 0; i < 3; i++) {
+    Outcome outcomes[20] = {0};
+    for (size_t i = 0; i < G_N_ELEMENTS(outcomes); i++) {
         StoreTransaction *transaction = store_transaction_new();
-        store_transaction_put(transaction, "a", large, 1000 * 1000, 0);
+        store_transaction_put(
+            transaction, i % 2 == 0 ? "small" : "a", large, i % 2 == 0 ? 1 : 1000 * 1000, 0);
         store_commit(fixture->store, transaction, outcome_done, &outcomes[i]);
     }
-    run_until(&outcomes[2].calls, 1);
+    run_until(&outcomes[G_N_ELEMENTS(outcomes) - 1].calls, 1);
     set_file_limit(RLIM_INFINITY);
-    for (int i = 0; i < 3; i++)
-        g_assert_cmpint(outcomes[i].code, ==, ERROR_NO_SPACE);
+    for (size_t i = 0; i < G_N_ELEMENTS(outcomes); i++)
+        if (i % 2 == 0 && outcomes[i].code == ERROR_NONE)
+            revision++; /* a small one that was alone in its group */
+        else
+            g_assert_cmpint(outcomes[i].code, ==, ERROR_NO_SPACE);
     g_autofree char *text = get_text(fixture->store, "a");
     g_assert_cmpstr(text, ==, "before");
     g_assert_cmpuint(store_stats(fixture->store).failures, >, 0);
@@ -183,6 +188,17 @@ static char *kept_path(const Fixture *fixture) {
     return NULL;
 }
 
+/* Bytes 18 and 19 of the header say whether a log belongs to the file: https://www.sqlite.org/fileformat.html
+ */
+static void check_self_contained(const char *path) {
+    g_autofree char *data = NULL;
+    g_assert_true(file_read(path, 64 * 1024 * 1024, &data, NULL, NULL));
+    g_assert_cmpint(data[18], ==, 1);
+    g_assert_cmpint(data[19], ==, 1);
+    g_autofree char *log = g_strconcat(path, "-wal", NULL);
+    g_assert_false(g_file_test(log, G_FILE_TEST_EXISTS));
+}
+
 static void test_backup_under_load_restores(Fixture *fixture, const void *engine G_GNUC_UNUSED) {
     fill(fixture->store);
     g_autofree char *backup = g_build_filename(fixture->folder, "backup", NULL);
@@ -197,9 +213,7 @@ static void test_backup_under_load_restores(Fixture *fixture, const void *engine
     back_up(fixture->store, backup, ERROR_EXISTS);
     load.is_stopping = true;
     g_clear_pointer(&fixture->store, store_close);
-    g_autofree char *log = g_strconcat(backup, "-wal", NULL);
-    g_assert_false(g_file_test(log, G_FILE_TEST_EXISTS));
-
+    check_self_contained(backup);
     g_auto(Error) err = {0};
     g_assert_true(store_restore_file(backup, fixture->path, &fixture->clock.clock, &err));
     fixture->store = open_expecting(fixture, ERROR_NONE);
@@ -230,12 +244,22 @@ static void test_restoring_an_old_backup_again_still_raises_the_epoch(
     }
 }
 
+/* Damage that only a check of every page finds: the end of a value's chain of pages. */
+static void overwrite_end(const char *path) {
+    g_autofree char *data = NULL;
+    size_t length = 0;
+    g_assert_true(file_read(path, 64 * 1024 * 1024, &data, &length, NULL));
+    memset(data + length - 8192, 0x5a, 8192);
+    g_assert_true(file_replace(path, data, length, 0600, NULL));
+}
+
 static void test_bad_backup_leaves_the_store_alone(Fixture *fixture, const void *engine G_GNUC_UNUSED) {
+    fill(fixture->store);
     put_text(fixture->store, "a", "1");
     g_autofree char *backup = g_build_filename(fixture->folder, "backup", NULL);
     back_up(fixture->store, backup, ERROR_NONE);
     g_clear_pointer(&fixture->store, store_close);
-    overwrite_middle(backup);
+    overwrite_end(backup);
     g_auto(Error) err = {0};
     g_assert_false(store_restore_file(backup, fixture->path, &fixture->clock.clock, &err));
     g_assert_cmpint(err.code, ==, ERROR_CORRUPT);
@@ -258,6 +282,35 @@ static void test_restore_replaces_a_damaged_store(Fixture *fixture, const void *
     g_assert_cmpstr(text, ==, "1");
 }
 
+/* The process that will be killed: restores the same backup again and again. */
+static G_NORETURN void restore_forever(const char *backup, const char *path) {
+    for (;;)
+        store_restore_file(backup, path, clock_system(), NULL);
+}
+
+static void test_kill_during_restore_leaves_a_store(Fixture *fixture, const void *engine G_GNUC_UNUSED) {
+    put_text(fixture->store, "a", "1");
+    g_autofree char *backup = g_build_filename(fixture->folder, "backup", NULL);
+    back_up(fixture->store, backup, ERROR_NONE);
+    int64_t first_epoch = store_epoch(fixture->store), epoch = first_epoch;
+    char *argv[] = {(char[]){"/proc/self/exe"}, (char[]){"--restore"}, backup, fixture->path, NULL};
+    for (int round = 0; round < 20; round++) {
+        g_clear_pointer(&fixture->store, store_close);
+        GPid pid = 0;
+        g_assert_true(g_spawn_async(NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, &pid, NULL));
+        g_usleep((gulong)g_test_rand_int_range(5000, 40000));
+        kill(pid, SIGKILL);
+        g_assert_cmpint(waitpid(pid, NULL, 0), ==, pid);
+        fixture->store = open_expecting(fixture, ERROR_NONE);
+        g_autofree char *text = get_text(fixture->store, "a");
+        g_assert_cmpstr(text, ==, "1");
+        g_assert_cmpint(store_epoch(fixture->store), >=, epoch);
+        epoch = store_epoch(fixture->store);
+    }
+    g_test_message("%d restores, 20 kills", (int)(epoch - first_epoch));
+    g_assert_cmpint(epoch, >, first_epoch);
+}
+
 typedef void (*FixtureTest)(Fixture *fixture, const void *engine);
 static const struct {
     const char *name;
@@ -274,9 +327,12 @@ static const struct {
     {"restore-again", test_restoring_an_old_backup_again_still_raises_the_epoch},
     {"bad-backup", test_bad_backup_leaves_the_store_alone},
     {"restore-damaged", test_restore_replaces_a_damaged_store},
+    {"restore-killed", test_kill_during_restore_leaves_a_store},
 };
 
 int main(int argc, char **argv) {
+    if (argc == 4 && g_str_equal(argv[1], "--restore"))
+        restore_forever(argv[2], argv[3]);
     g_test_init(&argc, &argv, NULL);
     for (size_t i = 0; i < G_N_ELEMENTS(tests); i++) {
         g_autofree char *path = g_strdup_printf("/store-sqlite/%s", tests[i].name);

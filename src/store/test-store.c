@@ -251,6 +251,15 @@ static void test_lease_ends_with_its_items(Fixture *fixture, const void *engine 
     g_string_free(seen.text, TRUE);
 }
 
+static void test_refusal_in_the_middle_leaves_nothing(Fixture *fixture, const void *engine G_GNUC_UNUSED) {
+    StoreTransaction *transaction = store_transaction_new();
+    store_transaction_put(transaction, "vm/a", "x", 1, 0);
+    store_transaction_put(transaction, "vm/b", "x", 1, 12345); /* no such lease */
+    commit_expecting(fixture->store, transaction, ERROR_NOT_FOUND);
+    g_assert_null(get_text(fixture->store, "vm/a"));
+    g_assert_cmpint(put_text(fixture->store, "vm/c", "x"), ==, 1);
+}
+
 static void test_lease_survives_a_restart_with_its_full_time(
     Fixture *fixture, const void *engine G_GNUC_UNUSED) {
     int64_t lease = store_lease_grant(fixture->store, 10 * NS_PER_S, NULL, NULL);
@@ -326,6 +335,7 @@ static const struct {
     {"watch-ends-itself", test_watch_may_end_itself},
     {"watch-too-old", test_watch_of_forgotten_changes_is_too_old},
     {"lease", test_lease_ends_with_its_items},
+    {"refused-in-the-middle", test_refusal_in_the_middle_leaves_nothing},
     {"lease-restart", test_lease_survives_a_restart_with_its_full_time},
     {"group-commit", test_queued_commits_keep_order_and_share_fsyncs},
     {"close", test_close_answers_what_waits},
