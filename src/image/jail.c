@@ -369,6 +369,8 @@ bool jail_lend(const char *path, uint32_t first_id, Error *err) {
     mode_t mode = 0;
     if (!open_plain(AT_FDCWD, path, &fd, &mode, err))
         return false;
+    if (mode & 0004)
+        return true;
     if (fchown(fd, (uid_t)-1, host_id(JAIL_SINGLE, first_id)) < 0 || fchmod(fd, (mode & ~07020U) | 0040) < 0)
         return error_set_errno(err, errno, "lending %s to the jail", path);
     return true;

@@ -79,6 +79,6 @@ bool jail_folder_put(
  * with one link. The folder must not be in use by a running jail. */
 bool jail_folder_take(const char *folder, const char *name, const char *destination, mode_t mode, Error *err);
 
-/* Lets JAIL_SINGLE read a file of the agent: its group becomes the jail's gid and may read. Refuses links and
- * what is no regular file. */
+/* Lets JAIL_SINGLE read a file of the agent: its group becomes the jail's gid and may read (unless all may).
+ * Refuses links and what is no regular file. */
 bool jail_lend(const char *path, uint32_t first_id, Error *err);

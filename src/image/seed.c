@@ -14,8 +14,7 @@ static const char network_config[] = "version: 2\n"
                                      "  all:\n"
                                      "    match: {name: \"e*\"}\n"
                                      "    dhcp4: true\n"
-                                     "    dhcp6: true\n"
-                                     "    optional: true\n";
+                                     "    dhcp6: true\n";
 
 /* --- checks
  * ----------------------------------------------------------------------------------------------------- */

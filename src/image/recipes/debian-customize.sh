@@ -57,6 +57,13 @@ CLOUD
 SUBSYSTEM=="cpu", ACTION=="add", TEST=="online", ATTR{online}!="1", ATTR{online}="1"
 SUBSYSTEM=="memory", ACTION=="add", TEST=="state", ATTR{state}=="offline", ATTR{state}="online"
 RULES
+    # One connected interface is enough to go on; one without an address must not hold up the rest.
+    mkdir -p "$tree/etc/systemd/system/systemd-networkd-wait-online.service.d"
+    cat >"$tree/etc/systemd/system/systemd-networkd-wait-online.service.d/lodge.conf" <<'WAIT'
+[Service]
+ExecStart=
+ExecStart=/lib/systemd/systemd-networkd-wait-online --any --timeout=30
+WAIT
     cat >"$tree/boot/grub/grub.cfg" <<'GRUB'
 set timeout=0
 serial --unit=0 --speed=115200
