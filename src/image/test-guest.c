@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "base/file.h"
 #include "base/process.h"
+#include "image/seed.h"
 #include "image/template-build.h"
 
 typedef struct Guest {
@@ -17,7 +18,7 @@ typedef struct Guest {
     const char *wanted;      /* a line of the serial port that contains this … */
     const char *qmp_command; /* … is answered with this command, or (NULL) with the end of the machine */
     Cancel *cancel;
-    GString *transcript;
+    GString *transcript; /* of boot(); the test frees it */
     bool was_seen;
 } Guest;
 
@@ -83,7 +84,6 @@ static void boot(Guest *guest, const char *memory_mib, const char *const *argume
         g_autofree char *text = ok ? g_strdup("the machine ended") : error_text(&err);
         g_error("no \"%s\" or no end: %s\n%s", guest->wanted, text, guest->transcript->str);
     }
-    g_string_free(guest->transcript, TRUE);
 }
 
 static void log_progress(int percent, const char *phase, void *data G_GNUC_UNUSED) {
@@ -107,6 +107,7 @@ static void test_bench_boot_says_so_on_the_serial_port(void) {
     g_autofree char *drive = g_strdup_printf("file=%s/disk,format=raw,if=virtio,snapshot=on", folder);
     Guest guest = {.folder = folder, .wanted = "bench-boot ok"};
     boot(&guest, "16", (const char *const[]){"-drive", drive, NULL}, 20000);
+    g_string_free(guest.transcript, TRUE);
     g_assert_true(tree_remove(folder, NULL));
 }
 
@@ -122,9 +123,11 @@ static void test_tiny_boots_and_obeys_the_power_button(void) {
     const char *const arguments[] = {"-kernel", kernel, "-initrd", initrd, "-append", cmdline, NULL};
     Guest guest = {.folder = folder, .wanted = "as web-3"};
     boot(&guest, "96", arguments, 90000);
+    g_string_free(guest.transcript, TRUE);
     Guest addressed = {
         .folder = folder, .wanted = "tiny: address 10.0.2.15", .qmp_command = "system_powerdown"};
     boot(&addressed, "96", arguments, 90000);
+    g_string_free(addressed.transcript, TRUE);
     g_assert_true(tree_remove(folder, NULL));
 }
 
@@ -133,6 +136,54 @@ static void test_an_unknown_recipe_is_not_found(void) {
     g_auto(Error) err = {0};
     g_assert_false(template_build("windows-95", "/nonexistent", NULL, NULL, NULL, &result, &err));
     g_assert_cmpint(err.code, ==, ERROR_NOT_FOUND);
+}
+
+/* Boots a copy-on-write clone of a built disk with a seed; passes when cloud-init has finished with that seed
+ * and the machine ended by its power button. */
+static void boot_clone(const char *folder, const char *name, const char *const *firmware) {
+    g_autofree char *overlay = g_strdup_printf("%s/%s.qcow2", folder, name),
+                    *disk = g_build_filename(folder, "disk", NULL);
+    g_autofree char *seed = g_strdup_printf("%s/%s.iso", folder, name);
+    g_auto(Error) err = {0};
+    const ProcessSpec create = {.argv = (const char *const[]){"qemu-img", "create", "-q", "-f", "qcow2", "-b",
+                                    disk, "-F", "raw", overlay, "4G", NULL}};
+    g_assert_true(process_run(&create, NULL, &err));
+    const SeedSpec spec = {.hostname = name,
+        .instance_id = name,
+        .user_data = "#cloud-config\nruncmd: [[sh, -c, 'echo \"proof $(hostname) $(id -un lodge) "
+                     "$(df -m --output=size / | tail -n 1)\" >/dev/ttyS0']]\n"};
+    g_assert_true(seed_write(&spec, seed, &err));
+    g_autofree char *drive = g_strdup_printf("file=%s,format=qcow2,if=virtio,cache=unsafe", overlay);
+    g_autofree char *medium = g_strdup_printf("if=none,id=seed,file=%s,format=raw,readonly=on", seed);
+    const char *arguments[16] = {"-drive", drive, "-drive", medium, "-device", "scsi-cd,drive=seed"};
+    for (size_t i = 0; firmware[i]; i++)
+        arguments[6 + i] = firmware[i];
+    Guest guest = {
+        .folder = folder, .wanted = "Datasource DataSourceNoCloud", .qmp_command = "system_powerdown"};
+    boot(&guest, "512", arguments, INT64_C(900000));
+    g_autofree char *proof = g_strdup_printf("proof %s lodge ", name);
+    const char *found = strstr(guest.transcript->str, proof);
+    g_assert_nonnull(found);
+    g_assert_cmpint(
+        g_ascii_strtoll(found + strlen(proof), NULL, 10), >, 3500); /* MiB: the root file system has grown */
+    g_string_free(guest.transcript, TRUE);
+}
+
+static void test_debian_boots_by_both_firmwares(const void *data) {
+    g_autofree char *folder = work_folder_new();
+    g_auto(TemplateResult) result = {0};
+    build(data, folder, &result);
+    g_assert_cmpuint(g_strv_length(result.packages), >, 100);
+    boot_clone(folder, "web-bios", (const char *const[]){NULL});
+    g_autofree char *variables = g_build_filename(folder, "variables", NULL), *store = NULL;
+    store = g_strdup_printf("if=pflash,format=raw,file=%s", variables);
+    const ProcessSpec copy = {
+        .argv = (const char *const[]){"cp", "/usr/share/OVMF/OVMF_VARS_4M.fd", variables, NULL}};
+    g_assert_true(process_run(&copy, NULL, NULL));
+    boot_clone(folder, "web-uefi",
+        (const char *const[]){"-drive",
+            "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd", "-drive", store, NULL});
+    g_assert_true(tree_remove(folder, NULL));
 }
 
 int main(int argc, char **argv) {
@@ -144,5 +195,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/guest/quick/unknown", test_an_unknown_recipe_is_not_found);
     g_test_add_func("/guest/quick/bench-boot", test_bench_boot_says_so_on_the_serial_port);
     g_test_add_func("/guest/quick/tiny", test_tiny_boots_and_obeys_the_power_button);
+    g_test_add_data_func("/guest/long/debian-12", "debian-12", test_debian_boots_by_both_firmwares);
+    g_test_add_data_func("/guest/long/debian-13", "debian-13", test_debian_boots_by_both_firmwares);
     return g_test_run();
 }
