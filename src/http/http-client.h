@@ -62,7 +62,8 @@ bool http_client_perform(
 /* Opens a WebSocket on a connection of its own. When the server answers otherwise: ERROR_PROTOCOL and that
  * answer, with its body, in *ret_refusal (may be NULL). The caller polls http_client_websocket_fd for
  * _interest (POLLIN, POLLOUT; 0 while paused), then calls _pump; false when it is over, on_closed was called
- * then. _pump once before the first poll. */
+ * then. _pump once
+ * before the first poll and after http_websocket_resume. */
 bool http_client_websocket(HttpClient *client, const char *path, const HttpWebSocketOptions *options,
     const HttpWebSocketEvents *events, void *user, HttpWebSocket **ret_websocket, HttpResponse *ret_refusal,
     Error *err);

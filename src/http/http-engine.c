@@ -17,6 +17,8 @@ static gboolean engine_prepare(GSource *source, int *timeout_ms) {
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;
     *timeout_ms = -1;
     self->due_us = INT64_MAX;
+    if (self->engine->needs_run)
+        return TRUE;
     if (MHD_get_timeout(self->engine->daemon, &wait_ms) != MHD_YES)
         return FALSE;
     *timeout_ms = (int)MIN(wait_ms, (MHD_UNSIGNED_LONG_LONG)60000);
@@ -117,6 +119,7 @@ void http_engine_retire(HttpEngine *engine) {
 }
 
 void http_engine_run(HttpEngine *engine) {
+    engine->needs_run = false;
     MHD_run(engine->daemon);
     if (engine->is_retired)
         http_engine_retire(engine);

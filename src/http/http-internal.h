@@ -19,6 +19,7 @@ struct HttpEngine {
     char *certificate_pem, *key_pem, *priority; /* NULL: plain */
     uint32_t connections;
     bool is_retired;
+    bool needs_run; /* after a resume: without a listening socket, MHD's own wake-up is not in its epoll set */
 };
 
 struct HttpListener {

@@ -86,13 +86,16 @@ static void start(HttpRequest *self, struct MHD_Connection *mhd, const char *met
         refuse(self);
     else if (self->server->handler->on_headers)
         self->server->handler->on_headers(self, self->server->handler_data);
-    bool is_too_large =
-        !self->on_chunk && self->content_length > 0 && (uint64_t)self->content_length > self->body_limit;
-    if (is_too_large && !self->has_reply) {
-        error_set(&self->refusal, ERROR_TOO_LARGE, NULL,
-            "the body is larger than %" G_GUINT64_FORMAT " bytes", self->body_limit);
-        refuse(self);
-    }
+}
+
+static bool is_too_large(const HttpRequest *self) {
+    return !self->on_chunk && self->content_length > 0 && (uint64_t)self->content_length > self->body_limit;
+}
+
+static void refuse_too_large(HttpRequest *self) {
+    error_set(&self->refusal, ERROR_TOO_LARGE, NULL, "the body is larger than %" G_GUINT64_FORMAT " bytes",
+        self->body_limit);
+    refuse(self);
 }
 
 static enum MHD_Result after_headers(HttpRequest *self) {
@@ -103,6 +106,11 @@ static enum MHD_Result after_headers(HttpRequest *self) {
     if (self->is_paused && !self->has_reply) {
         http_request_suspend(self, self->content_length == 0);
         return MHD_YES;
+    }
+    if (!self->has_reply && is_too_large(self)) {
+        refuse_too_large(self);
+        self->connection->lingers = true;
+        return http_reply_queue(self);
     }
     self->phase = REQUEST_BODY;
     if (!self->on_chunk && self->content_length != 0)
@@ -116,9 +124,7 @@ static void keep_chunk(HttpRequest *self, const char *data, size_t length) {
     if (!self->body)
         self->body = g_byte_array_new();
     if (self->body->len + length > self->body_limit) {
-        error_set(&self->refusal, ERROR_TOO_LARGE, NULL,
-            "the body is larger than %" G_GUINT64_FORMAT " bytes", self->body_limit);
-        refuse(self);
+        refuse_too_large(self);
         return;
     }
     g_byte_array_append(self->body, (const guint8 *)data, (guint)length);
@@ -195,6 +201,7 @@ void http_request_wake(HttpRequest *request) {
     request->is_suspended = false;
     http_connection_unwatch(request->connection);
     MHD_resume_connection(request->connection->mhd);
+    request->connection->engine->needs_run = true;
 }
 
 /* 5. The end, whichever comes first. */

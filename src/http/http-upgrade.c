@@ -58,6 +58,7 @@ static ssize_t write_socket(void *data, const void *buffer, size_t length) {
 static void close_socket(void *data) {
     UpgradedSocket *self = data;
     self->connection->websocket = NULL;
+    self->connection->engine->needs_run = true;
     MHD_upgrade_action(self->handle, MHD_UPGRADE_ACTION_CLOSE);
     g_free(self);
 }

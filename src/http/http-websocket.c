@@ -126,7 +126,8 @@ static void finish(HttpWebSocket *self) {
 
 bool http_websocket_pump(HttpWebSocket *websocket) {
     HttpWebSocket *self = websocket;
-    self->read_budget = READ_BUDGET;
+    self->read_budget =
+        self->source ? READ_BUDGET : SIZE_MAX; /* unattached: TLS may hold bytes that no poll shows */
     bool is_sound = !wants_read(self) || wslay_event_recv(self->frames) == 0;
     if (wslay_event_want_write(self->frames))
         is_sound = wslay_event_send(self->frames) == 0 && is_sound;
