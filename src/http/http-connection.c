@@ -136,6 +136,8 @@ static void connection_closed(HttpConnection *self) {
     if (self->request)
         http_request_detach(self->request);
     self->engine->connections--;
+    if (self->is_closing)
+        self->engine->closing--;
     connection_free(self);
     http_server_check_stopped(server);
 }

@@ -5,6 +5,8 @@
 /* TLS 1.2 and 1.3 only; otherwise GnuTLS's defaults, which follow the distribution. */
 #define DEFAULT_PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
+enum { TIMEOUT_MAX_MS = 60000, CLOSING_MS = 5 };
+
 typedef struct EngineSource {
     GSource source;
     HttpEngine *engine;
@@ -19,9 +21,13 @@ static gboolean engine_prepare(GSource *source, int *timeout_ms) {
     self->due_us = INT64_MAX;
     if (self->engine->needs_run)
         return TRUE;
-    if (MHD_get_timeout(self->engine->daemon, &wait_ms) != MHD_YES)
+    bool has_timeout = MHD_get_timeout(self->engine->daemon, &wait_ms) == MHD_YES;
+    if (!has_timeout && self->engine->closing == 0)
         return FALSE;
-    *timeout_ms = (int)MIN(wait_ms, (MHD_UNSIGNED_LONG_LONG)60000);
+    /* MHD ends an upgraded TLS connection in several turns and does not say when it wants the next. */
+    uint64_t limit_ms = self->engine->closing > 0 ? CLOSING_MS : TIMEOUT_MAX_MS;
+    wait_ms = has_timeout ? MIN((uint64_t)wait_ms, limit_ms) : limit_ms;
+    *timeout_ms = (int)wait_ms;
     self->due_us = g_source_get_time(source) + (int64_t)*timeout_ms * 1000;
     return wait_ms == 0;
 }

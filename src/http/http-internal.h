@@ -18,8 +18,10 @@ struct HttpEngine {
     GSource *source;
     char *certificate_pem, *key_pem, *priority; /* NULL: plain */
     uint32_t connections;
+    uint32_t closing; /* WebSockets that are over and that MHD has not closed yet; see engine_prepare */
     bool is_retired;
-    bool needs_run; /* after a resume: without a listening socket, MHD's own wake-up is not in its epoll set */
+    bool
+        needs_run; /* after a resume: without a listening socket, MHD's own wake-up is not in its epoll set */
 };
 
 struct HttpListener {
@@ -65,7 +67,8 @@ struct HttpConnection {
     int64_t deadline_us;      /* g_get_monotonic_time, or INT64_MAX */
     bool is_watched;          /* in gone_fd */
     bool is_cut;
-    bool lingers; /* answered before the body's end: drain it, or the reset would destroy the answer */
+    bool is_closing; /* counted in engine->closing */
+    bool lingers;    /* answered before the body's end: drain it, or the reset would destroy the answer */
 };
 
 typedef enum RequestPhase {

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include "http/http-websocket-internal.h"
 
-enum { STATUS_SWITCHING = 101, KEY_BYTES = 16 };
+enum { STATUS_SWITCHING = 101, KEY_BYTES = 16, CLOSE_MS = 2000 };
 
 struct HttpUpgrade {
     HttpWebSocketOptions options;
@@ -58,7 +58,10 @@ static ssize_t write_socket(void *data, const void *buffer, size_t length) {
 static void close_socket(void *data) {
     UpgradedSocket *self = data;
     self->connection->websocket = NULL;
+    self->connection->is_closing = true;
+    self->connection->engine->closing++;
     self->connection->engine->needs_run = true;
+    http_connection_set_deadline(self->connection, CLOSE_MS);
     MHD_upgrade_action(self->handle, MHD_UPGRADE_ACTION_CLOSE);
     g_free(self);
 }

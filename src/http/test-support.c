@@ -1,6 +1,7 @@
 /* The server under test. */
 #include "http/test-support.h"
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -354,6 +355,15 @@ int test_connect(const TestServer *server) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     g_strlcpy(address.sun_path, server->socket_path, sizeof address.sun_path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
+    return fd;
+}
+
+int test_connect_tcp(const TestServer *server) {
+    struct sockaddr_in address = {.sin_family = AF_INET,
+        .sin_port = htons(http_listener_port(server->listener)),
+        .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof address), ==, 0);
     return fd;
 }

@@ -45,5 +45,6 @@ HttpClient *test_client(const char *base, const char *authority_file);
 char *test_get(HttpClient *client, const char *path, unsigned expected_status);
 char *test_post(
     HttpClient *client, const char *path, const void *body, size_t length, unsigned expected_status);
-/* A raw connection to the UNIX socket. */
+/* Raw connections: to the UNIX socket, and to the TLS port without a handshake. */
 int test_connect(const TestServer *server);
+int test_connect_tcp(const TestServer *server);
