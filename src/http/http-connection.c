@@ -147,7 +147,7 @@ void http_connection_notify(
     if (code == MHD_CONNECTION_NOTIFY_STARTED)
         connection_started(engine, mhd, context);
     else if (*context)
-        connection_closed(*context);
+        connection_closed(g_steal_pointer((HttpConnection **)context));
 }
 
 HttpConnection *http_connection_of(struct MHD_Connection *mhd) {

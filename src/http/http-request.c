@@ -239,13 +239,14 @@ void http_request_detach(HttpRequest *request) {
     http_request_unref(request);
 }
 
-void http_request_completed(void *engine G_GNUC_UNUSED, struct MHD_Connection *mhd G_GNUC_UNUSED,
-    void **context, enum MHD_RequestTerminationCode code) {
-    HttpRequest *self = *context;
+void http_request_completed(void *engine G_GNUC_UNUSED, struct MHD_Connection *mhd, void **context,
+    enum MHD_RequestTerminationCode code) {
+    HttpConnection *connection = http_connection_of(mhd);
+    HttpRequest *self =
+        *context; /* may be freed already: it is only looked at when the connection still has it */
     *context = NULL;
-    if (!self || !self->connection || self->connection->request != self)
+    if (!self || !connection || connection->request != self)
         return;
-    HttpConnection *connection = self->connection;
     bool is_whole = code == MHD_REQUEST_TERMINATED_COMPLETED_OK && (!self->stream || self->stream->has_ended);
     if (!is_whole)
         http_request_client_gone(self);
