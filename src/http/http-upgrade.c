@@ -1,7 +1,7 @@
 /* From an HTTP request to a WebSocket on the server. */
 #include "http/http-internal.h"
-#include <errno.h>
-#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include "http/http-websocket-internal.h"
@@ -77,6 +77,8 @@ static void upgraded(void *data G_GNUC_UNUSED, struct MHD_Connection *mhd, void 
     connection->request->upgrade = NULL;
     http_request_detach(connection->request);
     http_connection_set_deadline(connection, -1);
+    int yes = 1; /* keys typed into a console must not wait for more; fails harmlessly on a UNIX socket */
+    setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     UpgradedSocket *socket = g_new0(UpgradedSocket, 1);
     *socket = (UpgradedSocket){.connection = connection, .handle = handle, .fd = fd};
     const WebSocketTransport transport = {

@@ -147,7 +147,7 @@ static void test_streamed_upload_needs_little_memory(void) {
     getrusage(RUSAGE_SELF, &before);
     test_run(server, uploads);
     getrusage(RUSAGE_SELF, &after);
-#ifndef __SANITIZE_ADDRESS__ /* it keeps freed memory */
+#ifndef __SANITIZE_ADDRESS__                                          /* it keeps freed memory */
     g_assert_cmpint(after.ru_maxrss - before.ru_maxrss, <, 16 << 10); /* KiB */
 #endif
     test_server_free(server);
