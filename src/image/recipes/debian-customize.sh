@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2016 # dpkg-query has variables of its own
 # Jailed, as a hook of mmdebstrap: debian-customize.sh PHASE TREE.
 set -eu
 phase=$1
@@ -7,12 +8,14 @@ tree=$2
 cache_in() {
     mkdir -p "$tree/var/cache/apt/archives"
     for file in /cache/*.deb; do
-        if [ -e "$file" ]; then cp "$file" "$tree/var/cache/apt/archives/"; fi
+        if [ -e "$file" ]; then cp "$file" "$tree/var/cache/apt/archives/" || :; fi
     done
 }
 
-# Only what this build used goes back, each under a temporary name first: builds may share the cache.
+# What this build used goes back, each under a temporary name first (builds may share the cache); what it did not use goes.
 cache_out() {
+    dpkg-query --admindir="$tree/var/lib/dpkg" -W -f '${Package}_${Version}_${Architecture}.deb\n' |
+        sed 's/:/%3a/g' >/work/used
     for file in "$tree"/var/cache/apt/archives/*.deb; do
         target=/cache/${file##*/}
         if [ -e "$file" ] && ! [ -e "$target" ]; then
@@ -20,6 +23,9 @@ cache_out() {
             mv "$target.$$.part" "$target"
         fi
         rm -f "$file"
+    done
+    for file in /cache/*.deb; do
+        grep -qxF "${file##*/}" /work/used || rm -f "$file"
     done
 }
 

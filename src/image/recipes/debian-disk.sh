@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2086 # the list of modules is words
 # Jailed, in /work: debian-disk.sh SECTORS EFI_FIRST EFI_COUNT ROOT_FIRST ROOT_COUNT: makes `disk` from `tree` and `mbr`.
 # One disk for both firmwares: GRUB for BIOS lies between the partition table and the first partition.
 set -eu

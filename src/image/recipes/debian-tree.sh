@@ -1,11 +1,12 @@
 #!/bin/sh
+# shellcheck disable=SC2016 # mmdebstrap's own shell expands the hooks
 # Jailed, in /work: debian-tree.sh SUITE PACKAGES: installs a Debian tree into /work/tree; makes `packages`.
 set -eu
 suite=$1
 packages=$2
 mkdir tmp
 export TMPDIR=/work/tmp
-mmdebstrap --mode=root --variant=minbase --include="$packages" --skip=check/qemu,download/empty \
+mmdebstrap --verbose --mode=root --variant=minbase --include="$packages" --skip=check/qemu,download/empty \
     --aptopt=/work/apt.conf \
     --aptopt='Acquire::Languages "none"' \
     --aptopt='APT::Install-Recommends "false"' \

@@ -11,6 +11,7 @@ while read -r module; do insmod "/modules/$module" 2>/dev/null; done </modules/o
 while read -r module; do insmod "/modules/$module" 2>/dev/null; done </modules/order
 
 word_from_command_line() {
+    # shellcheck disable=SC2013 # words are wanted
     for word in $(cat /proc/cmdline); do
         case $word in "$1"=*) echo "${word#*=}" ;; esac
     done
@@ -19,7 +20,8 @@ name=$(word_from_command_line lodge.hostname)
 if [ -n "$name" ]; then
     echo command-line >/run/hostname-source
 else
-    name=tiny-$(cut -c1-8 /sys/class/dmi/id/product_uuid 2>/dev/null)
+    id=$(cut -c1-8 /sys/class/dmi/id/product_uuid 2>/dev/null)
+    name=tiny${id:+-$id}
 fi
 hostname "$name"
 echo "127.0.0.1 localhost" >/etc/hosts

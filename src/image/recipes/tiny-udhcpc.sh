@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck disable=SC2154 # udhcpc sets the variables
 # Applies a DHCP lease. The host's name comes from the kernel's command line, else from the lease.
 export PATH=/bin
 case $1 in
