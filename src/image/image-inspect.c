@@ -132,6 +132,7 @@ bool image_convert(const ImageSource *source, const char *destination, ImageForm
         return error_set(err, ERROR_EXISTS, NULL, "%s exists", destination);
     progress_report(progress, 0, "inspecting");
     if (!image_inspect(source, cancel, &conversion.info, err) ||
+        !qemu_img_check(source->path, conversion.info.format, source->first_id, cancel, err) ||
         !jail_folder_new(parent, JAIL_SINGLE, source->first_id, &folder, err) ||
         !run(&conversion, folder, err))
         return false;

@@ -16,6 +16,7 @@
 
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
+#define FOLDER_PREFIX "jail-"
 
 enum { DEATH_WAIT_MS = 5000, REMOVE_ATTEMPTS = 50, REMOVE_PAUSE_US = 100000, SUBID_FILE_LIMIT = 1024 * 1024 };
 
@@ -298,7 +299,7 @@ bool jail_range_check(uint32_t first_id, Error *err) {
  * -------------------------------------------------------------------------------------------------- */
 
 bool jail_folder_new(const char *parent, JailKind kind, uint32_t first_id, char **ret_path, Error *err) {
-    g_autofree char *path = g_build_filename(parent, "jail-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(parent, FOLDER_PREFIX "XXXXXX", NULL);
     uint32_t id = host_id(kind, first_id);
     if (!g_mkdtemp_full(path, 0700))
         return error_set_errno(err, errno, "making a folder in %s", parent);
@@ -317,6 +318,20 @@ void jail_folder_free(char *path) {
     for (int i = 0; i < REMOVE_ATTEMPTS && !tree_remove(path, NULL); i++)
         g_usleep(REMOVE_PAUSE_US);
     g_free(path);
+}
+
+bool jail_folders_sweep(const char *parent, Error *err) {
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GDir) dir = g_dir_open(parent, 0, &error);
+    if (!dir)
+        return error_set(err, ERROR_IO, NULL, "%s", error->message);
+    const char *name = NULL;
+    while ((name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(parent, name, NULL);
+        if (g_str_has_prefix(name, FOLDER_PREFIX) && !tree_remove(path, err))
+            return false;
+    }
+    return true;
 }
 
 bool jail_folder_put(

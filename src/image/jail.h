@@ -71,6 +71,10 @@ void jail_folder_free(char *take_path);
 typedef char JailFolder;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(JailFolder, jail_folder_free)
 
+/* Removes what jail_folder_new made below `parent` and a killed process left. Only while no jail works below
+ * it: at start. */
+bool jail_folders_sweep(const char *parent, Error *err);
+
 /* Writes a file into a jail's folder, readable for its identity. The folder must not be in use by a running
  * jail. */
 bool jail_folder_put(

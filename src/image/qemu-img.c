@@ -3,7 +3,14 @@
 #include <jansson.h>
 #include <string.h>
 
-enum { INFO_TIMEOUT_MS = 60000, INFO_CPU_S = 30, REPORT_LIMIT = 256 * 1024 };
+enum {
+    INFO_TIMEOUT_MS = 60000,
+    INFO_CPU_S = 30,
+    CHECK_TIMEOUT_MS = 60 * 60 * 1000,
+    CHECK_CPU_S = 1800,
+    REPORT_LIMIT = 256 * 1024,
+    CHECK_OUTPUT_LIMIT = 64 * 1024 * 1024
+};
 #define ADDRESS_SPACE_BYTES (UINT64_C(2) << 30)
 #define NO_PARENT INT64_C(0xffffffff) /* VMDK: parentCID of an image that stands alone */
 
@@ -91,4 +98,31 @@ bool qemu_img_info(const char *host_path, ImageFormat format, uint32_t first_id,
             err, ERROR_FOREIGN_IMAGE, "the image cannot be read as %s", image_format_name(format));
     }
     return qemu_img_judge(report, format, ret_virtual_bytes, err);
+}
+
+bool qemu_img_check(
+    const char *host_path, ImageFormat format, uint32_t first_id, const Cancel *cancel, Error *err) {
+    /* qemu-img(1): 0 good, 3 only lost space, 63 the format has no check. process_run says the status in its
+     * message. */
+    static const char *const good[] = {" ended with status 3:", " ended with status 63:"};
+    g_autofree char *options = qemu_img_options(format);
+    const JailBind binds[] = {{host_path, QEMU_IMG_SOURCE}};
+    const JailSpec spec = {.kind = JAIL_SINGLE,
+        .first_id = first_id,
+        .binds = binds,
+        .n_binds = G_N_ELEMENTS(binds),
+        .argv = (const char *const[]){"qemu-img", "check", "-q", "--image-opts", options, NULL},
+        .limits = {.cpu_s = CHECK_CPU_S},
+        .timeout_ms = CHECK_TIMEOUT_MS,
+        .output_limit = CHECK_OUTPUT_LIMIT,
+        .cancel = cancel};
+    g_auto(Error) failed = {0};
+    if (jail_run(&spec, NULL, &failed))
+        return true;
+    for (size_t i = 0; i < G_N_ELEMENTS(good); i++)
+        if (failed.code == ERROR_TOOL_FAILED && strstr(failed.message, good[i]))
+            return true;
+    bool is_damaged = failed.code == ERROR_TOOL_FAILED;
+    error_move(err, &failed);
+    return is_damaged ? error_wrap(err, ERROR_FOREIGN_IMAGE, "the image is damaged or cut short") : false;
 }

@@ -17,5 +17,11 @@ char *qemu_img_options(ImageFormat format);
 bool qemu_img_info(const char *host_path, ImageFormat format, uint32_t first_id, const Cancel *cancel,
     uint64_t *ret_virtual_bytes, Error *err);
 
+/* `qemu-img check`: whether the metadata leads only to what the file holds (a file cut short would else
+ * become zeros without a word). Reads metadata only. Formats without such a check, and lost space, are good.
+ * ERROR_FOREIGN_IMAGE otherwise. */
+bool qemu_img_check(
+    const char *host_path, ImageFormat format, uint32_t first_id, const Cancel *cancel, Error *err);
+
 /* What a report (JSON text) says about an image: apart, so that hostile reports can be tested. */
 bool qemu_img_judge(const char *report, ImageFormat format, uint64_t *ret_virtual_bytes, Error *err);

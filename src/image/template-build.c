@@ -105,9 +105,10 @@ static bool prepare_cache(Build *build, Error *err) {
     if (!build->options.cache) {
         build->cache = g_build_filename(build->folder, "cache", NULL);
     } else {
-        /* A folder per identity: what one jail wrote is not the other's to change. And one per suite, so that old packages
-         * can go. */
-        g_autofree char *name = g_strdup_printf("%u-%s", id, build->recipe->suite ? build->recipe->suite : "host");
+        /* A folder per identity: what one jail wrote is not the other's to change. And one per suite, so that
+         * old packages can go. */
+        g_autofree char *name =
+            g_strdup_printf("%u-%s", id, build->recipe->suite ? build->recipe->suite : "host");
         build->cache = g_build_filename(build->options.cache, name, NULL);
     }
     if (!folder_make(build->cache, 0700, err))

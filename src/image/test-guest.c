@@ -131,6 +131,22 @@ static void test_tiny_boots_and_obeys_the_power_button(void) {
     g_assert_true(tree_remove(folder, NULL));
 }
 
+static void cancel_in_the_middle(int percent, const char *phase G_GNUC_UNUSED, void *data) {
+    if (percent >= 5)
+        cancel_trigger(data);
+}
+
+static void test_a_cancelled_build_leaves_nothing(const void *data) {
+    g_autofree char *folder = work_folder_new();
+    g_autoptr(Cancel) cancel = cancel_new();
+    const Progress progress = {.report = cancel_in_the_middle, .data = cancel};
+    TemplateResult result;
+    g_auto(Error) err = {0};
+    g_assert_false(template_build(data, folder, NULL, &progress, cancel, &result, &err));
+    g_assert_cmpint(err.code, ==, ERROR_CANCELLED);
+    g_assert_cmpint(g_rmdir(folder), ==, 0); /* empty */
+}
+
 static void test_an_unknown_recipe_is_not_found(void) {
     TemplateResult result;
     g_auto(Error) err = {0};
@@ -188,11 +204,14 @@ static void test_debian_boots_by_both_firmwares(const void *data) {
 
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
-    if (geteuid() != 0 || !g_find_program_in_path("qemu-system-x86_64")) {
+    g_autofree char *program = g_find_program_in_path("qemu-system-x86_64");
+    if (geteuid() != 0 || !program) {
         g_print("1..0 # SKIP building templates needs root and QEMU\n");
         return 77;
     }
     g_test_add_func("/guest/quick/unknown", test_an_unknown_recipe_is_not_found);
+    g_test_add_data_func("/guest/quick/cancel-tiny", "tiny", test_a_cancelled_build_leaves_nothing);
+    g_test_add_data_func("/guest/quick/cancel-debian", "debian-12", test_a_cancelled_build_leaves_nothing);
     g_test_add_func("/guest/quick/bench-boot", test_bench_boot_says_so_on_the_serial_port);
     g_test_add_func("/guest/quick/tiny", test_tiny_boots_and_obeys_the_power_button);
     g_test_add_data_func("/guest/long/debian-12", "debian-12", test_debian_boots_by_both_firmwares);

@@ -224,11 +224,28 @@ static void test_a_refused_conversion_leaves_nothing(Fixture *fixture, const voi
     g_assert_null(g_dir_read_name(dir));
 }
 
+static void test_a_cut_image_is_not_converted(Fixture *fixture, const void *data G_GNUC_UNUSED) {
+    g_autofree char *raw = g_build_filename(fixture->folder, "raw", NULL);
+    g_autofree char *qcow2 = g_build_filename(fixture->folder, "qcow2", NULL);
+    g_auto(Error) err = {0};
+    create(fixture, "raw", NULL, NULL);
+    for (off_t at = 0; at < (off_t)(8 * MIB); at += 4096)
+        patch(fixture, at, "data", 4);
+    const ImageSource first = {fixture->path, IMAGE_FORMAT_RAW, 1024 * MIB, 0};
+    g_assert_true(image_convert(&first, qcow2, IMAGE_FORMAT_QCOW2, NULL, NULL, NULL, &err));
+    g_assert_cmpint(truncate(qcow2, (off_t)(4 * MIB)), ==, 0);
+    const ImageSource second = {qcow2, IMAGE_FORMAT_QCOW2, 1024 * MIB, 0};
+    g_assert_false(image_convert(&second, raw, IMAGE_FORMAT_RAW, NULL, NULL, NULL, &err));
+    g_assert_cmpint(err.code, ==, ERROR_FOREIGN_IMAGE);
+    g_assert_cmpstr(err.message, ==, "the image is damaged or cut short");
+}
+
 #define ADD(name, function) g_test_add("/image/" name, Fixture, NULL, set_up, function, tear_down)
 
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
-    if (geteuid() != 0 || !g_find_program_in_path("qemu-img")) {
+    g_autofree char *program = g_find_program_in_path("qemu-img");
+    if (geteuid() != 0 || !program) {
         g_print("1..0 # SKIP reading images needs root and qemu-img\n");
         return 77;
     }
@@ -245,6 +262,7 @@ int main(int argc, char **argv) {
     ADD("limit", test_a_claim_beyond_the_limit_is_refused);
     ADD("link", test_a_link_is_refused);
     ADD("convert", test_conversion_keeps_the_content);
+    ADD("convert-cut", test_a_cut_image_is_not_converted);
     ADD("convert-refused", test_a_refused_conversion_leaves_nothing);
     return g_test_run();
 }

@@ -1,9 +1,11 @@
 /* Proves that the jail has walls: what is inside sees, keeps and reaches nothing that it was not given. Needs
  * root. */
 #include <arpa/inet.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/file.h"
@@ -134,6 +136,8 @@ static void test_jail_limits_file_size(Fixture *fixture, const void *data) {
     g_assert_cmpint(err.code, ==, ERROR_TOOL_FAILED);
 }
 
+#define WRITE_FOREVER "setsid sh -c 'while :; do echo x >> /work/alive; sleep 0.05; done' & wait"
+
 typedef struct Canceller {
     Cancel *cancel;
     char *marker;
@@ -147,6 +151,16 @@ static void *cancel_when_marked(void *data) {
     return NULL;
 }
 
+static void assert_nothing_writes(const Fixture *fixture) {
+    g_autofree char *alive = g_build_filename(fixture->folder, "alive", NULL);
+    struct stat before, after;
+    g_usleep(200000);
+    g_assert_cmpint(stat(alive, &before), ==, 0);
+    g_usleep(300000);
+    g_assert_cmpint(stat(alive, &after), ==, 0);
+    g_assert_cmpint(before.st_size, ==, after.st_size);
+}
+
 static void test_cancel_ends_the_jail_with_its_children(Fixture *fixture, const void *data) {
     g_autoptr(Cancel) cancel = cancel_new();
     Canceller canceller = {cancel, g_build_filename(fixture->folder, "alive", NULL)};
@@ -157,20 +171,29 @@ static void test_cancel_ends_the_jail_with_its_children(Fixture *fixture, const 
         .n_binds = 1,
         .timeout_ms = 20000,
         .cancel = cancel,
-        .argv = (const char *const[]){
-            "sh", "-c", "setsid sh -c 'while :; do echo x >> /work/alive; sleep 0.05; done' & wait", NULL}};
+        .argv = (const char *const[]){"sh", "-c", WRITE_FOREVER, NULL}};
     g_auto(Error) err = {0};
     g_assert_false(jail_run(&spec, NULL, &err));
     g_assert_cmpint(err.code, ==, ERROR_CANCELLED);
     g_thread_join(thread);
     g_free(canceller.marker);
-    g_usleep(200000);
+    assert_nothing_writes(fixture);
+}
+
+static void test_death_of_the_caller_ends_the_jail(Fixture *fixture, const void *data) {
     g_autofree char *alive = g_build_filename(fixture->folder, "alive", NULL);
-    struct stat before, after;
-    g_assert_cmpint(stat(alive, &before), ==, 0);
-    g_usleep(300000);
-    g_assert_cmpint(stat(alive, &after), ==, 0);
-    g_assert_cmpint(before.st_size, ==, after.st_size);
+    pid_t pid = fork();
+    if (pid == 0) {
+        run_line(fixture, GPOINTER_TO_INT(data), WRITE_FOREVER, NULL, NULL);
+        _exit(0);
+    }
+    for (int i = 0; i < 1000 && !g_file_test(alive, G_FILE_TEST_EXISTS); i++)
+        g_usleep(10000);
+    g_assert_cmpint(kill(pid, SIGKILL), ==, 0);
+    g_assert_cmpint(waitpid(pid, NULL, 0), ==, pid);
+    assert_nothing_writes(fixture);
+    g_assert_true(jail_folders_sweep(fixture->parent, NULL));
+    g_assert_false(g_file_test(fixture->folder, G_FILE_TEST_EXISTS));
 }
 
 static void test_a_link_is_not_taken_out_of_the_jail(Fixture *fixture, const void *data) {
@@ -211,6 +234,7 @@ int main(int argc, char **argv) {
     ADD_BOTH("no-network", test_jail_has_no_network_unless_given);
     ADD_BOTH("no-processes", test_jail_does_not_see_other_processes);
     ADD_BOTH("cancel", test_cancel_ends_the_jail_with_its_children);
+    ADD_BOTH("orphan", test_death_of_the_caller_ends_the_jail);
     ADD_BOTH("take", test_a_link_is_not_taken_out_of_the_jail);
     ADD("single/identity", JAIL_SINGLE, test_single_jail_has_one_unprivileged_identity);
     ADD("single/capabilities", JAIL_SINGLE, test_single_jail_keeps_no_capability);
