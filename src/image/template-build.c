@@ -17,6 +17,7 @@
 #define MIB (UINT64_C(1) << 20)
 
 enum { BUILD_TIMEOUT_MS = 60 * 60 * 1000, DISK_TIMEOUT_MS = 20 * 60 * 1000, PACKAGES_LIMIT = 1024 * 1024 };
+enum { TYPICAL_PACKAGES = 220 }; /* of a Debian template; only the progress depends on it */
 enum { HASH_BLOCK = 256 * 1024, EFI_FIRST = 2048, EFI_COUNT = 32768 }; /* sectors: at 1 MiB, 16 MiB long */
 
 typedef struct Build {
@@ -28,7 +29,7 @@ typedef struct Build {
     JailKind kind;
     char *folder; /* the jail's, inside the work folder */
     char *cache;  /* the jail's */
-    int percent;
+    int percent, n_unpacked, n_set_up;
     TemplateResult result;
 } Build;
 
@@ -65,7 +66,7 @@ static const struct {
     {"I: running apt-get update", 2, "reading package lists"},
     {"I: downloading packages", 6, "fetching essential packages"},
     {"I: extracting archives", 15, "unpacking essential packages"},
-    {"I: installing essential packages", 22, "installing essential packages"},
+    {"I: installing essential packages", 20, "installing essential packages"},
     {"I: installing remaining packages", 35, "installing packages"},
     {"I: cleaning package lists", 85, "cleaning up"},
     {"I: success", 87, "installed"},
@@ -86,10 +87,13 @@ static void take_line(const char *line, void *data) {
     for (size_t i = 0; i < G_N_ELEMENTS(milestones); i++)
         if (g_str_has_prefix(line, milestones[i].line))
             report(build, milestones[i].percent, milestones[i].phase);
-    if (g_str_has_prefix(line, "Setting up ") && build->percent >= 50)
-        report(build, MIN(build->percent + 1, 84), "setting up packages");
-    else if (g_str_has_prefix(line, "Unpacking ") && build->percent >= 35)
-        report(build, MIN(build->percent + 1, 50), "unpacking packages");
+    build->n_unpacked += g_str_has_prefix(line, "Unpacking ");
+    build->n_set_up += g_str_has_prefix(line, "Setting up ");
+    /* Essential packages are unpacked another way and set up first. */
+    int percent = 20 + 25 * build->n_unpacked / TYPICAL_PACKAGES + 40 * build->n_set_up / TYPICAL_PACKAGES;
+    if (build->percent >= 20 && percent > build->percent && percent < 85)
+        report(build, percent,
+            build->n_set_up > build->n_unpacked ? "setting up packages" : "installing packages");
 }
 
 /* --- steps that all kinds share
