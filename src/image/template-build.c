@@ -128,7 +128,7 @@ static bool put_text(Build *build, const char *name, const char *text, Error *er
 
 /* The jail's folder with the scripts and what they need to fetch packages. */
 static bool prepare(Build *build, const Script *scripts, size_t n_scripts, Error *err) {
-    g_autofree char *sources = NULL, *settings = NULL, *codename = NULL;
+    g_autofree char *sources = NULL, *settings = NULL;
     if (!jail_range_check(build->options.first_id, err) || !image_tools_check(err) ||
         !apt_sources_for_suite("/etc", build->recipe->suite, &sources, err) ||
         !apt_settings(build->cancel, &settings, err) ||

@@ -15,8 +15,12 @@ typedef struct Fixture {
     char *parent, *folder;
 } Fixture;
 
+static JailKind kind_of(const void *data) {
+    return (JailKind)GPOINTER_TO_INT(data);
+}
+
 static void set_up(Fixture *fixture, const void *data) {
-    JailKind kind = GPOINTER_TO_INT(data);
+    JailKind kind = kind_of(data);
     g_auto(Error) err = {0};
     fixture->parent = g_dir_make_tmp("lodge-jail-XXXXXX", NULL);
     g_assert_nonnull(fixture->parent);
@@ -51,7 +55,7 @@ static char *output_of(const Fixture *fixture, JailKind kind, const char *line) 
 }
 
 static void test_jail_does_not_see_the_hosts_files(Fixture *fixture, const void *data) {
-    g_autofree char *output = output_of(fixture, GPOINTER_TO_INT(data),
+    g_autofree char *output = output_of(fixture, kind_of(data),
         "for p in /root /etc/shadow /etc/passwd /home /var/lib/dpkg /boot /run /dev/kvm /dev/sda /sys/block; "
         "do "
         "[ -e $p ] && echo $p; done; ls -A /tmp");
@@ -59,7 +63,7 @@ static void test_jail_does_not_see_the_hosts_files(Fixture *fixture, const void 
 }
 
 static void test_jail_writes_nowhere_but_in_its_folder(Fixture *fixture, const void *data) {
-    g_autofree char *output = output_of(fixture, GPOINTER_TO_INT(data),
+    g_autofree char *output = output_of(fixture, kind_of(data),
         "echo x > /dev/null || echo null; for p in / /usr /usr/bin /etc /var /dev /proc/sys/kernel/hostname; "
         "do "
         "t=$p; [ -d $p ] && t=$p/x; (echo x > $t) 2>/dev/null && echo $p; done; echo x > /work/x; cat "
@@ -82,7 +86,7 @@ static void test_jail_has_no_network_unless_given(Fixture *fixture G_GNUC_UNUSED
     for (int has_network = 0; has_network <= 1; has_network++) {
         g_auto(Error) err = {0};
         g_autofree char *output = NULL;
-        const JailSpec spec = {.kind = GPOINTER_TO_INT(data),
+        const JailSpec spec = {.kind = kind_of(data),
             .has_network = has_network,
             .timeout_ms = 20000,
             .argv = (const char *const[]){"perl", "-e", line, NULL}};
@@ -94,12 +98,12 @@ static void test_jail_has_no_network_unless_given(Fixture *fixture G_GNUC_UNUSED
 static void test_jail_does_not_see_other_processes(Fixture *fixture, const void *data) {
     g_autofree char *line =
         g_strdup_printf("kill -0 %d 2>/dev/null && echo seen; [ $$ -lt 20 ] && echo small", getpid());
-    g_autofree char *output = output_of(fixture, GPOINTER_TO_INT(data), line);
+    g_autofree char *output = output_of(fixture, kind_of(data), line);
     g_assert_cmpstr(output, ==, "small\n");
 }
 
 static void test_single_jail_has_one_unprivileged_identity(Fixture *fixture, const void *data) {
-    g_autofree char *output = output_of(fixture, GPOINTER_TO_INT(data),
+    g_autofree char *output = output_of(fixture, kind_of(data),
         "id -u; id -G; touch /work/mine; chown 0 /work/mine 2>/dev/null && echo chown; "
         "unshare -U true 2>/dev/null && echo namespace; mount -t tmpfs t /work 2>/dev/null && echo mount; "
         "true");
@@ -112,13 +116,13 @@ static void test_single_jail_has_one_unprivileged_identity(Fixture *fixture, con
 
 static void test_single_jail_keeps_no_capability(Fixture *fixture, const void *data) {
     /* capget(2) through perl: there is no /proc to read them from. 126 and the version are x86_64's. */
-    g_autofree char *output = output_of(fixture, GPOINTER_TO_INT(data),
+    g_autofree char *output = output_of(fixture, kind_of(data),
         "perl -e '$h=pack(\"Li\",0x20080522,0);$d=\"\\0\"x24;syscall(125,$h,$d);print unpack(\"H*\",$d)'");
     g_assert_cmpstr(output, ==, "000000000000000000000000000000000000000000000000");
 }
 
 static void test_build_jail_is_root_only_inside(Fixture *fixture, const void *data) {
-    g_autofree char *output = output_of(fixture, GPOINTER_TO_INT(data),
+    g_autofree char *output = output_of(fixture, kind_of(data),
         "id -u; touch a b; chown 33:33 b; mknod d b 8 0 2>/dev/null && echo device; mkdir m; mount -t tmpfs "
         "t m && "
         "echo mounted");
@@ -131,8 +135,7 @@ static void test_build_jail_is_root_only_inside(Fixture *fixture, const void *da
 
 static void test_jail_limits_file_size(Fixture *fixture, const void *data) {
     g_auto(Error) err = {0};
-    g_assert_false(
-        run_line(fixture, GPOINTER_TO_INT(data), "exec head -c 17000000 /dev/zero > big", NULL, &err));
+    g_assert_false(run_line(fixture, kind_of(data), "exec head -c 17000000 /dev/zero > big", NULL, &err));
     g_assert_cmpint(err.code, ==, ERROR_TOOL_FAILED);
 }
 
@@ -166,7 +169,7 @@ static void test_cancel_ends_the_jail_with_its_children(Fixture *fixture, const 
     Canceller canceller = {cancel, g_build_filename(fixture->folder, "alive", NULL)};
     GThread *thread = g_thread_new("cancel", cancel_when_marked, &canceller);
     const JailBind binds[] = {{fixture->folder, "/work", .is_writable = true}};
-    const JailSpec spec = {.kind = GPOINTER_TO_INT(data),
+    const JailSpec spec = {.kind = kind_of(data),
         .binds = binds,
         .n_binds = 1,
         .timeout_ms = 20000,
@@ -184,7 +187,7 @@ static void test_death_of_the_caller_ends_the_jail(Fixture *fixture, const void 
     g_autofree char *alive = g_build_filename(fixture->folder, "alive", NULL);
     pid_t pid = fork();
     if (pid == 0) {
-        run_line(fixture, GPOINTER_TO_INT(data), WRITE_FOREVER, NULL, NULL);
+        run_line(fixture, kind_of(data), WRITE_FOREVER, NULL, NULL);
         _exit(0);
     }
     for (int i = 0; i < 1000 && !g_file_test(alive, G_FILE_TEST_EXISTS); i++)
@@ -197,8 +200,7 @@ static void test_death_of_the_caller_ends_the_jail(Fixture *fixture, const void 
 }
 
 static void test_a_link_is_not_taken_out_of_the_jail(Fixture *fixture, const void *data) {
-    g_autofree char *output =
-        output_of(fixture, GPOINTER_TO_INT(data), "ln -s /etc/passwd link; echo good > file");
+    g_free(output_of(fixture, kind_of(data), "ln -s /etc/passwd link; echo good > file"));
     g_autofree char *destination = g_build_filename(fixture->parent, "taken", NULL);
     g_auto(Error) err = {0};
     g_assert_false(jail_folder_take(fixture->folder, "link", destination, 0600, &err));
