@@ -3,9 +3,12 @@ import argparse
 import pathlib
 import sys
 
-from . import c_errors, load
+from . import c_errors, c_methods, c_types, load
 
-KINDS = {"errors": c_errors.write}
+KINDS = {
+    "errors": c_errors.write,
+    "model": lambda schema: c_types.write(schema) | c_methods.write(schema),
+}
 
 
 def run(arguments):
