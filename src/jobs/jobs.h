@@ -1,0 +1,77 @@
+/*
+ * Durable jobs and their claims. A job is a kind (a table of steps, registered by name), parameters and a target; it is
+ * committed before it starts, each step before it runs and after it ends. After a crash the step that was under way runs
+ * again with the same operation id: steps are written so that this ends in the same state. A failure or a cancel runs the
+ * `undo` of the steps that were done, last first.
+ *
+ * Main loop only. A step calls back with job_step_done or job_step_failed, now or much later, exactly once.
+ */
+#pragma once
+#include "inventory/inventory.h"
+
+typedef struct Jobs Jobs;
+typedef struct JobRun JobRun; /* a job that works now */
+
+typedef struct JobStepKind {
+    const char *name;
+    const char *description; /* "Makes the disks" */
+    void (*run)(JobRun *run);
+    void (*undo)(JobRun *run); /* NULL: nothing to undo */
+} JobStepKind;
+
+/* What a submission asks for; borrowed during `prepare`. */
+typedef struct JobRequest {
+    ResourceId target_kind;
+    const Object *target;     /* NULL for a method without object */
+    const json_t *parameters; /* decoded and encoded again by the schema; references resolved to ids */
+    const char *principal;
+} JobRequest;
+
+typedef struct JobKind {
+    const char *name; /* the method: "vm.create" */
+    const JobStepKind *steps;
+    size_t n_steps;
+    /* Refuses what cannot be done before anything starts; adds claims with job_claim_add; sets target_name. Pure. */
+    bool (*prepare)(Inventory *inventory, const JobRequest *request, Job *job, Error *err);
+} JobKind;
+
+/* `host` is handed to every step (job_host). */
+Jobs *jobs_new(Inventory *inventory, const JobKind *const *kinds, size_t n_kinds, void *host);
+void jobs_free(Jobs *jobs); /* running jobs stay in the store and go on at the next start */
+/* Takes up all jobs that have not ended. Call once, when hosts can be asked. */
+void jobs_resume(Jobs *jobs);
+
+/* `done` gets the id of the stored job, or the error that refused it. With a known idempotency key: the earlier job. */
+typedef void (*JobSubmitFn)(const char *job_id, const Error *err, void *data);
+void job_submit(Jobs *jobs, const char *kind, const JobRequest *request, const char *idempotency_key, JobSubmitFn done, void *data);
+/* What a submission would do, without doing it: {"steps":[…],"claims":[…],"objects":[…]}; NULL with the error. */
+json_t *job_dry_run(Jobs *jobs, const char *kind, const JobRequest *request, Error *err);
+bool job_cancel(Jobs *jobs, const char *job_id, Error *err);
+bool job_break(Jobs *jobs, const char *job_id, const char *reason, Error *err);
+bool jobs_has_kind(const Jobs *jobs, const char *kind);
+
+/* For `prepare`. */
+void job_claim_add(Job *job, ResourceId kind, const char *id, bool shared, const char *reason);
+
+/* For steps. */
+Inventory *job_inventory(JobRun *run);
+void *job_host(JobRun *run);
+const Job *job_definition(const JobRun *run);
+const json_t *job_parameters(const JobRun *run);
+bool job_is_cancelled(const JobRun *run);
+bool job_is_undoing(const JobRun *run);
+/* Stable for this step across crashes: "<job>/<step>", with "/undo" while going back. Borrowed. */
+const char *job_operation(const JobRun *run);
+/* The revision of the claim that this job holds on an object; 0 when it holds none. */
+int64_t job_claim_revision(const JobRun *run, ResourceId kind, const char *id);
+/* What steps remember for each other; stored with the next step. */
+const json_t *job_data(const JobRun *run);
+void job_remember(JobRun *run, const char *key, json_t *take_value);
+void job_result(JobRun *run, json_t *take_result);
+void job_progress(JobRun *run, int percent, const char *phase);
+/* Called once when the job is cancelled while this step runs; cleared at the step's end. */
+void job_on_cancel(JobRun *run, void (*on_cancel)(JobRun *run, void *data), void *data);
+/* A child: done is called when it has ended. Its id is remembered, so that the same step finds it after a crash. */
+void job_child(JobRun *run, const char *name, const char *kind, const JobRequest *request, void (*done)(JobRun *run, const Job *child, void *data), void *data);
+void job_step_done(JobRun *run);
+void job_step_failed(JobRun *run, const Error *err);
