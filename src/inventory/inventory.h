@@ -1,7 +1,7 @@
 /*
- * The manager's view of the world: every definition from the store, decoded once, and beside it the runtime state that
- * agents report. Lists and look-ups are answered from here. Every change of a definition is a store commit first; the
- * object changes and an event is sent when it is durable.
+ * The manager's view of the world: every definition from the store, decoded once, and beside it the runtime
+ * state that agents report. Lists and look-ups are answered from here. Every change of a definition is a
+ * store commit first; the object changes and an event is sent when it is durable.
  *
  * Main loop only. Objects are borrowed and valid until the main loop runs again.
  */
@@ -18,7 +18,8 @@ typedef struct Object {
     int64_t mod_revision; /* the store's; the compare of the next change */
 } Object;
 
-/* What changed, for the event stream: a definition (`created`, `changed`, `deleted`), runtime state, an audit line. */
+/* What changed, for the event stream: a definition (`created`, `changed`, `deleted`), runtime state, an audit
+ * line. */
 typedef void (*InventoryEventFn)(const Event *event, void *data);
 
 Inventory *inventory_new(Store *store, const Clock *clock);
@@ -41,30 +42,33 @@ bool inventory_has_name(Inventory *inventory, ResourceId kind, const char *name)
 /* True when a VM has that MAC; its id in *ret_vm_id (may be NULL), borrowed. */
 bool inventory_has_mac(Inventory *inventory, const char *mac, const char **ret_vm_id);
 
-/* A change of several definitions at once. Every object given is checked against the revision that this inventory knows:
- * who changed it meanwhile wins, and the commit fails with ERROR_PRECONDITION. */
+/* A change of several definitions at once. Every object given is checked against the revision that this
+ * inventory knows: who changed it meanwhile wins, and the commit fails with ERROR_PRECONDITION. */
 typedef struct InventoryChange InventoryChange;
 InventoryChange *inventory_change_new(Inventory *inventory);
 void inventory_change_free(InventoryChange *change);
-/* Copies `data`; sets its revision and times (`created` when new). With `expected_revision` >= 0 the object's own
- * `revision` must be that. */
+/* Copies `data`; sets its revision and times (`created` when new). With `expected_revision` >= 0 the object's
+ * own `revision` must be that. */
 void inventory_change_put(InventoryChange *change, ResourceId kind, const void *data);
 void inventory_change_delete(InventoryChange *change, ResourceId kind, const char *id);
 /* Who and what for: shown in events. Strings may be NULL. */
 void inventory_change_by(InventoryChange *change, const char *principal, const char *job);
 typedef void (*InventoryDoneFn)(const Error *err, void *data);
-/* `done` (may be NULL) is called when it is durable, never before this returns. A change is visible in the inventory at
- * once after the commit, before `done`. */
+/* `done` (may be NULL) is called when it is durable, never before this returns. A change is visible in the
+ * inventory at once after the commit, before `done`. */
 void inventory_commit(Inventory *inventory, InventoryChange *take_change, InventoryDoneFn done, void *data);
 
-/* Runtime state: changed in place by the caller, then announced. Not stored. NULL when there is no such object. */
+/* Runtime state: changed in place by the caller, then announced. Not stored. NULL when there is no such
+ * object. */
 void *inventory_runtime(Inventory *inventory, ResourceId kind, const char *id);
 void inventory_runtime_changed(Inventory *inventory, ResourceId kind, const char *id);
 
 /* Something for the audit; stored (bounded history). */
 void inventory_audit(Inventory *inventory, const Event *event);
-/* Events since `sequence` of this epoch that are still remembered (10,000); ERROR_TOO_OLD. Then live ones by callback. */
-bool inventory_replay(Inventory *inventory, int64_t sequence, InventoryEventFn callback, void *data, Error *err);
+/* Events since `sequence` of this epoch that are still remembered (10,000); ERROR_TOO_OLD. Then live ones by
+ * callback. */
+bool inventory_replay(
+    Inventory *inventory, int64_t sequence, InventoryEventFn callback, void *data, Error *err);
 int inventory_subscribe(Inventory *inventory, InventoryEventFn callback, void *data);
 void inventory_unsubscribe(Inventory *inventory, int subscription);
 

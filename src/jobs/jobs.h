@@ -1,8 +1,8 @@
 /*
- * Durable jobs and their claims. A job is a kind (a table of steps, registered by name), parameters and a target; it is
- * committed before it starts, each step before it runs and after it ends. After a crash the step that was under way runs
- * again with the same operation id: steps are written so that this ends in the same state. A failure or a cancel runs the
- * `undo` of the steps that were done, last first.
+ * Durable jobs and their claims. A job is a kind (a table of steps, registered by name), parameters and a
+ * target; it is committed before it starts, each step before it runs and after it ends. After a crash the
+ * step that was under way runs again with the same operation id: steps are written so that this ends in the
+ * same state. A failure or a cancel runs the `undo` of the steps that were done, last first.
  *
  * Main loop only. A step calls back with job_step_done or job_step_failed, now or much later, exactly once.
  */
@@ -31,7 +31,8 @@ typedef struct JobKind {
     const char *name; /* the method: "vm.create" */
     const JobStepKind *steps;
     size_t n_steps;
-    /* Refuses what cannot be done before anything starts; adds claims with job_claim_add; sets target_name. Pure. */
+    /* Refuses what cannot be done before anything starts; adds claims with job_claim_add; sets target_name.
+     * Pure. */
     bool (*prepare)(Inventory *inventory, const JobRequest *request, Job *job, Error *err);
 } JobKind;
 
@@ -41,10 +42,13 @@ void jobs_free(Jobs *jobs); /* running jobs stay in the store and go on at the n
 /* Takes up all jobs that have not ended. Call once, when hosts can be asked. */
 void jobs_resume(Jobs *jobs);
 
-/* `done` gets the id of the stored job, or the error that refused it. With a known idempotency key: the earlier job. */
+/* `done` gets the id of the stored job, or the error that refused it. With a known idempotency key: the
+ * earlier job. */
 typedef void (*JobSubmitFn)(const char *job_id, const Error *err, void *data);
-void job_submit(Jobs *jobs, const char *kind, const JobRequest *request, const char *idempotency_key, JobSubmitFn done, void *data);
-/* What a submission would do, without doing it: {"steps":[…],"claims":[…],"objects":[…]}; NULL with the error. */
+void job_submit(Jobs *jobs, const char *kind, const JobRequest *request, const char *idempotency_key,
+    JobSubmitFn done, void *data);
+/* What a submission would do, without doing it: {"steps":[…],"claims":[…],"objects":[…]}; NULL with the
+ * error. */
 json_t *job_dry_run(Jobs *jobs, const char *kind, const JobRequest *request, Error *err);
 bool job_cancel(Jobs *jobs, const char *job_id, Error *err);
 bool job_break(Jobs *jobs, const char *job_id, const char *reason, Error *err);
@@ -71,7 +75,9 @@ void job_result(JobRun *run, json_t *take_result);
 void job_progress(JobRun *run, int percent, const char *phase);
 /* Called once when the job is cancelled while this step runs; cleared at the step's end. */
 void job_on_cancel(JobRun *run, void (*on_cancel)(JobRun *run, void *data), void *data);
-/* A child: done is called when it has ended. Its id is remembered, so that the same step finds it after a crash. */
-void job_child(JobRun *run, const char *name, const char *kind, const JobRequest *request, void (*done)(JobRun *run, const Job *child, void *data), void *data);
+/* A child: done is called when it has ended. Its id is remembered, so that the same step finds it after a
+ * crash. */
+void job_child(JobRun *run, const char *name, const char *kind, const JobRequest *request,
+    void (*done)(JobRun *run, const Job *child, void *data), void *data);
 void job_step_done(JobRun *run);
 void job_step_failed(JobRun *run, const Error *err);

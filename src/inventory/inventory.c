@@ -1,0 +1,443 @@
+/* Definitions decoded once, runtime state beside them, and the one event sequence over both. */
+#include "inventory/inventory.h"
+#include <string.h>
+#include "inventory/change.h"
+#include "inventory/names.h"
+#include "model/format.h"
+
+enum { SHORT_ID = 8, MAX_REMEMBERED_EVENTS = 10000, MAX_AUDIT = 10000 };
+
+typedef struct Subscription {
+    int id;
+    InventoryEventFn callback;
+    void *data;
+} Subscription;
+
+struct Inventory {
+    Store *store;
+    const Clock *clock;
+    char *epoch;
+    int64_t sequence;
+    GHashTable *objects[RESOURCE_MAX]; /* id -> Object */
+    GPtrArray *lists[RESOURCE_MAX];    /* the same objects; sorted when is_sorted */
+    bool is_sorted[RESOURCE_MAX];
+    GHashTable *macs;   /* mac -> id of its VM */
+    GQueue *remembered; /* Event, oldest first */
+    GArray *subscriptions;
+    int next_subscription;
+};
+
+static void object_free(void *data) {
+    Object *object = data;
+    model_free(resources[object->kind].type, object->data);
+    g_free(object->id);
+    g_free(object->name);
+    g_free(object);
+}
+
+Inventory *inventory_new(Store *store, const Clock *clock) {
+    Inventory *inventory = g_new0(Inventory, 1);
+    inventory->store = store;
+    inventory->clock = clock;
+    inventory->epoch = uuid_new();
+    for (ResourceId kind = 0; kind < RESOURCE_MAX; kind++) {
+        inventory->objects[kind] = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, object_free);
+        inventory->lists[kind] = g_ptr_array_new();
+    }
+    inventory->macs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    inventory->remembered = g_queue_new();
+    inventory->subscriptions = g_array_new(FALSE, TRUE, sizeof(Subscription));
+    return inventory;
+}
+
+static void free_event(void *event) {
+    event_free(event);
+}
+
+void inventory_free(Inventory *inventory) {
+    if (!inventory)
+        return;
+    for (ResourceId kind = 0; kind < RESOURCE_MAX; kind++) {
+        g_ptr_array_unref(inventory->lists[kind]);
+        g_hash_table_unref(inventory->objects[kind]);
+    }
+    g_hash_table_unref(inventory->macs);
+    g_queue_free_full(inventory->remembered, free_event);
+    g_array_unref(inventory->subscriptions);
+    g_free(inventory->epoch);
+    g_free(inventory);
+}
+
+Store *inventory_store(Inventory *inventory) {
+    return inventory->store;
+}
+
+const char *inventory_epoch(const Inventory *inventory) {
+    return inventory->epoch;
+}
+
+int64_t inventory_sequence(const Inventory *inventory) {
+    return inventory->sequence;
+}
+
+/* ---- the cache ---- */
+
+static void index_macs(Inventory *inventory, const Vm *vm, bool is_added) {
+    for (size_t i = 0; i < vm->nics.n; i++) {
+        const char *mac = vm->nics.items[i].mac;
+        if (mac && is_added)
+            g_hash_table_replace(inventory->macs, g_strdup(mac), g_strdup(vm->id));
+        else if (mac && g_strcmp0(g_hash_table_lookup(inventory->macs, mac), vm->id) == 0)
+            g_hash_table_remove(inventory->macs, mac);
+    }
+}
+
+static void forget_object(Inventory *inventory, ResourceId kind, const char *id) {
+    Object *object = g_hash_table_lookup(inventory->objects[kind], id);
+    if (!object)
+        return;
+    if (kind == RESOURCE_VM)
+        index_macs(inventory, object->data, false);
+    if (inventory->is_sorted[kind])
+        g_ptr_array_remove(inventory->lists[kind], object);
+    else
+        g_ptr_array_remove_fast(inventory->lists[kind], object);
+    g_hash_table_remove(inventory->objects[kind], id);
+}
+
+/* Runtime state lives on when the definition is replaced: what the new one carries of it is older. */
+static void carry_runtime(const TypeDescriptor *type, void *to, void *from) {
+    uint64_t *present_to = to, *present_from = from;
+    for (size_t i = 0; i < type->n_fields; i++) {
+        const FieldDescriptor *field = &type->fields[i];
+        if (!(field->flags & FIELD_RUNTIME) || !(*present_from & MODEL_BIT(i)))
+            continue;
+        size_t size = field->is_list ? sizeof(ModelList) : model_value_size(field);
+        char *x = (char *)to + field->offset, *y = (char *)from + field->offset;
+        for (size_t byte = 0; byte < size; byte++) {
+            char swapped = x[byte];
+            x[byte] = y[byte];
+            y[byte] = swapped;
+        }
+        *present_to |= MODEL_BIT(i);
+    }
+}
+
+static Object *remember_object(Inventory *inventory, ResourceId kind, void *take_data, int64_t mod_revision) {
+    const TypeDescriptor *type = resources[kind].type;
+    const char *id = object_text(type, take_data, "id"), *name = object_text(type, take_data, "name");
+    Object *object = g_hash_table_lookup(inventory->objects[kind], id);
+    if (object) {
+        if (kind == RESOURCE_VM)
+            index_macs(inventory, object->data, false);
+        carry_runtime(type, take_data, object->data);
+        model_free(type, object->data);
+        if (g_strcmp0(object->name, name) != 0) {
+            g_free(object->name);
+            object->name = g_strdup(name);
+            inventory->is_sorted[kind] = false;
+        }
+    } else {
+        object = g_new0(Object, 1);
+        object->kind = kind;
+        object->id = g_strdup(id);
+        object->name = g_strdup(name);
+        g_hash_table_insert(inventory->objects[kind], object->id, object);
+        g_ptr_array_add(inventory->lists[kind], object);
+        inventory->is_sorted[kind] = false;
+    }
+    object->data = take_data;
+    object->mod_revision = mod_revision;
+    if (kind == RESOURCE_VM)
+        index_macs(inventory, take_data, true);
+    return object;
+}
+
+static bool load_item(Inventory *inventory, ResourceId kind, const StoreItem *item, Error *err) {
+    size_t length = 0;
+    const char *text = g_bytes_get_data(item->value, &length);
+    g_autoptr(json_t) json = json_parse(text, length, err);
+    if (!json)
+        return error_wrap(err, ERROR_CORRUPT, "the store's item %s cannot be read", item->key);
+    const TypeDescriptor *type = resources[kind].type;
+    void *data = g_malloc0(type->size);
+    if (!model_decode(type, json, MODEL_STORED, data, err)) {
+        g_free(data);
+        return error_wrap(err, ERROR_CORRUPT, "the store's item %s cannot be read", item->key);
+    }
+    remember_object(inventory, kind, data, item->mod_revision);
+    return true;
+}
+
+static bool load_kind(Inventory *inventory, ResourceId kind, Error *err) {
+    g_autofree char *prefix = g_strconcat(resources[kind].name, "/", NULL);
+    g_autofree char *last = NULL;
+    for (bool has_more = true; has_more;) {
+        g_auto(StoreRange) range = {0};
+        if (!store_range(inventory->store, prefix, last, STORE_MAX_RANGE, &range, err))
+            return false;
+        for (size_t i = 0; i < range.n_items; i++)
+            if (!load_item(inventory, kind, &range.items[i], err))
+                return false;
+        has_more = range.has_more && range.n_items > 0;
+        g_free(g_steal_pointer(&last));
+        last = range.n_items > 0 ? g_strdup(range.items[range.n_items - 1].key) : NULL;
+    }
+    return true;
+}
+
+bool inventory_load(Inventory *inventory, Error *err) {
+    for (ResourceId kind = 0; kind < RESOURCE_MAX; kind++)
+        if (!resources[kind].is_singleton && kind != RESOURCE_EVENT && !load_kind(inventory, kind, err))
+            return false;
+    return inventory_load_audit(inventory, err);
+}
+
+/* ---- look-ups ---- */
+
+static int compare_objects(const void *a, const void *b) {
+    const Object *left = *(Object *const *)a, *right = *(Object *const *)b;
+    if (left->kind == RESOURCE_JOB) {
+        const Job *x = left->data, *y = right->data;
+        return x->created < y->created ? -1 : x->created > y->created;
+    }
+    int order = natural_compare(left->name ? left->name : "", right->name ? right->name : "");
+    return order ? order : strcmp(left->id, right->id);
+}
+
+const GPtrArray *inventory_list(Inventory *inventory, ResourceId kind) {
+    if (!inventory->is_sorted[kind])
+        g_ptr_array_sort(inventory->lists[kind], compare_objects);
+    inventory->is_sorted[kind] = true;
+    return inventory->lists[kind];
+}
+
+const Object *inventory_get(Inventory *inventory, ResourceId kind, const char *id) {
+    return id ? g_hash_table_lookup(inventory->objects[kind], id) : NULL;
+}
+
+static bool is_called(const Object *object, const char *name) {
+    if (object->kind == RESOURCE_JOB)
+        return strlen(name) >= SHORT_ID && g_str_has_prefix(object->id, name);
+    return g_strcmp0(object->name, name) == 0;
+}
+
+const Object *inventory_find(Inventory *inventory, ResourceId kind, const char *name_or_id, Error *err) {
+    const Object *found = inventory_get(inventory, kind, name_or_id);
+    if (found)
+        return found;
+    for (guint i = 0; i < inventory->lists[kind]->len; i++) {
+        const Object *object = inventory->lists[kind]->pdata[i];
+        if (!is_called(object, name_or_id))
+            continue;
+        if (found) {
+            error_set(
+                err, ERROR_AMBIGUOUS, NULL, "several %s are called %s", resources[kind].plural, name_or_id);
+            return NULL;
+        }
+        found = object;
+    }
+    if (!found)
+        error_set(err, ERROR_NOT_FOUND, NULL, "there is no %s %s", resources[kind].name, name_or_id);
+    return found;
+}
+
+bool inventory_has_name(Inventory *inventory, ResourceId kind, const char *name) {
+    for (guint i = 0; i < inventory->lists[kind]->len; i++)
+        if (g_strcmp0(((const Object *)inventory->lists[kind]->pdata[i])->name, name) == 0)
+            return true;
+    return false;
+}
+
+bool inventory_has_mac(Inventory *inventory, const char *mac, const char **ret_vm_id) {
+    const char *id = g_hash_table_lookup(inventory->macs, mac);
+    if (id && ret_vm_id)
+        *ret_vm_id = id;
+    return id != NULL;
+}
+
+/* ---- events ---- */
+
+static void send_event(Inventory *inventory, Event *take_event) {
+    event_set_sequence(take_event, ++inventory->sequence);
+    event_set_epoch(take_event, inventory->epoch);
+    event_set_time(take_event, clock_realtime_ns(inventory->clock));
+    g_queue_push_tail(inventory->remembered, take_event);
+    if (g_queue_get_length(inventory->remembered) > MAX_REMEMBERED_EVENTS)
+        event_free(g_queue_pop_head(inventory->remembered));
+    for (guint i = 0; i < inventory->subscriptions->len; i++) {
+        Subscription subscription = g_array_index(inventory->subscriptions, Subscription, i);
+        subscription.callback(take_event, subscription.data);
+    }
+}
+
+void inventory_announce(
+    Inventory *inventory, const char *what, const Object *object, const char *principal, const char *job) {
+    Event *event = g_new0(Event, 1);
+    event_set_kind(event, what);
+    g_autofree char *key = g_strdup_printf("%s/%s", resources[object->kind].name, object->id);
+    event_set_object(event, key);
+    event_set_name(event, object->name);
+    event_set_principal(event, principal);
+    event_set_job(event, job);
+    if (!g_str_equal(what, "deleted"))
+        event_take_data(event, inventory_encode(inventory, object));
+    send_event(inventory, event);
+}
+
+bool inventory_replay(
+    Inventory *inventory, int64_t sequence, InventoryEventFn callback, void *data, Error *err) {
+    const Event *oldest = g_queue_peek_head(inventory->remembered);
+    bool is_known = sequence == inventory->sequence || (oldest && sequence + 1 >= oldest->sequence);
+    if (!is_known || sequence > inventory->sequence)
+        return error_set(
+            err, ERROR_TOO_OLD, NULL, "events after %" G_GINT64_FORMAT " are not remembered", sequence);
+    for (GList *link = inventory->remembered->head; link; link = link->next)
+        if (((Event *)link->data)->sequence > sequence)
+            callback(link->data, data);
+    return true;
+}
+
+int inventory_subscribe(Inventory *inventory, InventoryEventFn callback, void *data) {
+    Subscription subscription = {++inventory->next_subscription, callback, data};
+    g_array_append_val(inventory->subscriptions, subscription);
+    return subscription.id;
+}
+
+void inventory_unsubscribe(Inventory *inventory, int id) {
+    for (guint i = 0; i < inventory->subscriptions->len; i++) {
+        if (g_array_index(inventory->subscriptions, Subscription, i).id != id)
+            continue;
+        g_array_remove_index(inventory->subscriptions, i);
+        return;
+    }
+}
+
+static int compare_audit(const void *a, const void *b) {
+    const Event *left = (*(Object *const *)a)->data, *right = (*(Object *const *)b)->data;
+    return left->time < right->time ? -1 : left->time > right->time;
+}
+
+void inventory_audit(Inventory *inventory, const Event *event) {
+    Event *sent = g_new0(Event, 1);
+    event_copy(sent, event);
+    event_set_kind(sent, "audit");
+    send_event(inventory, sent);
+    g_autofree char *key = g_strdup_printf(
+        "event/%020" G_GINT64_FORMAT "-%06" G_GINT64_FORMAT, sent->time, sent->sequence % 1000000);
+    g_autoptr(json_t) json = event_encode(sent, MODEL_ENCODE_DEFINITION);
+    g_autofree char *text = json_to_text(json);
+    StoreTransaction *transaction = store_transaction_new();
+    store_transaction_put(transaction, key, text, strlen(text), 0);
+    Object *object = g_new0(Object, 1);
+    *object = (Object){.kind = RESOURCE_EVENT, .id = g_strdup(key), .data = g_new0(Event, 1)};
+    event_copy(object->data, sent);
+    GPtrArray *list = inventory->lists[RESOURCE_EVENT];
+    g_hash_table_insert(inventory->objects[RESOURCE_EVENT], object->id, object);
+    g_ptr_array_add(list, object);
+    inventory->is_sorted[RESOURCE_EVENT] = true;
+    if (list->len > MAX_AUDIT) {
+        const Object *oldest = list->pdata[0];
+        store_transaction_delete(transaction, oldest->id);
+        forget_object(inventory, RESOURCE_EVENT, oldest->id);
+    }
+    store_commit(inventory->store, transaction, NULL, NULL);
+}
+
+/* The audit of earlier runs: its items have no id field, their key names them. */
+bool inventory_load_audit(Inventory *inventory, Error *err) {
+    g_auto(StoreRange) range = {0};
+    g_autofree char *last = NULL;
+    for (bool has_more = true; has_more;) {
+        store_range_clear(&range);
+        if (!store_range(inventory->store, "event/", last, STORE_MAX_RANGE, &range, err))
+            return false;
+        for (size_t i = 0; i < range.n_items; i++) {
+            size_t length = 0;
+            const char *text = g_bytes_get_data(range.items[i].value, &length);
+            g_autoptr(json_t) json = json_parse(text, length, NULL);
+            Event *event = g_new0(Event, 1);
+            if (!json || !event_decode(json, MODEL_STORED, event, NULL)) {
+                event_free(event);
+                continue;
+            }
+            Object *object = g_new0(Object, 1);
+            *object = (Object){.kind = RESOURCE_EVENT, .id = g_strdup(range.items[i].key), .data = event};
+            g_hash_table_insert(inventory->objects[RESOURCE_EVENT], object->id, object);
+            g_ptr_array_add(inventory->lists[RESOURCE_EVENT], object);
+        }
+        has_more = range.has_more && range.n_items > 0;
+        g_free(g_steal_pointer(&last));
+        last = range.n_items > 0 ? g_strdup(range.items[range.n_items - 1].key) : NULL;
+    }
+    g_ptr_array_sort(inventory->lists[RESOURCE_EVENT], compare_audit);
+    inventory->is_sorted[RESOURCE_EVENT] = true;
+    return true;
+}
+
+/* ---- runtime ---- */
+
+void *inventory_runtime(Inventory *inventory, ResourceId kind, const char *id) {
+    const Object *object = inventory_get(inventory, kind, id);
+    return object ? object->data : NULL;
+}
+
+void inventory_runtime_changed(Inventory *inventory, ResourceId kind, const char *id) {
+    const Object *object = inventory_get(inventory, kind, id);
+    if (object)
+        inventory_announce(inventory, "runtime", object, NULL, NULL);
+}
+
+static void count_pool(Inventory *inventory, const char *pool, json_t *json) {
+    int64_t hosts = 0, vms = 0;
+    for (guint i = 0; i < inventory->lists[RESOURCE_HOST]->len; i++)
+        hosts +=
+            g_strcmp0(((const Host *)((const Object *)inventory->lists[RESOURCE_HOST]->pdata[i])->data)->pool,
+                pool) == 0;
+    for (guint i = 0; i < inventory->lists[RESOURCE_VM]->len; i++)
+        vms += g_strcmp0(((const Vm *)((const Object *)inventory->lists[RESOURCE_VM]->pdata[i])->data)->pool,
+                   pool) == 0;
+    json_object_set_new(
+        json, "status", json_pack("{sI sI}", "hosts", (json_int_t)hosts, "vms", (json_int_t)vms));
+}
+
+/* `repository_name` is the name of what `repository` refers to: a rule of the schema. */
+static void add_reference_names(Inventory *inventory, const TypeDescriptor *type, json_t *json) {
+    for (size_t i = 0; i < type->n_fields; i++) {
+        const FieldDescriptor *field = &type->fields[i];
+        if (field->format != FORMAT_REFERENCE || field->is_list || !field->reference)
+            continue;
+        g_autofree char *name_field = g_strconcat(field->name, "_name", NULL);
+        const char *id = json_string_value(json_object_get(json, field->name));
+        if (!id || !model_field(type, name_field))
+            continue;
+        const Object *other = inventory_get(inventory, resource_find(field->reference), id);
+        if (other && other->name)
+            json_object_set_new(json, name_field, json_string(other->name));
+    }
+}
+
+json_t *inventory_encode(Inventory *inventory, const Object *object) {
+    const TypeDescriptor *type = resources[object->kind].type;
+    json_t *json = model_encode(type, object->data, MODEL_ENCODE_PUBLIC);
+    add_reference_names(inventory, type, json);
+    if (object->kind == RESOURCE_POOL)
+        count_pool(inventory, object->id, json);
+    if (object->kind == RESOURCE_JOB)
+        json_object_set_new(json, "short_id", json_stringn(object->id, SHORT_ID));
+    return json;
+}
+
+/* ---- for change.c ---- */
+
+const Clock *inventory_clock(const Inventory *inventory) {
+    return inventory->clock;
+}
+
+const Object *inventory_apply(Inventory *inventory, ResourceId kind, void *take_data, int64_t mod_revision) {
+    return remember_object(inventory, kind, take_data, mod_revision);
+}
+
+void inventory_forget(Inventory *inventory, ResourceId kind, const char *id) {
+    forget_object(inventory, kind, id);
+}

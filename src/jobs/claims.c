@@ -1,0 +1,92 @@
+/* For each object the jobs that hold it or wait for it, in the order in which they asked. */
+#include "jobs/claims.h"
+
+typedef struct Entry {
+    char *job_id;
+    bool is_shared, is_held;
+} Entry;
+
+struct Claims {
+    GHashTable *objects; /* "vm/<id>" -> GPtrArray of Entry */
+};
+
+static void entry_free(void *data) {
+    Entry *entry = data;
+    g_free(entry->job_id);
+    g_free(entry);
+}
+
+Claims *claims_new(void) {
+    Claims *claims = g_new0(Claims, 1);
+    claims->objects =
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_ptr_array_unref);
+    return claims;
+}
+
+void claims_free(Claims *claims) {
+    if (!claims)
+        return;
+    g_hash_table_unref(claims->objects);
+    g_free(claims);
+}
+
+static bool is_free_for(const GPtrArray *entries, const Job *job, const Claim *claim, char **ret_waits_for) {
+    for (guint i = 0; entries && i < entries->len; i++) {
+        const Entry *entry = entries->pdata[i];
+        if (g_str_equal(entry->job_id, job->id))
+            return true; /* whoever asked later does not matter */
+        if (entry->is_shared && claim->shared)
+            continue;
+        if (ret_waits_for)
+            *ret_waits_for = g_strdup_printf("%s, which job %.8s %s", claim->object, entry->job_id,
+                entry->is_held ? "holds" : "asked for first");
+        return false;
+    }
+    return true;
+}
+
+bool claims_are_free(const Claims *claims, const Job *job, char **ret_waits_for) {
+    for (size_t i = 0; i < job->claims.n; i++)
+        if (!is_free_for(g_hash_table_lookup(claims->objects, job->claims.items[i].object), job,
+                &job->claims.items[i], ret_waits_for))
+            return false;
+    return true;
+}
+
+static Entry *entry_of(Claims *claims, const Claim *claim, const char *job_id) {
+    GPtrArray *entries = g_hash_table_lookup(claims->objects, claim->object);
+    if (!entries) {
+        entries = g_ptr_array_new_with_free_func(entry_free);
+        g_hash_table_insert(claims->objects, g_strdup(claim->object), entries);
+    }
+    for (guint i = 0; i < entries->len; i++)
+        if (g_str_equal(((Entry *)entries->pdata[i])->job_id, job_id))
+            return entries->pdata[i];
+    Entry *entry = g_new0(Entry, 1);
+    *entry = (Entry){.job_id = g_strdup(job_id), .is_shared = claim->shared};
+    g_ptr_array_add(entries, entry);
+    return entry;
+}
+
+void claims_wait(Claims *claims, const Job *job) {
+    for (size_t i = 0; i < job->claims.n; i++)
+        entry_of(claims, &job->claims.items[i], job->id);
+}
+
+void claims_hold(Claims *claims, const Job *job) {
+    for (size_t i = 0; i < job->claims.n; i++)
+        entry_of(claims, &job->claims.items[i], job->id)->is_held = true;
+}
+
+void claims_release(Claims *claims, const char *job_id) {
+    GHashTableIter iter;
+    GPtrArray *entries;
+    g_hash_table_iter_init(&iter, claims->objects);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&entries)) {
+        for (guint i = entries->len; i-- > 0;)
+            if (g_str_equal(((Entry *)entries->pdata[i])->job_id, job_id))
+                g_ptr_array_remove_index(entries, i);
+        if (entries->len == 0)
+            g_hash_table_iter_remove(&iter);
+    }
+}

@@ -1,0 +1,18 @@
+/*
+ * Who holds which object, and who waits. In memory; the durable truth is the `claims` list of each job's
+ * record, from which this is rebuilt at start. Claims are taken all at once or not at all, first come first
+ * served for each object, so nobody deadlocks and nobody starves. Main loop only.
+ */
+#pragma once
+#include "types.h"
+
+typedef struct Claims Claims;
+
+Claims *claims_new(void);
+void claims_free(Claims *claims);
+/* Whether `job` could hold all its claims now, respecting those who asked earlier. When not, *ret_waits_for
+ * (newly allocated) says for what. */
+bool claims_are_free(const Claims *claims, const Job *job, char **ret_waits_for);
+void claims_wait(Claims *claims, const Job *job); /* remembers that it asked */
+void claims_hold(Claims *claims, const Job *job); /* it no longer waits */
+void claims_release(Claims *claims, const char *job_id);

@@ -1,0 +1,668 @@
+/*
+ * The life of a job, in the order in which it happens: submitted, queued for its claims, started, step by
+ * step forward, perhaps step by step back, ended. Each arrow is a commit of the job's record; the next thing
+ * happens only when the commit is durable.
+ */
+#include "jobs/jobs.h"
+#include <string.h>
+#include "base/log.h"
+#include "jobs/claims.h"
+#include "model/format.h"
+
+enum { MAX_ENDED_JOBS = 10000 };
+/* Claim revisions are taken from a block that the store remembers as used, so that they never repeat. */
+enum { REVISION_BLOCK = 1000000 };
+#define REVISION_KEY "meta/claim-revision"
+static const int64_t progress_interval_ns = NS_PER_S / 5;
+
+typedef struct Waiter {
+    JobRun *run;
+    void (*done)(JobRun *run, const Job *child, void *data);
+    void *data;
+} Waiter;
+
+struct Jobs {
+    Inventory *inventory;
+    GHashTable *kinds; /* name -> JobKind */
+    void *host;
+    Claims *claims;
+    GHashTable *runs;        /* id -> JobRun, from its start to its end */
+    GQueue *queued;          /* ids in the order of asking */
+    GHashTable *idempotency; /* "principal/key" -> job id */
+    GHashTable *waiters;     /* child id -> GPtrArray of Waiter */
+    int64_t next_revision, last_revision;
+    guint start_source;
+};
+
+struct JobRun {
+    Jobs *jobs;
+    const JobKind *kind;
+    Job job; /* our copy; the inventory has the last committed one */
+    char *operation;
+    void (*on_cancel)(JobRun *run, void *data);
+    void *on_cancel_data;
+    int64_t progress_sent_ns;
+    bool is_in_step;   /* a step's function has been called and has not called back */
+    bool is_abandoned; /* its claims were broken: what comes back is ignored */
+};
+
+static void run_step(JobRun *run);
+static void go_on(JobRun *run);
+
+static void run_free(void *data) {
+    JobRun *run = data;
+    job_clear(&run->job);
+    g_free(run->operation);
+    g_free(run);
+}
+
+/* ---- set-up ---- */
+
+static bool has_ended(const Job *job) {
+    return job->state >= JOB_STATE_SUCCEEDED;
+}
+
+static char *idempotency_name(const char *principal, const char *key) {
+    return g_strdup_printf("%s\n%s", principal ? principal : "", key);
+}
+
+static void remember_keys(Jobs *jobs) {
+    const GPtrArray *list = inventory_list(jobs->inventory, RESOURCE_JOB);
+    for (guint i = 0; i < list->len; i++) {
+        const Job *job = ((const Object *)list->pdata[i])->data;
+        if (job->idempotency_key)
+            g_hash_table_replace(
+                jobs->idempotency, idempotency_name(job->principal, job->idempotency_key), g_strdup(job->id));
+    }
+}
+
+static void reserve_revisions(Jobs *jobs) {
+    Store *store = inventory_store(jobs->inventory);
+    g_auto(StoreItem) item = {0};
+    int64_t used = 0;
+    if (store_get(store, REVISION_KEY, &item, NULL)) {
+        g_autofree char *text = g_strndup(g_bytes_get_data(item.value, NULL), g_bytes_get_size(item.value));
+        used = g_ascii_strtoll(text, NULL, 10);
+    }
+    g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT, used + REVISION_BLOCK);
+    StoreTransaction *transaction = store_transaction_new();
+    store_transaction_put(transaction, REVISION_KEY, text, strlen(text), 0);
+    g_auto(Error) err = {0};
+    if (!store_commit_wait(store, transaction, NULL, &err))
+        g_error("cannot reserve claim revisions: %s", err.message);
+    jobs->next_revision = used + 1;
+    jobs->last_revision = used + REVISION_BLOCK;
+}
+
+Jobs *jobs_new(Inventory *inventory, const JobKind *const *kinds, size_t n_kinds, void *host) {
+    Jobs *jobs = g_new0(Jobs, 1);
+    jobs->inventory = inventory;
+    jobs->host = host;
+    jobs->kinds = g_hash_table_new(g_str_hash, g_str_equal);
+    for (size_t i = 0; i < n_kinds; i++)
+        g_hash_table_insert(jobs->kinds, (void *)kinds[i]->name, (void *)kinds[i]);
+    jobs->claims = claims_new();
+    jobs->runs = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, run_free);
+    jobs->queued = g_queue_new();
+    jobs->idempotency = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    jobs->waiters = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_ptr_array_unref);
+    remember_keys(jobs);
+    reserve_revisions(jobs);
+    return jobs;
+}
+
+void jobs_free(Jobs *jobs) {
+    if (!jobs)
+        return;
+    if (jobs->start_source)
+        g_source_remove(jobs->start_source);
+    g_hash_table_unref(jobs->waiters);
+    g_hash_table_unref(jobs->idempotency);
+    g_queue_free_full(jobs->queued, g_free);
+    g_hash_table_unref(jobs->runs);
+    claims_free(jobs->claims);
+    g_hash_table_unref(jobs->kinds);
+    g_free(jobs);
+}
+
+bool jobs_has_kind(const Jobs *jobs, const char *kind) {
+    return g_hash_table_contains(jobs->kinds, kind);
+}
+
+/* ---- saving ---- */
+
+typedef struct Save {
+    Jobs *jobs;
+    char *job_id;
+    void (*then)(JobRun *run);
+} Save;
+
+static void saved(const Error *err, void *data) {
+    Save *save = data;
+    JobRun *run = g_hash_table_lookup(save->jobs->runs, save->job_id);
+    if (err)
+        log_error("job %s cannot be saved: %s; it goes on after a restart", save->job_id, err->message);
+    else if (run && save->then)
+        save->then(run);
+    g_free(save->job_id);
+    g_free(save);
+}
+
+static void save_then(JobRun *run, void (*then)(JobRun *run)) {
+    Save *save = g_new0(Save, 1);
+    *save = (Save){run->jobs, g_strdup(run->job.id), then};
+    InventoryChange *change = inventory_change_new(run->jobs->inventory);
+    inventory_change_put(change, RESOURCE_JOB, &run->job);
+    inventory_change_by(change, run->job.principal, run->job.id);
+    inventory_commit(run->jobs->inventory, change, saved, save);
+}
+
+/* ---- 1. submitted ---- */
+
+typedef struct Submission {
+    Jobs *jobs;
+    char *job_id, *key;
+    JobSubmitFn done;
+    void *data;
+} Submission;
+
+static void try_starting(Jobs *jobs);
+
+static void submission_free(Submission *submission) {
+    g_free(submission->job_id);
+    g_free(submission->key);
+    g_free(submission);
+}
+
+static void submitted(const Error *err, void *data) {
+    Submission *submission = data;
+    Jobs *jobs = submission->jobs;
+    const Object *object = err ? NULL : inventory_get(jobs->inventory, RESOURCE_JOB, submission->job_id);
+    if (err && submission->key)
+        g_hash_table_remove(jobs->idempotency, submission->key);
+    if (object) {
+        claims_wait(jobs->claims, object->data);
+        g_queue_push_tail(jobs->queued, g_strdup(submission->job_id));
+    }
+    submission->done(err ? NULL : submission->job_id, err, submission->data);
+    submission_free(submission);
+    try_starting(jobs);
+}
+
+static gboolean answer_known(void *data) {
+    Submission *submission = data;
+    submission->done(submission->job_id, NULL, submission->data);
+    submission_free(submission);
+    return G_SOURCE_REMOVE;
+}
+
+static bool prepare(Jobs *jobs, const char *name, const JobRequest *request, Job *job, Error *err) {
+    const JobKind *kind = g_hash_table_lookup(jobs->kinds, name);
+    if (!kind)
+        return error_set(err, ERROR_UNSUPPORTED, NULL, "%s is not possible in this version", name);
+    g_autofree char *id = uuid_new();
+    job_set_id(job, id);
+    job_set_kind(job, name);
+    job_set_state(job, JOB_STATE_QUEUED);
+    job_set_principal(job, request->principal);
+    job_take_parameters(job, request->parameters ? json_deep_copy(request->parameters) : json_object());
+    if (request->target) {
+        g_autofree char *target =
+            g_strdup_printf("%s/%s", resources[request->target->kind].name, request->target->id);
+        job_set_target(job, target);
+        job_set_target_name(job, request->target->name);
+    }
+    for (size_t i = 0; i < kind->n_steps; i++) {
+        JobStep *step = job_add_steps(job);
+        job_step_set_name(step, kind->steps[i].name);
+        job_step_set_description(step, kind->steps[i].description);
+        job_step_set_state(step, "pending");
+    }
+    return !kind->prepare || kind->prepare(jobs->inventory, request, job, err);
+}
+
+static void submit(Jobs *jobs, const char *kind, const JobRequest *request, const char *parent,
+    const char *key, JobSubmitFn done, void *data) {
+    Submission *submission = g_new0(Submission, 1);
+    *submission = (Submission){.jobs = jobs, .done = done, .data = data};
+    submission->key = key ? idempotency_name(request->principal, key) : NULL;
+    const char *known = submission->key ? g_hash_table_lookup(jobs->idempotency, submission->key) : NULL;
+    if (known) {
+        submission->job_id = g_strdup(known);
+        g_idle_add(answer_known, submission);
+        return;
+    }
+    g_auto(Job) job = {0};
+    g_auto(Error) err = {0};
+    if (!prepare(jobs, kind, request, &job, &err)) {
+        done(NULL, &err, data);
+        submission_free(submission);
+        return;
+    }
+    job_set_parent(&job, parent);
+    job_set_idempotency_key(&job, key);
+    submission->job_id = g_strdup(job.id);
+    if (submission->key)
+        g_hash_table_replace(jobs->idempotency, g_strdup(submission->key), g_strdup(job.id));
+    InventoryChange *change = inventory_change_new(jobs->inventory);
+    inventory_change_put(change, RESOURCE_JOB, &job);
+    inventory_change_by(change, request->principal, job.id);
+    inventory_commit(jobs->inventory, change, submitted, submission);
+}
+
+void job_submit(Jobs *jobs, const char *kind, const JobRequest *request, const char *idempotency_key,
+    JobSubmitFn done, void *data) {
+    submit(jobs, kind, request, NULL, idempotency_key, done, data);
+}
+
+json_t *job_dry_run(Jobs *jobs, const char *kind, const JobRequest *request, Error *err) {
+    g_auto(Job) job = {0};
+    if (!prepare(jobs, kind, request, &job, err))
+        return NULL;
+    g_autoptr(json_t) all = job_encode(&job, MODEL_ENCODE_PUBLIC);
+    json_t *plan = json_object();
+    static const char *const shown[] = {
+        "kind", "target", "target_name", "parameters", "steps", "claims", "data"};
+    for (size_t i = 0; i < G_N_ELEMENTS(shown); i++)
+        if (json_object_get(all, shown[i]))
+            json_object_set(plan, shown[i], json_object_get(all, shown[i]));
+    return plan;
+}
+
+void job_claim_add(Job *job, ResourceId kind, const char *id, bool shared, const char *reason) {
+    g_autofree char *object = g_strdup_printf("%s/%s", resources[kind].name, id);
+    Claim *claim = job_add_claims(job);
+    claim_set_object(claim, object);
+    claim_set_shared(claim, shared);
+    claim_set_reason(claim, reason);
+}
+
+/* ---- 2. queued, then started ---- */
+
+static JobRun *run_new(Jobs *jobs, const Job *job) {
+    JobRun *run = g_new0(JobRun, 1);
+    run->jobs = jobs;
+    run->kind = g_hash_table_lookup(jobs->kinds, job->kind);
+    job_copy(&run->job, job);
+    g_hash_table_insert(jobs->runs, run->job.id, run);
+    return run;
+}
+
+static void start(Jobs *jobs, const Job *job) {
+    JobRun *run = run_new(jobs, job);
+    int64_t now = clock_realtime_ns(clock_system());
+    claims_hold(jobs->claims, job);
+    job_set_state(&run->job, JOB_STATE_RUNNING);
+    job_set_started(&run->job, now);
+    job_set_waits_for(&run->job, NULL);
+    job_set_step(&run->job, 0);
+    for (size_t i = 0; i < run->job.claims.n; i++) {
+        Claim *claim = &run->job.claims.items[i];
+        if (jobs->next_revision > jobs->last_revision)
+            reserve_revisions(jobs);
+        claim_set_revision(claim, jobs->next_revision++);
+        claim_set_job(claim, run->job.id);
+        claim_set_since(claim, now);
+    }
+    go_on(run);
+}
+
+static gboolean start_what_can(void *data) {
+    Jobs *jobs = data;
+    jobs->start_source = 0;
+    for (GList *link = jobs->queued->head, *next; link; link = next) {
+        next = link->next;
+        const Object *object = inventory_get(jobs->inventory, RESOURCE_JOB, link->data);
+        Job *job = object ? object->data : NULL;
+        g_autofree char *waits_for = NULL;
+        if (job && !has_ended(job) && !claims_are_free(jobs->claims, job, &waits_for)) {
+            if (g_strcmp0(job->waits_for, waits_for) != 0) { /* shown, not stored */
+                job_set_waits_for(job, waits_for);
+                inventory_runtime_changed(jobs->inventory, RESOURCE_JOB, job->id);
+            }
+            continue;
+        }
+        g_free(link->data);
+        g_queue_delete_link(jobs->queued, link);
+        if (job && !has_ended(job))
+            start(jobs, job);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+static void try_starting(Jobs *jobs) {
+    if (!jobs->start_source)
+        jobs->start_source = g_idle_add(start_what_can, jobs);
+}
+
+/* ---- 3. step by step ---- */
+
+static void end(JobRun *run, JobState state);
+
+static void set_step_state(JobRun *run, size_t index, const char *state) {
+    job_step_set_state(&run->job.steps.items[index], state);
+}
+
+/* Decides what comes next and commits that decision. */
+static void go_on(JobRun *run) {
+    Job *job = &run->job;
+    if (!job->undoing && job->cancel_requested) {
+        job_set_undoing(job, true);
+        job_set_state(job, JOB_STATE_UNDOING);
+    }
+    while (job->undoing && job->step > 0 && !run->kind->steps[job->step - 1].undo)
+        set_step_state(run, (size_t)--job->step, "undone");
+    if (job->undoing && job->step == 0)
+        end(run, job_has(job, JOB_FIELD_ERROR) ? JOB_STATE_FAILED : JOB_STATE_CANCELLED);
+    else if (!job->undoing && (size_t)job->step == run->kind->n_steps)
+        end(run, JOB_STATE_SUCCEEDED);
+    else {
+        if (!job->undoing)
+            set_step_state(run, (size_t)job->step, "running");
+        save_then(run, run_step);
+    }
+}
+
+static void run_step(JobRun *run) {
+    Job *job = &run->job;
+    size_t index = (size_t)(job->undoing ? job->step - 1 : job->step);
+    const JobStepKind *step = &run->kind->steps[index];
+    g_free(run->operation);
+    run->operation = g_strdup_printf("%s/%s%s", job->id, step->name, job->undoing ? "/undo" : "");
+    run->is_in_step = true;
+    (job->undoing ? step->undo : step->run)(run);
+}
+
+/* True when the run is still wanted; frees one whose claims were broken. */
+static bool come_back(JobRun *run) {
+    g_assert(run->is_in_step);
+    run->is_in_step = false;
+    run->on_cancel = NULL;
+    if (!run->is_abandoned)
+        return true;
+    run_free(run);
+    return false;
+}
+
+void job_step_done(JobRun *run) {
+    if (!come_back(run))
+        return;
+    Job *job = &run->job;
+    if (job->undoing)
+        set_step_state(run, (size_t)--job->step, "undone");
+    else
+        set_step_state(run, (size_t)job->step++, "done");
+    go_on(run);
+}
+
+void job_step_failed(JobRun *run, const Error *err) {
+    g_auto(Error) own = {0};
+    error_copy(&own, err);
+    if (!come_back(run))
+        return;
+    Job *job = &run->job;
+    if (job->undoing) {
+        log_warning(
+            "job %s: %s could not be undone: %s", job->id, run->kind->steps[job->step - 1].name, own.message);
+        set_step_state(run, (size_t)--job->step, "failed");
+        go_on(run);
+        return;
+    }
+    bool was_cancelled = job->cancel_requested && own.code == ERROR_CANCELLED;
+    if (!was_cancelled) {
+        g_autoptr(json_t) problem = error_to_json(&own);
+        fault_decode(problem, MODEL_STORED, job_put_error(job), NULL);
+    }
+    set_step_state(run, (size_t)job->step, "failed");
+    job_set_undoing(job, true);
+    job_set_state(job, JOB_STATE_UNDOING);
+    job_set_step(job, job->step + 1); /* the failed step may have left something */
+    go_on(run);
+}
+
+/* ---- 4. ended ---- */
+
+static void prune(Jobs *jobs) {
+    const GPtrArray *list = inventory_list(jobs->inventory, RESOURCE_JOB);
+    if (list->len <= MAX_ENDED_JOBS)
+        return;
+    const Job *oldest = ((const Object *)list->pdata[0])->data;
+    if (!has_ended(oldest))
+        return;
+    if (oldest->idempotency_key) {
+        g_autofree char *key = idempotency_name(oldest->principal, oldest->idempotency_key);
+        g_hash_table_remove(jobs->idempotency, key);
+    }
+    InventoryChange *change = inventory_change_new(jobs->inventory);
+    inventory_change_delete(change, RESOURCE_JOB, oldest->id);
+    inventory_commit(jobs->inventory, change, NULL, NULL);
+}
+
+static void tell_waiters(Jobs *jobs, const char *job_id) {
+    g_autofree char *key = NULL;
+    g_autoptr(GPtrArray) waiters = NULL;
+    if (!g_hash_table_steal_extended(jobs->waiters, job_id, (void **)&key, (void **)&waiters))
+        return;
+    for (guint i = 0; i < waiters->len; i++) {
+        const Waiter *waiter = waiters->pdata[i];
+        const Object *child = inventory_get(jobs->inventory, RESOURCE_JOB, job_id);
+        waiter->done(waiter->run, child->data, waiter->data);
+    }
+}
+
+static void ended(JobRun *run) {
+    Jobs *jobs = run->jobs;
+    g_autofree char *id = g_strdup(run->job.id);
+    claims_release(jobs->claims, id);
+    g_hash_table_remove(jobs->runs, id);
+    tell_waiters(jobs, id);
+    prune(jobs);
+    try_starting(jobs);
+}
+
+static void end(JobRun *run, JobState state) {
+    job_set_state(&run->job, state);
+    job_set_ended(&run->job, clock_realtime_ns(clock_system()));
+    if (state == JOB_STATE_SUCCEEDED)
+        progress_set_percent(job_put_progress(&run->job), 100);
+    save_then(run, ended);
+}
+
+/* ---- cancel and break ---- */
+
+static void cancel_children(Jobs *jobs, const Job *job) {
+    for (size_t i = 0; i < job->children.n; i++)
+        job_cancel(jobs, job->children.items[i], NULL);
+}
+
+bool job_cancel(Jobs *jobs, const char *job_id, Error *err) {
+    const Object *object = inventory_find(jobs->inventory, RESOURCE_JOB, job_id, err);
+    if (!object)
+        return false;
+    if (has_ended(object->data))
+        return error_set(err, ERROR_WRONG_STATE, NULL, "the job has ended already");
+    JobRun *run = g_hash_table_lookup(jobs->runs, object->id);
+    if (!run) { /* still queued */
+        run = run_new(jobs, object->data);
+        job_set_cancel_requested(&run->job, true);
+        end(run, JOB_STATE_CANCELLED);
+        return true;
+    }
+    job_set_cancel_requested(&run->job, true);
+    job_set_cancel_requested(object->data, true); /* shown at once, stored with the next step */
+    inventory_runtime_changed(jobs->inventory, RESOURCE_JOB, object->id);
+    cancel_children(jobs, &run->job);
+    if (run->on_cancel)
+        run->on_cancel(run, run->on_cancel_data);
+    return true;
+}
+
+bool job_break(Jobs *jobs, const char *job_id, const char *reason, Error *err) {
+    const Object *object = inventory_find(jobs->inventory, RESOURCE_JOB, job_id, err);
+    if (!object)
+        return false;
+    JobRun *run = g_hash_table_lookup(jobs->runs, object->id);
+    if (!run)
+        return error_set(err, ERROR_WRONG_STATE, NULL, "the job holds no claims now");
+    g_auto(Error) why = {0};
+    error_set(&why, ERROR_STALE_CLAIM, NULL, "its claims were broken: %s", reason);
+    g_autoptr(json_t) problem = error_to_json(&why);
+    JobRun *successor = g_new0(JobRun, 1);
+    *successor = (JobRun){.jobs = jobs, .kind = run->kind};
+    job_copy(&successor->job, &run->job);
+    fault_decode(problem, MODEL_STORED, job_put_error(&successor->job), NULL);
+    if (run->is_in_step) { /* the step's call-back frees it */
+        run->is_abandoned = true;
+        g_hash_table_steal(jobs->runs, run->job.id);
+    } else {
+        g_hash_table_remove(jobs->runs, run->job.id);
+    }
+    g_hash_table_insert(jobs->runs, successor->job.id, successor);
+    end(successor, JOB_STATE_FAILED);
+    return true;
+}
+
+/* ---- after a restart ---- */
+
+static bool is_known_kind(Jobs *jobs, const Job *job) {
+    return g_hash_table_contains(jobs->kinds, job->kind);
+}
+
+void jobs_resume(Jobs *jobs) {
+    const GPtrArray *list = inventory_list(jobs->inventory, RESOURCE_JOB);
+    g_autoptr(GPtrArray) open = g_ptr_array_new();
+    for (guint i = 0; i < list->len; i++)
+        if (!has_ended(((const Object *)list->pdata[i])->data))
+            g_ptr_array_add(open, ((const Object *)list->pdata[i])->data);
+    for (guint i = 0; i < open->len; i++) {
+        const Job *job = open->pdata[i];
+        if (job->state == JOB_STATE_QUEUED || !is_known_kind(jobs, job)) {
+            claims_wait(jobs->claims, job);
+            g_queue_push_tail(jobs->queued, g_strdup(job->id));
+        } else {
+            claims_hold(jobs->claims, job);
+        }
+    }
+    for (guint i = 0; i < open->len; i++) {
+        const Job *job = open->pdata[i];
+        if (job->state != JOB_STATE_QUEUED && is_known_kind(jobs, job)) {
+            log_info("job %s (%s) goes on", job->id, job->kind);
+            go_on(run_new(jobs, job));
+        }
+    }
+    try_starting(jobs);
+}
+
+/* ---- for steps ---- */
+
+Inventory *job_inventory(JobRun *run) {
+    return run->jobs->inventory;
+}
+
+void *job_host(JobRun *run) {
+    return run->jobs->host;
+}
+
+const Job *job_definition(const JobRun *run) {
+    return &run->job;
+}
+
+const json_t *job_parameters(const JobRun *run) {
+    return run->job.parameters;
+}
+
+bool job_is_cancelled(const JobRun *run) {
+    return run->job.cancel_requested && !run->job.undoing;
+}
+
+bool job_is_undoing(const JobRun *run) {
+    return run->job.undoing;
+}
+
+const char *job_operation(const JobRun *run) {
+    return run->operation;
+}
+
+int64_t job_claim_revision(const JobRun *run, ResourceId kind, const char *id) {
+    g_autofree char *object = g_strdup_printf("%s/%s", resources[kind].name, id);
+    for (size_t i = 0; i < run->job.claims.n; i++)
+        if (g_str_equal(run->job.claims.items[i].object, object))
+            return run->job.claims.items[i].revision;
+    return 0;
+}
+
+const json_t *job_data(const JobRun *run) {
+    return run->job.data;
+}
+
+void job_remember(JobRun *run, const char *key, json_t *take_value) {
+    if (!run->job.data)
+        job_take_data(&run->job, json_object());
+    json_object_set_new(run->job.data, key, take_value);
+}
+
+void job_result(JobRun *run, json_t *take_result) {
+    job_take_result(&run->job, take_result);
+}
+
+void job_progress(JobRun *run, int percent, const char *phase) {
+    Progress *progress = job_put_progress(&run->job);
+    progress_set_percent(progress, CLAMP(percent, 0, 100));
+    progress_set_phase(progress, phase);
+    int64_t now = clock_monotonic_ns(clock_system());
+    Job *shown = inventory_runtime(run->jobs->inventory, RESOURCE_JOB, run->job.id);
+    if (!shown || now - run->progress_sent_ns < progress_interval_ns)
+        return;
+    run->progress_sent_ns = now;
+    progress_set_percent(job_put_progress(shown), progress->percent);
+    progress_set_phase(job_put_progress(shown), phase);
+    inventory_runtime_changed(run->jobs->inventory, RESOURCE_JOB, run->job.id);
+}
+
+void job_on_cancel(JobRun *run, void (*on_cancel)(JobRun *run, void *data), void *data) {
+    run->on_cancel = on_cancel;
+    run->on_cancel_data = data;
+    if (on_cancel && job_is_cancelled(run))
+        on_cancel(run, data);
+}
+
+/* ---- children ---- */
+
+static void child_submitted(const char *job_id, const Error *err, void *data) {
+    Waiter *waiter = data;
+    JobRun *run = waiter->run;
+    if (err) {
+        g_auto(Job) refused = {0};
+        job_set_state(&refused, JOB_STATE_FAILED);
+        g_autoptr(json_t) problem = error_to_json(err);
+        fault_decode(problem, MODEL_STORED, job_put_error(&refused), NULL);
+        waiter->done(run, &refused, waiter->data);
+        g_free(waiter);
+        return;
+    }
+    bool is_listed = false;
+    for (size_t i = 0; i < run->job.children.n; i++)
+        is_listed |= g_str_equal(run->job.children.items[i], job_id);
+    if (!is_listed)
+        job_add_children(&run->job, job_id);
+    const Object *child = inventory_get(run->jobs->inventory, RESOURCE_JOB, job_id);
+    if (!child || has_ended(child->data)) {
+        waiter->done(run, child->data, waiter->data);
+        g_free(waiter);
+        return;
+    }
+    GPtrArray *waiters = g_hash_table_lookup(run->jobs->waiters, job_id);
+    if (!waiters) {
+        waiters = g_ptr_array_new_with_free_func(g_free);
+        g_hash_table_insert(run->jobs->waiters, g_strdup(job_id), waiters);
+    }
+    g_ptr_array_add(waiters, waiter);
+}
+
+void job_child(JobRun *run, const char *name, const char *kind, const JobRequest *request,
+    void (*done)(JobRun *run, const Job *child, void *data), void *data) {
+    Waiter *waiter = g_new0(Waiter, 1);
+    *waiter = (Waiter){run, done, data};
+    g_autofree char *key = g_strdup_printf("%s/%s", run->job.id, name);
+    submit(run->jobs, kind, request, run->job.id, key, child_submitted, waiter);
+}
