@@ -1,0 +1,80 @@
+/* Proves what new VMs look like: names, MACs, sizes from request, template and defaults. */
+#include "engine/vm-plan.h"
+#include "model/format.h"
+
+static bool no_mac_taken(const char *mac G_GNUC_UNUSED, void *data G_GNUC_UNUSED) {
+    return false;
+}
+
+static bool every_mac_taken(const char *mac G_GNUC_UNUSED, void *data G_GNUC_UNUSED) {
+    return true;
+}
+
+static char *new_id(void *data G_GNUC_UNUSED) {
+    return uuid_new();
+}
+
+static const VmPlanWorld world = {.pool_id = "p",
+    .host_id = "h",
+    .repository_id = "r",
+    .default_network_id = "n",
+    .mac_prefix = "52:54:00",
+    .is_mac_taken = no_mac_taken,
+    .new_id = new_id};
+
+static void test_names_follow_the_pattern(void) {
+    g_autofree char *one = vm_plan_name("web", 1, 1), *many = vm_plan_name("web", 3, 8),
+                    *marked = vm_plan_name("w{n}x", 2, 8);
+    g_assert_cmpstr(one, ==, "web");
+    g_assert_cmpstr(many, ==, "web-3");
+    g_assert_cmpstr(marked, ==, "w2x");
+}
+
+static void test_request_beats_template_beats_default(void) {
+    g_auto(Template) source = {0};
+    template_set_name(&source, "t");
+    template_set_id(&source, "00000000-0000-0000-0000-000000000001");
+    template_set_memory(&source, 128 << 20);
+    template_set_vcpus(&source, 2);
+    g_auto(VmCreate) request = {0};
+    vm_create_set_name(&request, "a");
+    vm_create_set_count(&request, 1);
+    vm_create_set_vcpus(&request, 3);
+    VmPlanWorld own = world;
+    own.source = &source;
+    g_autoptr(GRand) random = g_rand_new_with_seed(1);
+    g_auto(Vm) vm = {0};
+    g_assert_true(vm_plan(&request, &own, 1, random, &vm, NULL));
+    g_assert_cmpint(vm.vcpus, ==, 3);
+    g_assert_cmpuint(vm.memory, ==, 128 << 20);
+    g_assert_cmpint(vm.run_policy, ==, RUN_POLICY_MANUAL);
+    g_assert_cmpint((int)vm.nics.n, ==, 1);
+    g_assert_true(is_mac(vm.nics.items[0].mac));
+    g_assert_true(g_str_has_prefix(vm.nics.items[0].mac, "52:54:00:"));
+}
+
+static void test_what_cannot_be_is_refused_by_field(void) {
+    g_auto(VmCreate) request = {0};
+    vm_create_set_name(&request, "a");
+    vm_create_set_vcpus(&request, 4);
+    vm_create_set_vcpus_maximum(&request, 2);
+    g_autoptr(GRand) random = g_rand_new_with_seed(1);
+    g_auto(Vm) vm = {0};
+    g_auto(Error) err = {0};
+    g_assert_false(vm_plan(&request, &world, 1, random, &vm, &err));
+    g_assert_cmpstr(err.field, ==, "/vcpus_maximum");
+    error_clear(&err);
+    VmPlanWorld full = world;
+    full.is_mac_taken = every_mac_taken;
+    vm_create_set_vcpus_maximum(&request, 4);
+    g_assert_false(vm_plan(&request, &full, 1, random, &vm, &err));
+    g_assert_cmpint(err.code, ==, ERROR_NO_CAPACITY);
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/vm-plan/names", test_names_follow_the_pattern);
+    g_test_add_func("/vm-plan/precedence", test_request_beats_template_beats_default);
+    g_test_add_func("/vm-plan/refusals", test_what_cannot_be_is_refused_by_field);
+    return g_test_run();
+}

@@ -1,0 +1,199 @@
+/* Definitions of new VMs. What the request leaves open comes from the template, then from the schema's
+ * defaults. */
+#include "engine/vm-plan.h"
+#include <string.h>
+#include "model/format.h"
+
+enum { MAX_MAC_TRIES = 1000 };
+static const uint64_t default_disk_size = UINT64_C(10) << 30;
+
+char *vm_plan_name(const char *pattern, int64_t i, int64_t n) {
+    const char *mark = strstr(pattern, "{n}");
+    if (mark)
+        return g_strdup_printf(
+            "%.*s%" G_GINT64_FORMAT "%s", (int)(mark - pattern), pattern, i, mark + strlen("{n}"));
+    return n > 1 ? g_strdup_printf("%s-%" G_GINT64_FORMAT, pattern, i) : g_strdup(pattern);
+}
+
+static bool plan_sizes(const VmCreate *request, const Template *source, Vm *vm, Error *err) {
+    if (vm_create_has(request, VM_CREATE_FIELD_VCPUS))
+        vm_set_vcpus(vm, request->vcpus);
+    else if (source && template_has(source, TEMPLATE_FIELD_VCPUS))
+        vm_set_vcpus(vm, source->vcpus);
+    if (vm_create_has(request, VM_CREATE_FIELD_MEMORY))
+        vm_set_memory(vm, request->memory);
+    else if (source && template_has(source, TEMPLATE_FIELD_MEMORY))
+        vm_set_memory(vm, source->memory);
+    model_apply_defaults(&vm_type, vm);
+    if (vm_create_has(request, VM_CREATE_FIELD_VCPUS_MAXIMUM))
+        vm_set_vcpus_maximum(vm, request->vcpus_maximum);
+    if (vm_create_has(request, VM_CREATE_FIELD_MEMORY_MAXIMUM))
+        vm_set_memory_maximum(vm, request->memory_maximum);
+    if (vm_has(vm, VM_FIELD_VCPUS_MAXIMUM) && vm->vcpus_maximum < vm->vcpus)
+        return error_set(err, ERROR_INVALID, "/vcpus_maximum",
+            "vcpus_maximum: must not be below vcpus (%" G_GINT64_FORMAT ")", vm->vcpus);
+    if (vm_has(vm, VM_FIELD_MEMORY_MAXIMUM) && vm->memory_maximum < vm->memory)
+        return error_set(err, ERROR_INVALID, "/memory_maximum",
+            "memory_maximum: must not be below memory (%" G_GUINT64_FORMAT " bytes)", vm->memory);
+    if (source && template_has(source, TEMPLATE_FIELD_MEMORY_MINIMUM) && vm->memory < source->memory_minimum)
+        return error_set(err, ERROR_INVALID, "/memory",
+            "memory: the template %s needs at least %" G_GUINT64_FORMAT " bytes", source->name,
+            source->memory_minimum);
+    return true;
+}
+
+static bool has_firmware(const Template *source, Firmware firmware) {
+    for (size_t i = 0; i < source->firmware.n; i++)
+        if (source->firmware.items[i] == firmware)
+            return true;
+    return source->firmware.n == 0;
+}
+
+static bool plan_machine(const VmCreate *request, const Template *source, Vm *vm, Error *err) {
+    if (vm_create_has(request, VM_CREATE_FIELD_FIRMWARE))
+        vm_set_firmware(vm, request->firmware);
+    else if (source && source->firmware.n > 0)
+        vm_set_firmware(vm, source->firmware.items[0]);
+    if (source && !has_firmware(source, vm->firmware))
+        return error_set(
+            err, ERROR_INVALID, "/firmware", "firmware: the template %s does not boot with it", source->name);
+    if (vm_create_has(request, VM_CREATE_FIELD_GUEST_OS))
+        vm_set_guest_os(vm, request->guest_os);
+    else if (source && template_has(source, TEMPLATE_FIELD_GUEST_OS))
+        vm_set_guest_os(vm, source->guest_os);
+    if (vm_create_has(request, VM_CREATE_FIELD_RUN_POLICY))
+        vm_set_run_policy(vm, request->run_policy);
+    vm_set_kernel_arguments(vm, request->kernel_arguments);
+    for (size_t i = 0; i < request->boot_order.n; i++)
+        *vm_add_boot_order(vm) = request->boot_order.items[i];
+    if (source && template_has(source, TEMPLATE_FIELD_DIRECT_BOOT))
+        direct_boot_copy(vm_put_direct_boot(vm), &source->direct_boot);
+    Console *console = vm_put_console(vm);
+    if (vm_create_has(request, VM_CREATE_FIELD_GRAPHICS))
+        console_set_graphics(console, request->graphics);
+    else if (source)
+        console_set_graphics(console, source->graphics);
+    return true;
+}
+
+static void name_disk(Disk *disk, size_t index, const VmPlanWorld *world) {
+    g_autofree char *id = world->new_id(world->data);
+    disk_set_id(disk, id);
+    if (disk_has(disk, DISK_FIELD_NAME))
+        return;
+    g_autofree char *name = g_strdup_printf("disk%zu", index);
+    disk_set_name(disk, name);
+}
+
+static void take_template_disks(const Template *source, Vm *vm) {
+    for (size_t i = 0; source && i < source->disks.n; i++) {
+        Disk *disk = vm_add_disks(vm);
+        disk_set_size(disk, source->disks.items[i].size);
+    }
+}
+
+static bool plan_disks(const VmCreate *request, const VmPlanWorld *world, Vm *vm, Error *err) {
+    if (vm_create_has(request, VM_CREATE_FIELD_DISKS))
+        for (size_t i = 0; i < request->disks.n; i++)
+            disk_copy(vm_add_disks(vm), &request->disks.items[i]);
+    else
+        take_template_disks(world->source, vm);
+    bool is_empty = !world->source && vm->disks.n == 0;
+    if (is_empty)
+        disk_set_size(vm_add_disks(vm), default_disk_size);
+    if (vm_create_has(request, VM_CREATE_FIELD_DISK_SIZE) && vm->disks.n > 0) {
+        Disk *first = &vm->disks.items[0];
+        if (disk_has(first, DISK_FIELD_SIZE) && !is_empty && request->disk_size < first->size)
+            return error_set(err, ERROR_INVALID, "/disk_size",
+                "disk_size: must not be below the template's %" G_GUINT64_FORMAT " bytes", first->size);
+        disk_set_size(first, request->disk_size);
+    }
+    if (vm_create_has(request, VM_CREATE_FIELD_ISO)) {
+        Disk *drive = vm_add_disks(vm);
+        disk_set_kind(drive, DISK_KIND_CD);
+        disk_set_image(drive, request->iso);
+        disk_set_read_only(drive, true);
+    }
+    for (size_t i = 0; i < vm->disks.n; i++)
+        name_disk(&vm->disks.items[i], i, world);
+    return true;
+}
+
+static bool random_mac(const VmPlanWorld *world, GRand *random, char **ret_mac, Error *err) {
+    for (int i = 0; i < MAX_MAC_TRIES; i++) {
+        guint32 bits = g_rand_int(random);
+        g_autofree char *mac = g_strdup_printf(
+            "%s:%02x:%02x:%02x", world->mac_prefix, bits & 0xff, bits >> 8 & 0xff, bits >> 16 & 0xff);
+        if (world->is_mac_taken(mac, world->data))
+            continue;
+        *ret_mac = g_steal_pointer(&mac);
+        return true;
+    }
+    return error_set(err, ERROR_NO_CAPACITY, "/nics", "the range of MACs %s is used up", world->mac_prefix);
+}
+
+static bool plan_nics(const VmCreate *request, const VmPlanWorld *world, GRand *random, Vm *vm, Error *err) {
+    if (vm_create_has(request, VM_CREATE_FIELD_NICS))
+        for (size_t i = 0; i < request->nics.n; i++)
+            nic_copy(vm_add_nics(vm), &request->nics.items[i]);
+    else if (request->network || world->default_network_id)
+        nic_set_network(vm_add_nics(vm), request->network);
+    for (size_t i = 0; i < vm->nics.n; i++) {
+        Nic *nic = &vm->nics.items[i];
+        g_autofree char *id = world->new_id(world->data), *name = g_strdup_printf("nic%zu", i);
+        nic_set_id(nic, id);
+        if (!nic_has(nic, NIC_FIELD_NAME))
+            nic_set_name(nic, name);
+        if (!nic_has(nic, NIC_FIELD_NETWORK))
+            nic_set_network(nic, world->default_network_id);
+        if (!nic->network)
+            return error_set(err, ERROR_INVALID, "/nics", "nics: there is no default network; name one");
+        if (i == 0 && request->mac)
+            nic_set_mac(nic, request->mac);
+        if (nic_has(nic, NIC_FIELD_MAC) && world->is_mac_taken(nic->mac, world->data))
+            return error_set(err, ERROR_EXISTS, "/nics", "the MAC %s is taken", nic->mac);
+        g_autofree char *mac = NULL;
+        if (!nic_has(nic, NIC_FIELD_MAC) && !random_mac(world, random, &mac, err))
+            return false;
+        if (mac)
+            nic_set_mac(nic, mac);
+    }
+    return true;
+}
+
+static void plan_cloud_init(const VmCreate *request, const Template *source, Vm *vm) {
+    if (!source || !source->has_cloud_init)
+        return;
+    CloudInit *cloud_init = vm_put_cloud_init(vm);
+    for (size_t i = 0; i < request->ssh_keys.n; i++)
+        cloud_init_add_ssh_keys(cloud_init, request->ssh_keys.items[i]);
+    cloud_init_set_user_data(cloud_init, request->user_data);
+}
+
+bool vm_plan(
+    const VmCreate *request, const VmPlanWorld *world, int64_t i, GRand *random, Vm *ret_vm, Error *err) {
+    g_auto(Vm) vm = {0};
+    g_autofree char *id = world->new_id(world->data);
+    g_autofree char *name = vm_plan_name(request->name, i, request->count);
+    vm_set_id(&vm, id);
+    vm_set_name(&vm, name);
+    vm_set_description(&vm, request->description);
+    for (size_t tag = 0; tag < request->tags.n; tag++)
+        vm_add_tags(&vm, request->tags.items[tag]);
+    vm_set_pool(&vm, world->pool_id);
+    vm_set_host(&vm, world->host_id);
+    vm_set_repository(&vm, world->repository_id);
+    if (world->source)
+        vm_set_template(&vm, world->source->id);
+    if ((request->ssh_keys.n > 0 || request->user_data) && world->source && !world->source->has_cloud_init)
+        return error_set(err, ERROR_UNSUPPORTED, "/ssh_keys",
+            "the template %s has no cloud-init: it cannot take keys or user data", world->source->name);
+    if (!plan_sizes(request, world->source, &vm, err) || !plan_machine(request, world->source, &vm, err) ||
+        !plan_disks(request, world, &vm, err) || !plan_nics(request, world, random, &vm, err))
+        return false;
+    plan_cloud_init(request, world->source, &vm);
+    model_apply_defaults(&vm_type, &vm);
+    *ret_vm = vm;
+    memset(&vm, 0, sizeof vm);
+    return true;
+}

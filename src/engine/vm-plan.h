@@ -1,0 +1,23 @@
+/*
+ * From what a user asks for to complete definitions. Pure: no I/O, no clock; ids and MACs come from the given
+ * generator. Any thread.
+ */
+#pragma once
+#include "model/model.h"
+#include "types.h"
+
+typedef struct VmPlanWorld {
+    const Template *source; /* NULL: an empty VM */
+    const char *pool_id, *host_id, *repository_id, *default_network_id;
+    const char *mac_prefix; /* "52:54:00" */
+    bool (*is_mac_taken)(const char *mac, void *data);
+    char *(*new_id)(void *data); /* a UUID, newly allocated */
+    void *data;
+} VmPlanWorld;
+
+/* The name of the i-th of n (from 1): `{n}` in the pattern is replaced, else "-i" is added when there are
+ * several. */
+char *vm_plan_name(const char *pattern, int64_t i, int64_t n);
+/* The i-th VM that the request asks for; `random` makes MACs. ERROR_INVALID names the field. */
+bool vm_plan(
+    const VmCreate *request, const VmPlanWorld *world, int64_t i, GRand *random, Vm *ret_vm, Error *err);

@@ -1,0 +1,486 @@
+/* One Link for each host: connect, hello, own, inventory, events; calls that wait for it. */
+#include "manager/fleet.h"
+#include <string.h>
+#include "base/log.h"
+#include "rpc/rpc-connection.h"
+#include "rpc/rpc-ticket.h"
+
+#define UNIX_PREFIX "unix:"
+#define SOFTWARE "lodged " LODGE_VERSION
+enum { RETRY_MS = 500, MAX_AGENT_REQUESTS = 1024, CALL_TIMEOUT_MS = 60000, STREAM_TIMEOUT_MS = 10000 };
+
+typedef struct Link {
+    Fleet *fleet;
+    char *host_id, *path;
+    RpcConnection *connection;
+    GQueue *waiting; /* Call, not sent or to be sent again */
+    guint retry_source;
+    bool is_usable; /* owned and its inventory is known */
+} Link;
+
+struct Fleet {
+    Inventory *inventory;
+    const Clock *clock;
+    GHashTable *links; /* host id -> Link */
+    int subscription;
+    void (*on_connected)(const char *host_id, void *data);
+    void *on_connected_data;
+};
+
+typedef struct Call {
+    Link *link;
+    JobRun *run;
+    AgentMethodId method;
+    json_t *parameters;
+    char *operation, *claim_object;
+    int64_t claim_revision, rpc_id;
+    FleetDoneFn done;
+} Call;
+
+static Fleet *only_fleet(JobRun *run) {
+    return job_host(run);
+}
+
+static void call_free(Call *call) {
+    json_decref(call->parameters);
+    g_free(call->operation);
+    g_free(call->claim_object);
+    g_free(call);
+}
+
+static void set_host_state(Link *link, HostState state, const char *reason) {
+    Host *host = inventory_runtime(link->fleet->inventory, RESOURCE_HOST, link->host_id);
+    if (!host)
+        return;
+    HostStatus *status = host_put_status(host);
+    if (status->state == state && g_strcmp0(status->reason, reason) == 0 &&
+        host_status_has(status, HOST_STATUS_FIELD_SINCE))
+        return;
+    host_status_set_state(status, state);
+    host_status_set_reason(status, reason);
+    host_status_set_since(status, clock_realtime_ns(link->fleet->clock));
+    inventory_runtime_changed(link->fleet->inventory, RESOURCE_HOST, link->host_id);
+}
+
+/* ---- what agents report ---- */
+
+static void set_vm_status(Fleet *fleet, const AgentVmState *reported, const char *host_id) {
+    Vm *vm = inventory_runtime(fleet->inventory, RESOURCE_VM, reported->id);
+    if (!vm || g_strcmp0(vm->host, host_id) != 0)
+        return;
+    g_auto(VmStatus) before = {0};
+    vm_status_copy(&before, &vm->status);
+    VmStatus *status = vm_put_status(vm);
+    vm_status_clear(status);
+    vm_status_copy(status, &reported->status);
+    if (!model_equal(&vm_status_type, &before, status))
+        inventory_runtime_changed(fleet->inventory, RESOURCE_VM, reported->id);
+}
+
+static void set_vm_state(Fleet *fleet, const char *vm_id, VmState state, const char *reason) {
+    Vm *vm = inventory_runtime(fleet->inventory, RESOURCE_VM, vm_id);
+    if (!vm || (vm_has(vm, VM_FIELD_STATUS) && vm->status.state == state))
+        return;
+    vm_status_clear(vm_put_status(vm));
+    vm_status_set_state(&vm->status, state);
+    vm_status_set_reason(&vm->status, reason);
+    inventory_runtime_changed(fleet->inventory, RESOURCE_VM, vm_id);
+}
+
+static void for_vms_of(Link *link, VmState state, const char *reason, GHashTable *except) {
+    const GPtrArray *vms = inventory_list(link->fleet->inventory, RESOURCE_VM);
+    for (guint i = 0; i < vms->len; i++) {
+        const Vm *vm = ((const Object *)vms->pdata[i])->data;
+        if (g_strcmp0(vm->host, link->host_id) == 0 && !(except && g_hash_table_contains(except, vm->id)))
+            set_vm_state(link->fleet, vm->id, state, reason);
+    }
+}
+
+static void take_host_status(Link *link, const HostStatus *reported) {
+    Host *host = inventory_runtime(link->fleet->inventory, RESOURCE_HOST, link->host_id);
+    if (!host)
+        return;
+    int64_t since = host->status.since;
+    host_status_clear(host_put_status(host));
+    host_status_copy(&host->status, reported);
+    host_status_set_state(
+        &host->status, reported->state == HOST_STATE_DEGRADED ? HOST_STATE_DEGRADED : HOST_STATE_CONNECTED);
+    host_status_set_since(&host->status, since ? since : clock_realtime_ns(link->fleet->clock));
+    inventory_runtime_changed(link->fleet->inventory, RESOURCE_HOST, link->host_id);
+}
+
+static void take_inventory(Link *link, const AgentInventory *seen) {
+    g_autoptr(GHashTable) running = g_hash_table_new(g_str_hash, g_str_equal);
+    g_auto(HostStatus) status = {0};
+    host_status_copy(&status, &seen->host);
+    for (size_t i = 0; i < seen->vms.n; i++) {
+        const AgentVmState *vm = &seen->vms.items[i];
+        g_hash_table_add(running, vm->id);
+        if (inventory_get(link->fleet->inventory, RESOURCE_VM, vm->id))
+            set_vm_status(link->fleet, vm, link->host_id);
+        else if (!vm->managed && vm->name)
+            host_status_add_unmanaged(&status, vm->name);
+    }
+    take_host_status(link, &status);
+    for_vms_of(link, VM_STATE_STOPPED, NULL, running);
+}
+
+static void on_event(
+    RpcConnection *connection G_GNUC_UNUSED, const char *event, const json_t *data, void *user) {
+    Link *link = user;
+    g_auto(AgentStateReport) report = {0};
+    g_auto(Error) err = {0};
+    if (!g_str_equal(event, "state") || !agent_state_report_decode(data, MODEL_STORED, &report, &err)) {
+        log_debug("event %s of host %s is not understood", event, link->host_id);
+        return;
+    }
+    for (size_t i = 0; i < report.vms.n; i++)
+        set_vm_status(link->fleet, &report.vms.items[i], link->host_id);
+    if (agent_state_report_has(&report, AGENT_STATE_REPORT_FIELD_HOST))
+        take_host_status(link, &report.host);
+}
+
+/* ---- calls ---- */
+
+static void call_replied(const json_t *result, const Error *error, void *data) {
+    Call *call = data;
+    if (error &&
+        error->code == ERROR_UNREACHABLE) { /* it may have happened: ask again with the same operation */
+        g_queue_push_tail(call->link->waiting, call);
+        return;
+    }
+    Link *link = call->link;
+    if (link->connection && call->operation) {
+        g_autoptr(json_t) forget = json_pack("{s:[s]}", "operations", call->operation);
+        RpcContext context = {.owner = store_uuid(inventory_store(link->fleet->inventory)),
+            .epoch = store_epoch(inventory_store(link->fleet->inventory))};
+        rpc_call(link->connection, "operation.forget", json_incref(forget), &context, CALL_TIMEOUT_MS, NULL,
+            NULL, NULL);
+    }
+    if (error)
+        job_step_failed(call->run, error);
+    else if (call->done)
+        call->done(call->run, result);
+    else
+        job_step_done(call->run);
+    call_free(call);
+}
+
+static void call_progress(const json_t *json, void *data) {
+    Call *call = data;
+    const char *phase = json_string_value(json_object_get(json, "phase"));
+    job_progress(call->run, (int)json_integer_value(json_object_get(json, "percent")), phase ? phase : "");
+}
+
+static void send_call(Link *link, Call *call) {
+    Store *store = inventory_store(link->fleet->inventory);
+    RpcClaim claim = {.object = call->claim_object, .revision = call->claim_revision};
+    RpcContext context = {.owner = store_uuid(store),
+        .epoch = store_epoch(store),
+        .operation = call->operation,
+        .claims = &claim,
+        .n_claims = call->claim_object ? 1 : 0};
+    call->rpc_id = rpc_call(link->connection, agent_methods[call->method].name,
+        json_deep_copy(call->parameters), &context, 0, call_replied, call_progress, call);
+}
+
+static void cancel_call(JobRun *run, void *data) {
+    Call *call = data;
+    if (g_queue_find(call->link->waiting, call) && call->rpc_id == 0) { /* never sent: nothing happened */
+        g_queue_remove(call->link->waiting, call);
+        g_auto(Error) err = {0};
+        error_set(&err, ERROR_CANCELLED, NULL, "cancelled before the host was reached");
+        call_free(call);
+        job_step_failed(run, &err);
+    } else if (call->link->connection && call->rpc_id) {
+        rpc_cancel(call->link->connection, call->rpc_id);
+    }
+}
+
+void fleet_call(JobRun *run, const char *host_id, AgentMethodId method, json_t *take_parameters,
+    ResourceId claim_kind, const char *claim_id, FleetDoneFn done) {
+    Fleet *fleet = only_fleet(run);
+    Link *link = host_id ? g_hash_table_lookup(fleet->links, host_id) : NULL;
+    if (!link) {
+        g_auto(Error) err = {0};
+        error_set(
+            &err, ERROR_NOT_FOUND, NULL, "the host %s is not known any more", host_id ? host_id : "(none)");
+        json_decref(take_parameters);
+        job_step_failed(run, &err);
+        return;
+    }
+    Call *call = g_new0(Call, 1);
+    *call = (Call){.link = link,
+        .run = run,
+        .method = method,
+        .parameters = take_parameters,
+        .done = done,
+        .operation = g_strdup(job_operation(run))};
+    if (claim_kind != RESOURCE_MAX) {
+        call->claim_object = g_strdup_printf("%s/%s", resources[claim_kind].name, claim_id);
+        call->claim_revision = job_claim_revision(run, claim_kind, claim_id);
+    }
+    if (link->is_usable) {
+        send_call(link, call);
+    } else {
+        g_queue_push_tail(link->waiting, call);
+        job_progress(run, 0, "Waiting for the host");
+    }
+    job_on_cancel(run, cancel_call, call);
+}
+
+typedef struct Question {
+    void (*done)(const json_t *result, const Error *err, void *data);
+    void *data;
+} Question;
+
+static void answered(const json_t *result, const Error *err, void *data) {
+    Question *question = data;
+    question->done(result, err, question->data);
+    g_free(question);
+}
+
+void fleet_ask(Fleet *fleet, const char *host_id, AgentMethodId method, json_t *take_parameters,
+    void (*done)(const json_t *result, const Error *err, void *data), void *data) {
+    Link *link = host_id ? g_hash_table_lookup(fleet->links, host_id) : NULL;
+    if (!link || !link->is_usable) {
+        g_auto(Error) err = {0};
+        error_set(&err, ERROR_UNREACHABLE, NULL, "the host cannot be reached");
+        json_decref(take_parameters);
+        done(NULL, &err, data);
+        return;
+    }
+    Question *question = g_new0(Question, 1);
+    *question = (Question){done, data};
+    Store *store = inventory_store(fleet->inventory);
+    RpcContext context = {.owner = store_uuid(store), .epoch = store_epoch(store)};
+    rpc_call(link->connection, agent_methods[method].name, take_parameters, &context, CALL_TIMEOUT_MS,
+        answered, NULL, question);
+}
+
+/* ---- a connection, in the order in which it comes up ---- */
+
+static void connect_link(Link *link);
+
+static gboolean retry(void *data) {
+    Link *link = data;
+    link->retry_source = 0;
+    connect_link(link);
+    return G_SOURCE_REMOVE;
+}
+
+static void retry_later(Link *link) {
+    if (!link->retry_source)
+        link->retry_source = g_timeout_add(RETRY_MS, retry, link);
+}
+
+static void lose(Link *link, HostState state, const char *reason) {
+    RpcConnection *connection = g_steal_pointer(&link->connection);
+    link->is_usable = false;
+    rpc_connection_free(connection); /* open calls come back as waiting */
+    set_host_state(link, state, reason);
+    for_vms_of(link, VM_STATE_UNKNOWN, "its host cannot be reached", NULL);
+    retry_later(link);
+}
+
+static void on_closed(RpcConnection *connection G_GNUC_UNUSED, const Error *why, void *data) {
+    g_autofree char *text = error_text(why);
+    lose(data, HOST_STATE_UNREACHABLE, text);
+}
+
+static void call_agent(Link *link, const char *method, json_t *take_parameters, RpcReplyFn done) {
+    Store *store = inventory_store(link->fleet->inventory);
+    g_autofree char *operation =
+        g_strdup_printf("%s/%s/%" G_GINT64_FORMAT, method, store_uuid(store), store_epoch(store));
+    RpcContext context = {.owner = store_uuid(store), .epoch = store_epoch(store), .operation = operation};
+    rpc_call(link->connection, method, take_parameters, &context, CALL_TIMEOUT_MS, done, NULL, link);
+}
+
+/* A connection that is lost in the middle of this chain is dealt with by on_closed. */
+static bool is_refused(Link *link, const Error *err) {
+    if (!err)
+        return false;
+    if (err->code != ERROR_UNREACHABLE && link->connection) {
+        g_autofree char *text = error_text(err);
+        lose(link, err->code == ERROR_NOT_OWNER ? HOST_STATE_REFUSED : HOST_STATE_UNREACHABLE, text);
+    }
+    return true;
+}
+
+static void inventory_arrived(const json_t *result, const Error *err, void *data) {
+    Link *link = data;
+    if (is_refused(link, err))
+        return;
+    g_auto(AgentInventory) seen = {0};
+    g_auto(Error) fault = {0};
+    if (!agent_inventory_decode(result, MODEL_STORED, &seen, &fault)) {
+        lose(link, HOST_STATE_UNREACHABLE, fault.message);
+        return;
+    }
+    link->is_usable = true;
+    take_inventory(link, &seen);
+    for (guint n = g_queue_get_length(link->waiting); n > 0 && link->is_usable; n--)
+        send_call(link, g_queue_pop_head(link->waiting));
+    if (link->fleet->on_connected)
+        link->fleet->on_connected(link->host_id, link->fleet->on_connected_data);
+}
+
+static void owned(const json_t *result G_GNUC_UNUSED, const Error *err, void *data) {
+    if (!is_refused(data, err))
+        call_agent(data, "inventory", NULL, inventory_arrived);
+}
+
+static void greeted(const json_t *result, const Error *err, void *data) {
+    Link *link = data;
+    if (is_refused(link, err))
+        return;
+    Store *store = inventory_store(link->fleet->inventory);
+    const char *owner = json_string_value(json_object_get(result, "owner"));
+    if (owner && !g_str_equal(owner, store_uuid(store))) {
+        lose(link, HOST_STATE_REFUSED, "its agent belongs to another manager");
+        return;
+    }
+    call_agent(link, "own",
+        json_pack("{ss sI}", "manager", store_uuid(store), "epoch", (json_int_t)store_epoch(store)), owned);
+}
+
+static void on_ready(RpcConnection *connection G_GNUC_UNUSED, void *data) {
+    Link *link = data;
+    Store *store = inventory_store(link->fleet->inventory);
+    call_agent(link, "hello",
+        json_pack("{ss sI}", "manager", store_uuid(store), "epoch", (json_int_t)store_epoch(store)), greeted);
+}
+
+static void connect_link(Link *link) {
+    g_auto(Error) err = {0};
+    RpcStream *stream = rpc_stream_connect_unix(link->path, &err);
+    if (!stream) {
+        g_autofree char *text = error_text(&err);
+        set_host_state(link, HOST_STATE_UNREACHABLE, text);
+        retry_later(link);
+        return;
+    }
+    RpcOptions options = {.on_ready = on_ready,
+        .on_event = on_event,
+        .on_closed = on_closed,
+        .data = link,
+        .software = SOFTWARE,
+        .lowest_version = 1,
+        .highest_version = 1,
+        .clock = link->fleet->clock,
+        .max_requests = MAX_AGENT_REQUESTS};
+    link->connection = rpc_connection_new(stream, RPC_INITIATOR, &options);
+}
+
+/* ---- hosts come and go ---- */
+
+static void link_free(void *data) {
+    Link *link = data;
+    if (link->retry_source)
+        g_source_remove(link->retry_source);
+    link->is_usable = false;
+    rpc_connection_free(link->connection);
+    while (!g_queue_is_empty(link->waiting))
+        call_free(g_queue_pop_head(link->waiting));
+    g_queue_free(link->waiting);
+    g_free(link->host_id);
+    g_free(link->path);
+    g_free(link);
+}
+
+static void add_host(Fleet *fleet, const Host *host) {
+    if (g_hash_table_contains(fleet->links, host->id) || !g_str_has_prefix(host->address, UNIX_PREFIX))
+        return;
+    Link *link = g_new0(Link, 1);
+    *link = (Link){.fleet = fleet,
+        .host_id = g_strdup(host->id),
+        .path = g_strdup(host->address + strlen(UNIX_PREFIX)),
+        .waiting = g_queue_new()};
+    g_hash_table_insert(fleet->links, link->host_id, link);
+    for_vms_of(link, VM_STATE_UNKNOWN, "its host was not asked yet", NULL);
+    connect_link(link);
+}
+
+static void on_inventory_event(const Event *event, void *data) {
+    Fleet *fleet = data;
+    if (!event->object || !g_str_has_prefix(event->object, "host/"))
+        return;
+    const char *id = event->object + strlen("host/");
+    if (g_str_equal(event->kind, "created")) {
+        const Object *object = inventory_get(fleet->inventory, RESOURCE_HOST, id);
+        if (object)
+            add_host(fleet, object->data);
+    } else if (g_str_equal(event->kind, "deleted")) {
+        g_hash_table_remove(fleet->links, id);
+    }
+}
+
+Fleet *fleet_new(Inventory *inventory, const Clock *clock) {
+    Fleet *fleet = g_new0(Fleet, 1);
+    fleet->inventory = inventory;
+    fleet->clock = clock;
+    fleet->links = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, link_free);
+    return fleet;
+}
+
+void fleet_free(Fleet *fleet) {
+    if (!fleet)
+        return;
+    inventory_unsubscribe(fleet->inventory, fleet->subscription);
+    g_hash_table_unref(fleet->links);
+    g_free(fleet);
+}
+
+void fleet_start(Fleet *fleet) {
+    const GPtrArray *hosts = inventory_list(fleet->inventory, RESOURCE_HOST);
+    for (guint i = 0; i < hosts->len; i++)
+        add_host(fleet, ((const Object *)hosts->pdata[i])->data);
+    fleet->subscription = inventory_subscribe(fleet->inventory, on_inventory_event, fleet);
+}
+
+void fleet_on_connected(Fleet *fleet, void (*callback)(const char *host_id, void *data), void *data) {
+    fleet->on_connected = callback;
+    fleet->on_connected_data = data;
+}
+
+/* ---- consoles ---- */
+
+typedef struct ConsoleOpening {
+    char *path;
+    FleetStreamFn done;
+    void *data;
+} ConsoleOpening;
+
+static void console_opening_free(ConsoleOpening *opening) {
+    g_free(opening->path);
+    g_free(opening);
+}
+
+static void console_opened(RpcStream *take_stream, const Error *err, void *data) {
+    ConsoleOpening *opening = data;
+    opening->done(take_stream, err, opening->data);
+    console_opening_free(opening);
+}
+
+static void console_ticket(const json_t *result, const Error *err, void *data) {
+    ConsoleOpening *opening = data;
+    g_auto(Error) fault = {0};
+    const char *ticket = err ? NULL : json_string_value(json_object_get(result, "ticket"));
+    RpcStream *stream = ticket ? rpc_stream_connect_unix(opening->path, &fault) : NULL;
+    if (stream) {
+        rpc_stream_open(stream, ticket, STREAM_TIMEOUT_MS, console_opened, opening);
+        return;
+    }
+    if (!err && !ticket)
+        error_set(&fault, ERROR_PROTOCOL, NULL, "the agent gave no ticket");
+    opening->done(NULL, err ? err : &fault, opening->data);
+    console_opening_free(opening);
+}
+
+void fleet_console(Fleet *fleet, const Vm *vm, FleetStreamFn done, void *data) {
+    Link *link = vm->host ? g_hash_table_lookup(fleet->links, vm->host) : NULL;
+    ConsoleOpening *opening = g_new0(ConsoleOpening, 1);
+    *opening = (ConsoleOpening){.path = g_strdup(link ? link->path : NULL), .done = done, .data = data};
+    fleet_ask(
+        fleet, vm->host, AGENT_METHOD_VM_CONSOLE, json_pack("{ss}", "id", vm->id), console_ticket, opening);
+}

@@ -1,0 +1,31 @@
+/*
+ * The manager's connections to the agents of all hosts: kept up, hosts' states kept true, calls of jobs
+ * carried over lost connections. A call of a job has the step's operation id: sent again after a reconnect it
+ * is done once. Main loop only.
+ */
+#pragma once
+#include "jobs/jobs.h"
+#include "rpc/rpc-stream.h"
+
+typedef struct Fleet Fleet;
+
+Fleet *fleet_new(Inventory *inventory, const Clock *clock);
+void fleet_free(Fleet *fleet);
+/* Connects to all hosts and from now on to those that are added. */
+void fleet_start(Fleet *fleet);
+
+typedef void (*FleetDoneFn)(JobRun *run, const json_t *result);
+/* For a job's step: calls the agent; on success `done`, which must end the step (NULL: ends it); otherwise
+ * the step fails. While the host cannot be reached the call waits. The claim on (kind, id) goes with it; kind
+ * RESOURCE_MAX for none. */
+void fleet_call(JobRun *run, const char *host_id, AgentMethodId method, json_t *take_parameters,
+    ResourceId claim_kind, const char *claim_id, FleetDoneFn done);
+
+/* Opens a VM's serial console: exactly one of stream and error is given. */
+typedef void (*FleetStreamFn)(RpcStream *take_stream, const Error *err, void *data);
+void fleet_console(Fleet *fleet, const Vm *vm, FleetStreamFn done, void *data);
+/* Called when a host has connected and its VMs' states are known. */
+void fleet_on_connected(Fleet *fleet, void (*callback)(const char *host_id, void *data), void *data);
+/* A call outside of jobs that changes nothing. */
+void fleet_ask(Fleet *fleet, const char *host_id, AgentMethodId method, json_t *take_parameters,
+    void (*done)(const json_t *result, const Error *err, void *data), void *data);
