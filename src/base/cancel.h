@@ -1,6 +1,7 @@
 /*
  * A request to stop, passed down into blocking work. Reference-counted; any thread. Code that blocks polls
- * cancel_fd() beside its own descriptors, or asks is_cancelled() between steps; both accept NULL ("cannot be cancelled").
+ * cancel_fd() beside its own descriptors, or asks is_cancelled() between steps; both accept NULL ("cannot be
+ * cancelled").
  */
 #pragma once
 #include "base/error.h"

@@ -1,6 +1,6 @@
 /*
- * Time, injectable. Code that needs the time takes a `const Clock *`; the daemons pass clock_system(), tests a FakeClock
- * that only moves when told. Nanoseconds everywhere. Any thread (a FakeClock belongs to one).
+ * Time, injectable. Code that needs the time takes a `const Clock *`; the daemons pass clock_system(), tests
+ * a FakeClock that only moves when told. Nanoseconds everywhere. Any thread (a FakeClock belongs to one).
  */
 #pragma once
 #include <glib.h>

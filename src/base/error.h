@@ -1,10 +1,11 @@
 /*
- * The one error path of Lodge. A function that can fail is `bool f(…, Error *err)`: it returns false exactly when it
- * has set *err. Codes, HTTP status, exit status, titles and hints are declared in schema/errors.toml.
+ * The one error path of Lodge. A function that can fail is `bool f(…, Error *err)`: it returns false exactly
+ * when it has set *err. Codes, HTTP status, exit status, titles and hints are declared in schema/errors.toml.
  *
- * An Error lives on the caller's stack (`g_auto(Error) err = {0};`) and owns its strings. It is set where the fault
- * is found, wrapped on the way up and logged only by `main`, the job runner and the dispatcher. `err` may be NULL where
- * the caller does not care. Not thread-safe by itself; pass it between threads by value (error_move).
+ * An Error lives on the caller's stack (`g_auto(Error) err = {0};`) and owns its strings. It is set where the
+ * fault is found, wrapped on the way up and logged only by `main`, the job runner and the dispatcher. `err`
+ * may be NULL where the caller does not care. Not thread-safe by itself; pass it between threads by value
+ * (error_move).
  */
 #pragma once
 #include <glib.h>
@@ -38,7 +39,8 @@ ErrorCode error_code_from_name(const char *name);
 bool error_set(Error *err, ErrorCode code, const char *field, const char *format, ...) G_GNUC_PRINTF(4, 5);
 bool error_set_errno(Error *err, int errnum, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
-/* Makes what *err holds the cause of a new error; keeps the old code when `code` is ERROR_NONE. Returns false. */
+/* Makes what *err holds the cause of a new error; keeps the old code when `code` is ERROR_NONE. Returns
+ * false. */
 bool error_wrap(Error *err, ErrorCode code, const char *format, ...) G_GNUC_PRINTF(3, 4);
 /* Puts a path in front of the field: error_prefix_field(err, "/disks/0"). Returns false. */
 bool error_prefix_field(Error *err, const char *prefix);

@@ -100,8 +100,8 @@ bool folder_sync(const char *path, Error *err) {
     return true;
 }
 
-static int remove_entry(
-    const char *path, const struct stat *status G_GNUC_UNUSED, int type G_GNUC_UNUSED, struct FTW *walk G_GNUC_UNUSED) {
+static int remove_entry(const char *path, const struct stat *status G_GNUC_UNUSED, int type G_GNUC_UNUSED,
+    struct FTW *walk G_GNUC_UNUSED) {
     return remove(path) < 0 && errno != ENOENT ? -1 : 0;
 }
 

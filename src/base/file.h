@@ -1,5 +1,6 @@
 /*
- * File descriptors and files. All functions block: call them from `main` at start-up or from a worker pool. Any thread.
+ * File descriptors and files. All functions block: call them from `main` at start-up or from a worker pool.
+ * Any thread.
  */
 #pragma once
 #include <stddef.h>
@@ -18,8 +19,8 @@ void fd_close(int *fd); /* accepts -1; sets it to -1; keeps errno */
 /* Writes all of it, through short writes and EINTR. */
 bool fd_write_all(int fd, const void *data, size_t length, Error *err);
 
-/* Replaces `path` so that after a power cut it holds the old or the new bytes, never a mixture: temporary file in the
- * same folder, fsync, rename, fsync of the folder. */
+/* Replaces `path` so that after a power cut it holds the old or the new bytes, never a mixture: temporary
+ * file in the same folder, fsync, rename, fsync of the folder. */
 bool file_replace(const char *path, const void *data, size_t length, mode_t mode, Error *err);
 /* Reads a regular file of at most `limit` bytes (ERROR_TOO_LARGE beyond); the text is followed by a NUL that
  * *ret_length (may be NULL) does not count. ERROR_NOT_FOUND when it does not exist. */

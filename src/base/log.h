@@ -1,7 +1,7 @@
 /*
- * The log: one line per event on standard error, for journald (with "<N>" priorities when it listens) or a file (with a
- * UTC time). Any thread. Secrets never go here. Only `main`, the job runner and the dispatcher log errors; other code
- * returns them.
+ * The log: one line per event on standard error, for journald (with "<N>" priorities when it listens) or a
+ * file (with a UTC time). Any thread. Secrets never go here. Only `main`, the job runner and the dispatcher
+ * log errors; other code returns them.
  */
 #pragma once
 #include <glib.h>

@@ -137,9 +137,11 @@ static bool wait_round(Running *running, int timeout_ms, bool *has_ended) {
 static bool judge(Running *running, int status, Error *err) {
     const char *name = running->spec->argv[0];
     g_strstrip(running->tail->str);
-    const char *tail = g_utf8_validate(running->tail->str, -1, NULL) ? running->tail->str : "(output is not UTF-8)";
+    const char *tail =
+        g_utf8_validate(running->tail->str, -1, NULL) ? running->tail->str : "(output is not UTF-8)";
     if (WIFSIGNALED(status))
-        return error_set(err, ERROR_TOOL_FAILED, NULL, "%s was ended by signal %d: %s", name, WTERMSIG(status), tail);
+        return error_set(
+            err, ERROR_TOOL_FAILED, NULL, "%s was ended by signal %d: %s", name, WTERMSIG(status), tail);
     if (WEXITSTATUS(status) != 0)
         return error_set(
             err, ERROR_TOOL_FAILED, NULL, "%s ended with status %d: %s", name, WEXITSTATUS(status), tail);
@@ -151,8 +153,14 @@ static bool judge(Running *running, int status, Error *err) {
 bool process_run(const ProcessSpec *spec, char **ret_output, Error *err) {
     if (!cancel_check(spec->cancel, err))
         return false;
-    g_auto(Running) running = {.spec = spec, .pidfd = -1, .out = -1, .error = -1, .input = -1,
-        .output = g_string_new(NULL), .tail = g_string_new(NULL), .out_line = g_string_new(NULL),
+    g_auto(Running) running = {.spec = spec,
+        .pidfd = -1,
+        .out = -1,
+        .error = -1,
+        .input = -1,
+        .output = g_string_new(NULL),
+        .tail = g_string_new(NULL),
+        .out_line = g_string_new(NULL),
         .error_line = g_string_new(NULL)};
     if (!spawn(&running, err))
         return false;
@@ -175,8 +183,8 @@ bool process_run(const ProcessSpec *spec, char **ret_output, Error *err) {
     if (was_cancelled)
         return error_set(err, ERROR_CANCELLED, NULL, "%s was cancelled", spec->argv[0]);
     if (is_late)
-        return error_set(err, ERROR_TIMED_OUT, NULL, "%s did not end within %" G_GINT64_FORMAT " ms", spec->argv[0],
-            spec->timeout_ms);
+        return error_set(err, ERROR_TIMED_OUT, NULL, "%s did not end within %" G_GINT64_FORMAT " ms",
+            spec->argv[0], spec->timeout_ms);
     if (!judge(&running, status, err))
         return false;
     if (ret_output)

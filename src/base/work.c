@@ -78,7 +78,8 @@ void work_pool_free(WorkPool *pool) {
 
 static Item *item_new(WorkPool *pool, WorkFn run, WorkFn done, void *data, Error *err) {
     if (pool->load >= pool->max_queued) {
-        error_set(err, ERROR_BUSY, NULL, "the queue of the worker pool %s is full (%d)", pool->name, pool->max_queued);
+        error_set(err, ERROR_BUSY, NULL, "the queue of the worker pool %s is full (%d)", pool->name,
+            pool->max_queued);
         return NULL;
     }
     pool->load++;

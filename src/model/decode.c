@@ -3,7 +3,8 @@
 #include "base/clock.h"
 #include "model/format.h"
 
-static bool decode_object(const TypeDescriptor *type, const json_t *json, ModelMode mode, void *object, Error *err);
+static bool decode_object(
+    const TypeDescriptor *type, const json_t *json, ModelMode mode, void *object, Error *err);
 
 static bool fault(const FieldDescriptor *field, Error *err, const char *format, ...) G_GNUC_PRINTF(3, 4);
 static bool fault(const FieldDescriptor *field, Error *err, const char *format, ...) {
@@ -25,7 +26,8 @@ static bool decode_integer(const FieldDescriptor *field, const json_t *json, int
     }
     if (field->maximum == INT64_MAX)
         return fault(field, err, "must be at least %" G_GINT64_FORMAT, field->minimum);
-    return fault(field, err, "must lie between %" G_GINT64_FORMAT " and %" G_GINT64_FORMAT, field->minimum, field->maximum);
+    return fault(field, err, "must lie between %" G_GINT64_FORMAT " and %" G_GINT64_FORMAT, field->minimum,
+        field->maximum);
 }
 
 static bool decode_string(const FieldDescriptor *field, const json_t *json, char **ret_value, Error *err) {
@@ -51,14 +53,16 @@ static bool decode_enum(const FieldDescriptor *field, const json_t *json, int *r
     return fault(field, err, "must be one of %s", names->str);
 }
 
-static bool decode_nested(const FieldDescriptor *field, const json_t *json, ModelMode mode, void *value, Error *err) {
+static bool decode_nested(
+    const FieldDescriptor *field, const json_t *json, ModelMode mode, void *value, Error *err) {
     if (decode_object(field->type, json, mode, value, err))
         return true;
     g_autofree char *pointer = g_strconcat("/", field->name, NULL);
     return error_prefix_field(err, pointer);
 }
 
-static bool decode_value(const FieldDescriptor *field, const json_t *json, ModelMode mode, void *value, Error *err) {
+static bool decode_value(
+    const FieldDescriptor *field, const json_t *json, ModelMode mode, void *value, Error *err) {
     switch (field->kind) {
     case FIELD_BOOL:
         *(bool *)value = json_is_true(json);
@@ -82,14 +86,15 @@ static bool decode_value(const FieldDescriptor *field, const json_t *json, Model
     g_assert_not_reached();
 }
 
-static bool decode_list(const FieldDescriptor *field, const json_t *json, ModelMode mode, void *list, Error *err) {
+static bool decode_list(
+    const FieldDescriptor *field, const json_t *json, ModelMode mode, void *list, Error *err) {
     if (!json_is_array(json))
         return fault(field, err, "must be a list");
     if (json_array_size(json) > field->max_items)
         return fault(field, err, "must have at most %zu items", field->max_items);
     size_t i;
     json_t *item;
-    json_array_foreach((json_t *)json, i, item) {
+    json_array_foreach ((json_t *)json, i, item) {
         g_auto(Error) inner = {0};
         void *value = model_list_add(list, model_value_size(field));
         if (decode_value(field, item, mode, value, &inner))
@@ -114,7 +119,7 @@ static bool may_be_set(const FieldDescriptor *field, ModelMode mode, Error *err)
 static bool check_unknown(const TypeDescriptor *type, const json_t *json, Error *err) {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)json, key, value) {
+    json_object_foreach ((json_t *)json, key, value) {
         if (model_field(type, key))
             continue;
         g_autofree char *pointer = g_strconcat("/", key, NULL);
@@ -150,7 +155,8 @@ static bool check_present(const TypeDescriptor *type, const void *object, ModelM
     return true;
 }
 
-static bool decode_object(const TypeDescriptor *type, const json_t *json, ModelMode mode, void *object, Error *err) {
+static bool decode_object(
+    const TypeDescriptor *type, const json_t *json, ModelMode mode, void *object, Error *err) {
     if (!json_is_object(json))
         return error_set(err, ERROR_INVALID, "", "must be an object");
     if (mode != MODEL_STORED && !check_unknown(type, json, err))

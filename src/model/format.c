@@ -94,8 +94,8 @@ bool model_check_string(const FieldDescriptor *field, const char *value, Error *
     g_autofree char *pointer = g_strconcat("/", field->name, NULL);
     size_t length = strlen(value);
     if (length > (uint64_t)field->maximum)
-        return error_set(err, ERROR_INVALID, pointer, "%s: must have at most %" G_GINT64_FORMAT " bytes, has %zu",
-            field->name, field->maximum, length);
+        return error_set(err, ERROR_INVALID, pointer,
+            "%s: must have at most %" G_GINT64_FORMAT " bytes, has %zu", field->name, field->maximum, length);
     if (!formats[field->format].is_valid(value))
         return error_set(err, ERROR_INVALID, pointer, "%s: %s", field->name, formats[field->format].what);
     return true;

@@ -30,7 +30,8 @@ json_t *json_parse(const char *text, size_t length, Error *err) {
     json_error_t error;
     json_t *json = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (!json)
-        error_set(err, ERROR_MALFORMED, NULL, "not JSON: line %d, column %d: %s", error.line, error.column, error.text);
+        error_set(err, ERROR_MALFORMED, NULL, "not JSON: line %d, column %d: %s", error.line, error.column,
+            error.text);
     return json;
 }
 
@@ -74,7 +75,7 @@ json_t *json_merge_patch(const json_t *target, const json_t *patch) {
     json_t *merged = json_is_object(target) ? json_copy((json_t *)target) : json_object();
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)patch, key, value) {
+    json_object_foreach ((json_t *)patch, key, value) {
         if (json_is_null(value))
             json_object_del(merged, key);
         else
@@ -88,8 +89,8 @@ json_t *error_to_json(const Error *err) {
     g_autofree char *type = g_strconcat(ERROR_URN, info->name, NULL);
     g_autofree char *detail = error_text(err);
     g_autofree char *valid = g_utf8_make_valid(detail, -1);
-    json_t *json = json_pack("{ss ss ss si ss}", "type", type, "code", info->name, "title", info->title, "status",
-        info->http_status, "detail", valid);
+    json_t *json = json_pack("{ss ss ss si ss}", "type", type, "code", info->name, "title", info->title,
+        "status", info->http_status, "detail", valid);
     if (err->field)
         json_object_set_new(json, "field", json_string(err->field));
     json_object_set_new(json, "hint", json_string(info->hint));

@@ -1,6 +1,7 @@
 /*
- * JSON through jansson: parsing with limits on all that foreign text can make us allocate, and a few conveniences. The
- * only place outside src/rpc that includes jansson.h. Any thread; a json_t belongs to one thread at a time.
+ * JSON through jansson: parsing with limits on all that foreign text can make us allocate, and a few
+ * conveniences. The only place outside src/rpc that includes jansson.h. Any thread; a json_t belongs to one
+ * thread at a time.
  */
 #pragma once
 #include <jansson.h>
@@ -10,8 +11,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_t, json_decref)
 
 enum { JSON_MAX_DEPTH = 64 };
 
-/* Parses UTF-8 text of any JSON value. Refuses duplicate keys, and nesting deeper than JSON_MAX_DEPTH before parsing.
- * NULL and ERROR_MALFORMED with line and column. */
+/* Parses UTF-8 text of any JSON value. Refuses duplicate keys, and nesting deeper than JSON_MAX_DEPTH before
+ * parsing. NULL and ERROR_MALFORMED with line and column. */
 json_t *json_parse(const char *text, size_t length, Error *err);
 /* Compact text, keys in insertion order, newly allocated. */
 char *json_to_text(const json_t *json);

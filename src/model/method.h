@@ -1,6 +1,6 @@
 /*
- * Resources, REST methods, agent methods and roles as tables, generated from the schema. They drive the API's routes and
- * permission checks, the agent's dispatch, and the command line. Static data; any thread.
+ * Resources, REST methods, agent methods and roles as tables, generated from the schema. They drive the API's
+ * routes and permission checks, the agent's dispatch, and the command line. Static data; any thread.
  */
 #pragma once
 #include "methods.h"

@@ -184,7 +184,8 @@ json_t *model_encode(const TypeDescriptor *type, const void *object, ModelEncodi
         if (!(present & MODEL_BIT(i)) || !is_shown(field, encoding))
             continue;
         const void *place = (const char *)object + field->offset;
-        json_t *value = field->is_list ? encode_list(field, place, encoding) : encode_value(field, place, encoding);
+        json_t *value =
+            field->is_list ? encode_list(field, place, encoding) : encode_value(field, place, encoding);
         g_assert(value); /* strings are UTF-8: setters take checked text only */
         json_object_set_new_nocheck(json, field->name, value);
     }

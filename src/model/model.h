@@ -1,9 +1,11 @@
 /*
- * The descriptor engine. The schema declares every type; tools/generate makes of it plain structs with presence bits
- * (generated types.h) and the tables below; the functions here decode, validate, encode, copy, compare and clear any of
- * them. Absent, null and default are three things: a field whose bit in `present` is clear is absent, whatever its bytes.
+ * The descriptor engine. The schema declares every type; tools/generate makes of it plain structs with
+ * presence bits (generated types.h) and the tables below; the functions here decode, validate, encode, copy,
+ * compare and clear any of them. Absent, null and default are three things: a field whose bit in `present` is
+ * clear is absent, whatever its bytes.
  *
- * A struct owns all it points to. All-zero bytes are a valid empty object. Any thread, one at a time per object.
+ * A struct owns all it points to. All-zero bytes are a valid empty object. Any thread, one at a time per
+ * object.
  */
 #pragma once
 #include <stdint.h>
@@ -88,7 +90,8 @@ typedef struct ModelList {
 } ModelList;
 
 typedef enum ModelMode {
-    MODEL_INPUT,  /* from a client: unknown and read-only fields and missing required ones are errors; null means absent */
+    MODEL_INPUT,  /* from a client: unknown and read-only fields and missing required ones are errors; null
+                     means absent */
     MODEL_PATCH,  /* as MODEL_INPUT, but create-only fields are errors too and required ones may be absent */
     MODEL_STORED, /* our own: all fields allowed, unknown ones ignored */
 } ModelMode;
@@ -100,7 +103,8 @@ typedef enum ModelEncoding {
     MODEL_ENCODE_REPLICA,    /* for vm.json: without runtime and secret fields */
 } ModelEncoding;
 
-/* Decodes into *object, which is overwritten and left empty on failure. The error names the field by JSON pointer. */
+/* Decodes into *object, which is overwritten and left empty on failure. The error names the field by JSON
+ * pointer. */
 bool model_decode(const TypeDescriptor *type, const json_t *json, ModelMode mode, void *object, Error *err);
 /* A new JSON object with the present fields in the schema's order. */
 json_t *model_encode(const TypeDescriptor *type, const void *object, ModelEncoding encoding);
@@ -108,8 +112,9 @@ json_t *model_encode(const TypeDescriptor *type, const void *object, ModelEncodi
 bool model_check_string(const FieldDescriptor *field, const char *value, Error *err);
 
 void model_clear(const TypeDescriptor *type, void *object);
-void model_free(const TypeDescriptor *type, void *object);                         /* from g_new0; accepts NULL */
-void model_copy(const TypeDescriptor *type, void *destination, const void *source); /* destination is overwritten */
+void model_free(const TypeDescriptor *type, void *object); /* from g_new0; accepts NULL */
+void model_copy(
+    const TypeDescriptor *type, void *destination, const void *source); /* destination is overwritten */
 bool model_equal(const TypeDescriptor *type, const void *a, const void *b);
 /* Sets the schema's defaults where a field is absent; also in present nested objects. */
 void model_apply_defaults(const TypeDescriptor *type, void *object);
@@ -118,15 +123,18 @@ char **model_diff(const TypeDescriptor *type, const void *a, const void *b);
 /* A valid random object, for round-trip tests. */
 void model_random(const TypeDescriptor *type, GRand *random, void *object);
 
-const FieldDescriptor *model_field(const TypeDescriptor *type, const char *name); /* NULL when there is none */
+const FieldDescriptor *model_field(
+    const TypeDescriptor *type, const char *name); /* NULL when there is none */
 const char *model_enum_name(const EnumDescriptor *enumeration, int value);
-int model_enum_value(const EnumDescriptor *enumeration, const char *name); /* -1 when there is no such value */
-size_t model_value_size(const FieldDescriptor *field); /* bytes of one value, of one item for a list */
+int model_enum_value(
+    const EnumDescriptor *enumeration, const char *name); /* -1 when there is no such value */
+size_t model_value_size(const FieldDescriptor *field);    /* bytes of one value, of one item for a list */
 
 /* Whether a field with `when` belongs to the branch that the object has chosen. */
 bool model_is_branch_open(const TypeDescriptor *type, const void *object, const FieldDescriptor *field);
 
 /* Used by generated setters. */
-void model_string_set(uint64_t *present, uint64_t bit, char **field, const char *value); /* NULL makes it absent */
+void model_string_set(
+    uint64_t *present, uint64_t bit, char **field, const char *value); /* NULL makes it absent */
 void model_json_set(uint64_t *present, uint64_t bit, json_t **field, json_t *take_value);
 void *model_list_add(void *list, size_t item_size); /* a zeroed new last item */

@@ -9,7 +9,8 @@ static char *random_string(const FieldDescriptor *field, GRand *random) {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
     GString *text = g_string_new(NULL);
     if (field->format == FORMAT_UUID || field->format == FORMAT_MAC) {
-        const char *pattern = field->format == FORMAT_UUID ? "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" : "52:54:00:xx:xx:xx";
+        const char *pattern =
+            field->format == FORMAT_UUID ? "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" : "52:54:00:xx:xx:xx";
         for (const char *c = pattern; *c; c++)
             g_string_append_c(text, *c == 'x' ? "0123456789abcdef"[g_rand_int_range(random, 0, 16)] : *c);
         return g_string_free(text, FALSE);
@@ -19,7 +20,8 @@ static char *random_string(const FieldDescriptor *field, GRand *random) {
     int length = 1 + g_rand_int_range(random, 0, MAX_RANDOM_LENGTH);
     for (int i = 0; i < length && text->len < (size_t)field->maximum; i++)
         g_string_append_c(text, letters[g_rand_int_range(random, 0, (int)sizeof letters - 1)]);
-    if ((field->format == FORMAT_LINE || field->format == FORMAT_TEXT) && text->len + 12 < (size_t)field->maximum)
+    if ((field->format == FORMAT_LINE || field->format == FORMAT_TEXT) &&
+        text->len + 12 < (size_t)field->maximum)
         g_string_append(text, "\303\244\"\\<\342\202\254");
     return g_string_free(text, FALSE);
 }
@@ -52,7 +54,8 @@ static void random_value(const FieldDescriptor *field, GRand *random, void *valu
         model_random(field->type, random, value);
         break;
     case FIELD_JSON:
-        *(json_t **)value = json_pack("{s:i, s:[s]}", "number", g_rand_int_range(random, 0, 100), "list", "x");
+        *(json_t **)value =
+            json_pack("{s:i, s:[s]}", "number", g_rand_int_range(random, 0, 100), "list", "x");
         break;
     }
 }

@@ -48,7 +48,8 @@ static void test_bad_input_names_the_field(void) {
         {"{\"name\":\"a\",\"id\":\"x\"}", MODEL_INPUT, ERROR_INVALID, "/id"},
         {"{\"pool\":\"a\"}", MODEL_PATCH, ERROR_INVALID, "/pool"},
         {"{\"name\":\"a\",\"firmware\":\"coreboot\"}", MODEL_INPUT, ERROR_INVALID, "/firmware"},
-        {"{\"name\":\"a\",\"nics\":[{\"mac\":\"01:00:5e:00:00:01\"}]}", MODEL_INPUT, ERROR_INVALID, "/nics/0/mac"},
+        {"{\"name\":\"a\",\"nics\":[{\"mac\":\"01:00:5e:00:00:01\"}]}", MODEL_INPUT, ERROR_INVALID,
+            "/nics/0/mac"},
         {"{\"name\":\"a\\u0000b\"}", MODEL_INPUT, ERROR_INVALID, "/name"},
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
