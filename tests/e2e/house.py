@@ -1,0 +1,149 @@
+"""A Lodge of its own in a temporary folder: real lodged and lodge-agent as children, driven by the real `lodge`."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ENDED = {"succeeded", "failed", "cancelled", "lost"}
+
+
+class Failure(Exception):
+    pass
+
+
+def require(condition, text):
+    if not condition:
+        raise Failure(text)
+
+
+def wait_until(what, condition, seconds=20):
+    """Polls until the condition returns something true, which is returned."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        result = condition()
+        if result:
+            return result
+        time.sleep(0.05)
+    raise Failure(f"after {seconds} s still not: {what}")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class House:
+    def __init__(self, programs, driver="fake"):
+        self.programs, self.driver = programs, driver
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lodge-e2e-"))
+        self.folder.chmod(0o755)
+        # Short, because libvirt's bridge names carry it; of its own, so that nobody else's VMs are touched.
+        self.instance = f"e2e{os.getpid() % 100000}"
+        self.port = free_port()
+        self.children = {}
+        self.environment = dict(os.environ, LODGE_SERVER=f"unix:{self.folder}/lodged.sock", LODGE_INSTANCE=self.instance)
+        self.repository = self.folder / "repository"
+        self.repository.mkdir()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        for name in ("lodged", "lodge-agent"):
+            self.end(name, signal.SIGTERM)
+        if error:
+            for name in ("lodged", "lodge-agent"):
+                log = self.log(name)
+                text = log.read_text(errors="replace") if log.exists() else "(never started)"
+                print(f"---- last lines of {name}\n" + "\n".join(text.splitlines()[-25:]), flush=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def log(self, name):
+        return self.folder / f"{name}.log"
+
+    def start(self, name, **environment):
+        arguments = {
+            "lodge-agent": ["--instance", self.instance, "--driver", self.driver, "--socket", f"{self.folder}/agent.sock",
+                            "--state", f"{self.folder}/agent"],
+            "lodged": ["--instance", self.instance, "--state", f"{self.folder}/manager", "--socket", f"{self.folder}/lodged.sock",
+                       "--listen", f"127.0.0.1:{self.port}"],
+        }[name]
+        with open(self.log(name), "ab") as log:
+            self.children[name] = subprocess.Popen([self.programs[name], *arguments], stdin=subprocess.DEVNULL, stdout=log,
+                                                   stderr=log, env={**self.environment, **environment})
+
+    def end(self, name, number):
+        child = self.children.pop(name, None)
+        if not child:
+            return
+        child.send_signal(number)
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            raise Failure(f"{name} did not end within 20 s of signal {number}") from None
+
+    def power_cut(self, name, **environment):
+        """kill -9, and a new one."""
+        self.end(name, signal.SIGKILL)
+        self.start(name, **environment)
+
+    def run(self, *arguments, status=0, seconds=60, data=None):
+        """Runs `lodge`; fails unless it ends with the status (None: any). Returns the finished process."""
+        done = subprocess.run([self.programs["lodge"], *map(str, arguments)], capture_output=True, text=True, timeout=seconds,
+                              env=self.environment, input=data, check=False)
+        require(status is None or done.returncode == status,
+                f"lodge {' '.join(map(str, arguments))}: status {done.returncode}, expected {status}\n{done.stdout}{done.stderr}")
+        return done
+
+    def json(self, *arguments, **options):
+        return json.loads(self.run(*arguments, "-o", "json", **options).stdout)
+
+    def list(self, noun, *arguments):
+        answer = self.json(noun, "list", *arguments)
+        return answer["items"] if isinstance(answer, dict) else answer
+
+    def answers(self):
+        return self.run("system", "info", status=None).returncode == 0
+
+    def has_host(self):
+        if not self.answers():
+            return False
+        return any(host.get("status", {}).get("state") == "connected" for host in self.list("host"))
+
+    def furnish(self):
+        """Both daemons, and what a first VM needs."""
+        self.start("lodge-agent")
+        self.start("lodged")
+        wait_until("lodged answers", self.answers)
+        self.run("pool", "create", "default")
+        self.run("host", "add", "one", "--address", f"unix:{self.folder}/agent.sock")
+        wait_until("the host is connected", self.has_host)
+        self.run("repository", "create", "main", "--path", self.repository)
+        self.run("network", "create", "default", "--kind", "nat")
+        wait_until("the templates are listed", lambda: [t for t in self.list("template") if t["name"] == "bench-boot"])
+
+    def states(self):
+        return {vm["name"]: vm.get("status", {}).get("state") for vm in self.list("vm")}
+
+    def wait_for_states(self, expected, seconds=30):
+        try:
+            wait_until("", lambda: self.states() == expected, seconds)
+        except Failure:
+            raise Failure(f"states are {self.states()}, expected {expected}") from None
+
+    def wait_for_jobs(self, seconds=60):
+        """Until no job is open any more; returns all jobs."""
+        def all_ended():
+            if not self.has_host():
+                return None
+            jobs = self.list("job")
+            return jobs if all(job["state"] in ENDED for job in jobs) else None
+        return wait_until("all jobs have ended", all_ended, seconds) if self.list("job") else []

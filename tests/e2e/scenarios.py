@@ -1,0 +1,150 @@
+"""Scenarios on the fake hypervisor; each is named by what it proves and gets a furnished house."""
+import json
+import random
+import subprocess
+import time
+
+from house import Failure, require, wait_until
+import invariants
+
+
+def _invariants_hold(house):
+    # The host's count of running VMs follows by events; everything else must be true at once.
+    problems = invariants.check(house)
+    end = time.monotonic() + 5
+    while problems and time.monotonic() < end:
+        time.sleep(0.1)
+        problems = invariants.check(house)
+    require(not problems, "invariants are broken:\n  " + "\n  ".join(problems))
+
+
+def vms_live_from_create_to_delete(house):
+    house.run("vm", "create", "web", "--template", "bench-boot", "--count", 3, "--start")
+    house.wait_for_states({f"web-{n}": "running" for n in (1, 2, 3)})
+    vms = house.list("vm")
+    require(len({vm["nics"][0]["mac"] for vm in vms}) == 3, "MACs are not distinct")
+    _invariants_hold(house)
+    house.run("vm", "kill", "web-1")
+    house.run("vm", "stop", "web-2", "--force", "--grace", 1)
+    house.wait_for_states({"web-1": "stopped", "web-2": "stopped", "web-3": "running"})
+    house.run("vm", "start", "web-1")
+    house.wait_for_states({"web-1": "running", "web-2": "stopped", "web-3": "running"})
+    for name in ("web-1", "web-3"):
+        house.run("vm", "kill", name)
+    for name in ("web-1", "web-2", "web-3"):
+        house.run("vm", "delete", name, "--yes")
+    require(not house.list("vm"), "VMs are still listed")
+    _invariants_hold(house)
+
+
+def vms_do_not_notice_dying_daemons(house):
+    house.run("vm", "create", "web", "--template", "bench-boot", "--count", 2, "--start")
+    expected = {"web-1": "running", "web-2": "running"}
+    for name in ("lodged", "lodge-agent"):
+        house.power_cut(name)
+        begun = time.monotonic()
+        wait_until(f"the host is connected after the death of {name}", house.has_host)
+        house.wait_for_states(expected)
+        print(f"   right again {time.monotonic() - begun:.2f} s after the kill of {name}")
+        _invariants_hold(house)
+
+
+def create_survives_the_managers_death(house):
+    house.power_cut("lodge-agent", LODGE_FAKE_DELAY_MS="300")
+    wait_until("the host is connected", house.has_host)
+    house.run("vm", "create", "web", "--template", "bench-boot", "--count", 4, "--start", "--no-wait")
+    time.sleep(0.4)
+    house.power_cut("lodged")
+    wait_until("lodged answers", house.answers)
+    house.wait_for_jobs()
+    house.wait_for_states({f"web-{n}": "running" for n in (1, 2, 3, 4)})
+    _invariants_hold(house)
+
+
+def create_survives_the_agents_death(house):
+    house.power_cut("lodge-agent", LODGE_FAKE_DELAY_MS="300")
+    wait_until("the host is connected", house.has_host)
+    house.run("vm", "create", "web", "--template", "bench-boot", "--count", 4, "--start", "--no-wait")
+    time.sleep(0.4)
+    house.power_cut("lodge-agent")
+    house.wait_for_jobs()
+    house.wait_for_states({f"web-{n}": "running" for n in (1, 2, 3, 4)})
+    _invariants_hold(house)
+
+
+def bad_input_is_refused_by_name(house):
+    def refused(status, word, *arguments):
+        done = house.run(*arguments, status=status)
+        require(word in done.stderr, f"{arguments}: {word!r} is not in {done.stderr!r}")
+
+    refused(3, "nothing-of-that-name", "vm", "show", "nothing-of-that-name")
+    refused(None, "nothing-of-that-name", "vm", "create", "web", "--template", "nothing-of-that-name")
+    refused(2, "--no-such-flag", "vm", "create", "web", "--no-such-flag", "1")
+    house.run("vm", "create", "web", "--template", "bench-boot")
+    refused(4, "web", "vm", "create", "web", "--template", "bench-boot")
+    done = house.run("vm", "create", "huge", "--template", "bench-boot", "--memory", "8191P", status=None)
+    require(done.returncode != 0, "8 EiB of memory were accepted")
+    require(list(house.states()) == ["web"], f"something was left behind: {house.states()}")
+    _invariants_hold(house)
+
+
+def api_answers_problems_for_malformed_bodies(house):
+    for body in ("", "{", "[]", '{"name":1}', '{"name":"x","name":"y"}', '{"name":"x","count":0}', '{"unknown":1}', "\x00"):
+        done = house.run("api", "POST", "/v1/vms", "--data", "-", data=body, status=None)
+        require(done.returncode != 0, f"{body!r} was accepted: {done.stdout}")
+    require(house.answers(), "lodged does not answer any more")
+    require(not house.list("vm"), "a malformed request made a VM")
+
+
+def random_kills_lose_nothing(house, rounds=12, seed=None):
+    """kill -9 of either daemon at random moments of creates, starts and deletes."""
+    seed = seed if seed is not None else random.SystemRandom().randrange(2**32)
+    print(f"   seed {seed}, {rounds} rounds", flush=True)
+    chance = random.Random(seed)
+    house.power_cut("lodge-agent", LODGE_FAKE_DELAY_MS="30")
+    for number in range(rounds):
+        wait_until("the host is connected", house.has_host)
+        _random_change(house, chance, number)
+        time.sleep(chance.uniform(0, 0.4))
+        house.power_cut(chance.choice(["lodged", "lodge-agent"]), LODGE_FAKE_DELAY_MS="30")
+        wait_until("the host is connected again", house.has_host)
+        house.wait_for_jobs()
+        try:
+            _invariants_hold(house)
+        except Failure as failure:
+            raise Failure(f"seed {seed}, round {number}: {failure}") from None
+
+
+def _random_change(house, chance, number):
+    states = house.states()
+    choice = chance.choice(["create", "create", "start", "kill", "delete"])
+    able = {"start": "stopped", "kill": "running", "delete": "stopped"}
+    names = sorted(name for name, state in states.items() if state == able.get(choice))
+    if choice == "create" or not names:
+        house.run("vm", "create", f"r{number}", "--template", "bench-boot", "--count", chance.randint(1, 3),
+                  *chance.choice([["--start"], []]), "--no-wait")
+    else:
+        arguments = ["vm", choice, chance.choice(names), "--no-wait"] + (["--yes"] if choice == "delete" else [])
+        house.run(*arguments, status=None)
+
+
+def lists_come_in_every_format(house):
+    house.run("vm", "create", "web", "--template", "bench-boot", "--count", 2)
+    for layout in ("table", "wide", "json", "yaml", "csv", "name"):
+        text = house.run("vm", "list", "-o", layout).stdout
+        require("web-1" in text and "web-2" in text, f"-o {layout} misses a VM:\n{text}")
+    json.loads(house.run("vm", "list", "-o", "json").stdout)
+    plain = subprocess.run([house.programs["lodge"], "--version"], capture_output=True, text=True, check=False)
+    require(plain.returncode == 0 and plain.stdout, "--version says nothing")
+
+
+SCENARIOS = [
+    vms_live_from_create_to_delete,
+    vms_do_not_notice_dying_daemons,
+    create_survives_the_managers_death,
+    create_survives_the_agents_death,
+    bad_input_is_refused_by_name,
+    api_answers_problems_for_malformed_bodies,
+    lists_come_in_every_format,
+    random_kills_lose_nothing,
+]
