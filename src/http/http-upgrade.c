@@ -36,7 +36,7 @@ bool http_request_is_websocket(const HttpRequest *request) {
         return false;
     gsize length = 0;
     g_autofree guchar *decoded = g_base64_decode(key, &length);
-    return length == KEY_BYTES;
+    return decoded && length == KEY_BYTES;
 }
 
 /* 3. MHD has sent the answer and hands over the socket. */

@@ -61,6 +61,7 @@ static void test_idle_connection_is_cut(void) {
     TestServer *server = test_server_new(&limits);
     fd_auto int silent = test_connect(server);
     fd_auto int answered = test_connect(server);
+    g_assert_cmpint(silent, !=, answered);
     send_text(answered, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
     test_wait_until(http_server_load(server->server).connections == 2);
     test_wait_until(http_server_load(server->server).connections == 0);
