@@ -162,6 +162,7 @@ static void save_then(JobRun *run, void (*then)(JobRun *run)) {
 typedef struct Submission {
     Jobs *jobs;
     char *job_id, *key;
+    Error refusal; /* set when it was refused */
     JobSubmitFn done;
     void *data;
 } Submission;
@@ -171,6 +172,7 @@ static void try_starting(Jobs *jobs);
 static void submission_free(Submission *submission) {
     g_free(submission->job_id);
     g_free(submission->key);
+    error_clear(&submission->refusal);
     g_free(submission);
 }
 
@@ -189,9 +191,11 @@ static void submitted(const Error *err, void *data) {
     try_starting(jobs);
 }
 
-static gboolean answer_known(void *data) {
+/* Known already, or refused: never before submit() has returned. */
+static gboolean answer_now(void *data) {
     Submission *submission = data;
-    submission->done(submission->job_id, NULL, submission->data);
+    bool is_refused = error_is_set(&submission->refusal);
+    submission->done(submission->job_id, is_refused ? &submission->refusal : NULL, submission->data);
     submission_free(submission);
     return G_SOURCE_REMOVE;
 }
@@ -229,14 +233,12 @@ static void submit(Jobs *jobs, const char *kind, const JobRequest *request, cons
     const char *known = submission->key ? g_hash_table_lookup(jobs->idempotency, submission->key) : NULL;
     if (known) {
         submission->job_id = g_strdup(known);
-        g_idle_add(answer_known, submission);
+        g_idle_add(answer_now, submission);
         return;
     }
     g_auto(Job) job = {0};
-    g_auto(Error) err = {0};
-    if (!prepare(jobs, kind, request, &job, &err)) {
-        done(NULL, &err, data);
-        submission_free(submission);
+    if (!prepare(jobs, kind, request, &job, &submission->refusal)) {
+        g_idle_add(answer_now, submission);
         return;
     }
     job_set_parent(&job, parent);

@@ -1,0 +1,242 @@
+/* Proves the life of a job on a real store: steps, undo, claims, cancel, a crash between steps, idempotency.
+ */
+#include "jobs/jobs.h"
+#include <string.h>
+#include "base/file.h"
+#include "model/format.h"
+
+typedef struct World {
+    char *folder, *path;
+    Store *store;
+    Inventory *inventory;
+    Jobs *jobs;
+    GString *trace;
+    JobRun *held;  /* a run whose step waits for the test */
+    char *last_id; /* of the last submission */
+    ErrorCode refusal;
+} World;
+
+static bool fails_in_second;
+
+static void trace(JobRun *run, const char *text) {
+    World *world = job_host(run);
+    g_string_append_printf(world->trace, "%s ", text);
+}
+
+static void first_run(JobRun *run) {
+    trace(run, "first");
+    job_remember(run, "seen", json_true());
+    job_step_done(run);
+}
+
+static void first_undo(JobRun *run) {
+    trace(run, "undo-first");
+    job_step_done(run);
+}
+
+static void second_run(JobRun *run) {
+    trace(run, "second");
+    g_auto(Error) err = {0};
+    if (!fails_in_second) {
+        job_step_done(run);
+        return;
+    }
+    error_set(&err, ERROR_NO_SPACE, NULL, "full");
+    job_step_failed(run, &err);
+}
+
+static void hold_run(JobRun *run) {
+    trace(run, "hold");
+    ((World *)job_host(run))->held = run;
+}
+
+static bool prepare_claim(
+    Inventory *inventory G_GNUC_UNUSED, const JobRequest *request, Job *job, Error *err) {
+    if (json_object_get(request->parameters, "refuse"))
+        return error_set(err, ERROR_INVALID, "/refuse", "refused");
+    job_claim_add(job, RESOURCE_VM, "one", false, "test");
+    return true;
+}
+
+static const JobStepKind two_steps[] = {
+    {"first", "First", first_run, first_undo}, {"second", "Second", second_run, NULL}};
+static const JobKind two = {"test.two", two_steps, 2, prepare_claim};
+static const JobStepKind hold_steps[] = {
+    {"first", "First", first_run, first_undo}, {"hold", "Hold", hold_run, NULL}};
+static const JobKind hold = {"test.hold", hold_steps, 2, prepare_claim};
+static const JobKind *const kinds[] = {&two, &hold};
+
+static void open_world(World *world) {
+    g_auto(Error) err = {0};
+    world->store = store_open_sqlite(world->path, NULL, clock_system(), &err);
+    g_assert_nonnull(world->store);
+    world->inventory = inventory_new(world->store, clock_system());
+    g_assert_true(inventory_load(world->inventory, &err));
+    world->jobs = jobs_new(world->inventory, kinds, G_N_ELEMENTS(kinds), world);
+}
+
+static void close_world(World *world) {
+    store_close(world->store);
+    jobs_free(world->jobs);
+    inventory_free(world->inventory);
+}
+
+static void set_up(World *world, const void *data G_GNUC_UNUSED) {
+    fails_in_second = false;
+    world->folder = g_dir_make_tmp("lodge-jobs-XXXXXX", NULL);
+    world->path = g_build_filename(world->folder, "store.db", NULL);
+    world->trace = g_string_new(NULL);
+    open_world(world);
+}
+
+static void tear_down(World *world, const void *data G_GNUC_UNUSED) {
+    close_world(world);
+    tree_remove(world->folder, NULL);
+    g_string_free(world->trace, TRUE);
+    g_free(world->path);
+    g_free(world->folder);
+    g_free(world->last_id);
+}
+
+static void on_submitted(const char *job_id, const Error *err, void *data) {
+    World *world = data;
+    g_free(world->last_id);
+    world->last_id = g_strdup(job_id);
+    world->refusal = err ? err->code : ERROR_NONE;
+}
+
+static const char *submit(World *world, const char *kind, const char *parameters, const char *key) {
+    g_autoptr(json_t) json = json_parse(parameters, strlen(parameters), NULL);
+    const JobRequest request = {.target_kind = RESOURCE_VM, .parameters = json, .principal = "tester"};
+    g_clear_pointer(&world->last_id, g_free);
+    world->refusal = ERROR_NONE;
+    job_submit(world->jobs, kind, &request, key, on_submitted, world);
+    g_assert_null(world->last_id); /* never before it returns */
+    while (!world->last_id && world->refusal == ERROR_NONE)
+        g_main_context_iteration(NULL, TRUE);
+    return world->last_id;
+}
+
+static const Job *job_of(World *world, const char *id) {
+    const Object *object = inventory_get(world->inventory, RESOURCE_JOB, id);
+    g_assert_nonnull(object);
+    return object->data;
+}
+
+static void wait_for_state(World *world, const char *id, JobState state) {
+    while (job_of(world, id)->state != state)
+        g_main_context_iteration(NULL, TRUE);
+}
+
+static void wait_until_held(World *world) {
+    while (!world->held)
+        g_main_context_iteration(NULL, TRUE);
+}
+
+static JobRun *take_held(World *world) {
+    wait_until_held(world);
+    return g_steal_pointer(&world->held);
+}
+
+static void test_steps_run_in_order_and_result_is_stored(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.two", "{}", NULL));
+    wait_for_state(world, id, JOB_STATE_SUCCEEDED);
+    g_assert_cmpstr(world->trace->str, ==, "first second ");
+    g_assert_cmpint(job_of(world, id)->claims.items[0].revision, >, 0);
+}
+
+static void test_a_failed_step_undoes_what_was_done(World *world, const void *data G_GNUC_UNUSED) {
+    fails_in_second = true;
+    g_autofree char *id = g_strdup(submit(world, "test.two", "{}", NULL));
+    wait_for_state(world, id, JOB_STATE_FAILED);
+    g_assert_cmpstr(world->trace->str, ==, "first second undo-first ");
+    g_assert_cmpstr(job_of(world, id)->error.code, ==, "no-space");
+}
+
+static void test_a_refusal_leaves_no_job(World *world, const void *data G_GNUC_UNUSED) {
+    submit(world, "test.two", "{\"refuse\":1}", NULL);
+    g_assert_cmpint(world->refusal, ==, ERROR_INVALID);
+    g_assert_cmpint((int)inventory_list(world->inventory, RESOURCE_JOB)->len, ==, 0);
+}
+
+static void test_the_same_key_is_the_same_job(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.two", "{}", "k1"));
+    g_assert_cmpstr(submit(world, "test.two", "{}", "k1"), ==, id);
+    g_assert_cmpstr(submit(world, "test.two", "{}", "k2"), !=, id);
+}
+
+static void test_a_second_claimant_waits_and_says_for_what(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *holder = g_strdup(submit(world, "test.hold", "{}", NULL));
+    JobRun *run = take_held(world);
+    g_autofree char *second = g_strdup(submit(world, "test.two", "{}", NULL));
+    while (!job_of(world, second)->waits_for)
+        g_main_context_iteration(NULL, TRUE);
+    g_assert_nonnull(strstr(job_of(world, second)->waits_for, "vm/one"));
+    g_assert_cmpint(job_of(world, second)->state, ==, JOB_STATE_QUEUED);
+    job_step_done(run);
+    wait_for_state(world, second, JOB_STATE_SUCCEEDED);
+    g_assert_cmpint(
+        job_of(world, holder)->claims.items[0].revision, <, job_of(world, second)->claims.items[0].revision);
+}
+
+static void test_cancel_undoes_at_the_next_step(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.hold", "{}", NULL));
+    JobRun *run = take_held(world);
+    g_assert_true(job_cancel(world->jobs, id, NULL));
+    job_step_done(run);
+    wait_for_state(world, id, JOB_STATE_CANCELLED);
+    g_assert_cmpstr(world->trace->str, ==, "first hold undo-first ");
+}
+
+static void test_a_queued_job_is_cancelled_without_a_step(World *world, const void *data G_GNUC_UNUSED) {
+    submit(world, "test.hold", "{}", NULL);
+    JobRun *run = take_held(world);
+    g_autofree char *id = g_strdup(submit(world, "test.two", "{}", NULL));
+    g_assert_true(job_cancel(world->jobs, id, NULL));
+    wait_for_state(world, id, JOB_STATE_CANCELLED);
+    g_assert_cmpstr(world->trace->str, ==, "first hold ");
+    job_step_done(run);
+}
+
+static void test_broken_claims_are_free_at_once(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.hold", "{}", NULL));
+    JobRun *run = take_held(world);
+    g_assert_true(job_break(world->jobs, id, "host is gone", NULL));
+    wait_for_state(world, id, JOB_STATE_FAILED);
+    g_assert_cmpstr(job_of(world, id)->error.code, ==, "stale-claim");
+    g_autofree char *next = g_strdup(submit(world, "test.two", "{}", NULL));
+    wait_for_state(world, next, JOB_STATE_SUCCEEDED);
+    job_step_done(run); /* late: nothing happens */
+    g_assert_cmpint(job_of(world, id)->state, ==, JOB_STATE_FAILED);
+}
+
+static void test_after_a_restart_the_open_step_runs_again_with_its_operation(
+    World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.hold", "{}", NULL));
+    wait_until_held(world);
+    g_autofree char *operation = g_strdup(job_operation(g_steal_pointer(&world->held)));
+    close_world(world);
+    open_world(world);
+    jobs_resume(world->jobs);
+    JobRun *run = take_held(world);
+    g_assert_cmpstr(job_operation(run), ==, operation);
+    g_assert_true(json_is_true(json_object_get(job_data(run), "seen")));
+    g_assert_cmpstr(world->trace->str, ==, "first hold hold ");
+    job_step_done(run);
+    wait_for_state(world, id, JOB_STATE_SUCCEEDED);
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+#define ADD(name, function) g_test_add(name, World, NULL, set_up, function, tear_down)
+    ADD("/jobs/steps", test_steps_run_in_order_and_result_is_stored);
+    ADD("/jobs/undo", test_a_failed_step_undoes_what_was_done);
+    ADD("/jobs/refusal", test_a_refusal_leaves_no_job);
+    ADD("/jobs/idempotency", test_the_same_key_is_the_same_job);
+    ADD("/jobs/claims", test_a_second_claimant_waits_and_says_for_what);
+    ADD("/jobs/cancel", test_cancel_undoes_at_the_next_step);
+    ADD("/jobs/cancel-queued", test_a_queued_job_is_cancelled_without_a_step);
+    ADD("/jobs/break", test_broken_claims_are_free_at_once);
+    ADD("/jobs/restart", test_after_a_restart_the_open_step_runs_again_with_its_operation);
+    return g_test_run();
+}

@@ -1,0 +1,196 @@
+/* Jobs on repositories, networks and templates. */
+#include <string.h>
+#include "manager/job-kinds.h"
+#include "model/format.h"
+
+/* ---- repository.create, network.create: the host opens it first, then the definition is stored ---- */
+
+static const char *planned_text(JobRun *run, const char *path) {
+    return json_text_at(job_data(run), path);
+}
+
+/* Puts the planned definition, with id, pool and host settled, into the job's data. */
+static bool plan_object(
+    Inventory *inventory, ResourceId kind, const JobRequest *asked, Job *job, Error *err) {
+    const char *name = json_text_at(asked->parameters, "name");
+    if (inventory_has_name(inventory, kind, name))
+        return error_set(err, ERROR_EXISTS, "/name", "there is a %s %s already", resources[kind].name, name);
+    const Object *pool =
+        the_object(inventory, RESOURCE_POOL, json_text_at(asked->parameters, "pool"), "pool", err);
+    const Object *host =
+        pool ? the_object(inventory, RESOURCE_HOST, json_text_at(asked->parameters, "host"), "host", err)
+             : NULL;
+    if (!host)
+        return false;
+    g_autofree char *id = uuid_new();
+    json_t *plan = json_deep_copy(asked->parameters);
+    json_object_set_new(plan, "id", json_string(id));
+    json_object_set_new(plan, "pool", json_string(pool->id));
+    if (kind == RESOURCE_REPOSITORY)
+        json_object_set_new(plan, "host", json_string(host->id));
+    job_take_data(job, json_pack("{so ss}", "plan", plan, "host", host->id));
+    job_set_target_name(job, name);
+    g_autofree char *target = g_strdup_printf("%s/%s", resources[kind].name, id);
+    job_set_target(job, target);
+    job_claim_add(job, kind, id, false, "it is made");
+    return true;
+}
+
+/* What the agent gives back is the definition as it is, with its state beside it. */
+static void store_opened(JobRun *run, ResourceId kind, const json_t *opened) {
+    const TypeDescriptor *type = resources[kind].type;
+    void *data = g_malloc0(type->size);
+    g_auto(Error) err = {0};
+    if (!model_decode(type, opened, MODEL_STORED, data, &err)) {
+        g_free(data);
+        job_step_failed(run, &err);
+        return;
+    }
+    job_result(run, json_pack("{sO}", resources[kind].name, opened));
+    InventoryChange *change = inventory_change_new(job_inventory(run));
+    inventory_change_put(change, kind, data);
+    model_free(type, data);
+    commit_and_go_on(run, change);
+}
+
+static bool prepare_repository(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
+    return plan_object(inventory, RESOURCE_REPOSITORY, asked, job, err);
+}
+
+static void repository_opened(JobRun *run, const json_t *result) {
+    store_opened(run, RESOURCE_REPOSITORY, json_object_get(result, "repository"));
+}
+
+static void repository_open(JobRun *run) {
+    fleet_call(run, planned_text(run, "host"), AGENT_METHOD_REPOSITORY_OPEN,
+        json_pack("{sO}", "repository", json_object_get(job_data(run), "plan")), RESOURCE_REPOSITORY,
+        planned_text(run, "plan.id"), repository_opened);
+}
+
+static const JobStepKind repository_steps[] = {
+    {"open", "Makes or takes over the folder", repository_open, NULL}};
+static const JobKind repository_create = {"repository.create", repository_steps, 1, prepare_repository};
+
+static bool prepare_network(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
+    return plan_object(inventory, RESOURCE_NETWORK, asked, job, err);
+}
+
+static void network_opened(JobRun *run, const json_t *result) {
+    store_opened(run, RESOURCE_NETWORK, json_object_get(result, "network"));
+}
+
+static void network_open(JobRun *run) {
+    fleet_call(run, planned_text(run, "host"), AGENT_METHOD_NETWORK_OPEN,
+        json_pack("{sO}", "network", json_object_get(job_data(run), "plan")), RESOURCE_NETWORK,
+        planned_text(run, "plan.id"), network_opened);
+}
+
+static void network_unopen(JobRun *run) {
+    fleet_call(run, planned_text(run, "host"), AGENT_METHOD_NETWORK_CLOSE,
+        json_pack("{sO}", "network", json_object_get(job_data(run), "plan")), RESOURCE_NETWORK,
+        planned_text(run, "plan.id"), NULL);
+}
+
+static const JobStepKind network_steps[] = {{"open", "Makes it on the host", network_open, network_unopen}};
+static const JobKind network_create = {"network.create", network_steps, 1, prepare_network};
+
+/* ---- template.build ---- */
+
+static bool prepare_build(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
+    const Template *template = asked->target->data;
+    if (!template->recipe)
+        return error_set(err, ERROR_UNSUPPORTED, NULL, "%s was imported: it has no recipe", template->name);
+    if (template->state == TEMPLATE_STATE_READY &&
+        !json_is_true(json_object_get(asked->parameters, "rebuild")))
+        return error_set(
+            err, ERROR_WRONG_STATE, NULL, "%s is built; ask for a rebuild to build it anew", template->name);
+    const char *wanted = json_text_at(asked->parameters, "repository");
+    const Object *repository =
+        the_object(inventory, RESOURCE_REPOSITORY, wanted ? wanted : template->repository, "repository", err);
+    if (!repository)
+        return false;
+    job_take_data(job, json_pack("{ss ss*}", "repository", repository->id, "host",
+                           ((const Repository *)repository->data)->host));
+    /* The job that needs the template holds a shared claim on it and waits for this one: no claim on the
+     * template then, but one on its building, which is what must not happen twice. */
+    g_autofree char *building = g_strconcat("build-", template->id, NULL);
+    job_claim_add(job, RESOURCE_TEMPLATE, building, false, "it is built");
+    job_claim_add(job, RESOURCE_REPOSITORY, repository->id, true, "a template is built in it");
+    return true;
+}
+
+static const Object *target_template(JobRun *run) {
+    return inventory_get(
+        job_inventory(run), RESOURCE_TEMPLATE, job_definition(run)->target + strlen("template/"));
+}
+
+static void set_template_state(JobRun *run, TemplateState state) {
+    const Object *object = target_template(run);
+    if (!object) {
+        step_failed(run, ERROR_NOT_FOUND, NULL, "the template is gone");
+        return;
+    }
+    g_auto(Template) template = {0};
+    template_copy(&template, object->data);
+    template_set_state(&template, state);
+    InventoryChange *change = inventory_change_new(job_inventory(run));
+    inventory_change_put(change, RESOURCE_TEMPLATE, &template);
+    commit_and_go_on(run, change);
+}
+
+static void build_mark(JobRun *run) {
+    const Object *object = target_template(run);
+    const Template *template = object ? object->data : NULL;
+    if (template && template->state == TEMPLATE_STATE_READY &&
+        !json_is_true(json_object_get(job_parameters(run), "rebuild")))
+        job_step_done(run); /* built while this job waited */
+    else
+        set_template_state(run, TEMPLATE_STATE_BUILDING);
+}
+
+static void build_unmark(JobRun *run) {
+    set_template_state(run, TEMPLATE_STATE_FAILED);
+}
+
+static void template_arrived(JobRun *run, const json_t *result) {
+    g_auto(Template) template = {0};
+    g_auto(Error) err = {0};
+    if (!template_decode(json_object_get(result, "template"), MODEL_STORED, &template, &err)) {
+        job_step_failed(run, &err);
+        return;
+    }
+    template_set_state(&template, TEMPLATE_STATE_READY);
+    template_set_repository(&template, planned_text(run, "repository"));
+    InventoryChange *change = inventory_change_new(job_inventory(run));
+    inventory_change_put(change, RESOURCE_TEMPLATE, &template);
+    commit_and_go_on(run, change);
+}
+
+static void build_run(JobRun *run) {
+    const Object *object = target_template(run);
+    const Object *repository =
+        inventory_get(job_inventory(run), RESOURCE_REPOSITORY, planned_text(run, "repository"));
+    if (!object || !repository) {
+        step_failed(run, ERROR_NOT_FOUND, NULL, "the template or its repository is gone");
+        return;
+    }
+    if (((const Template *)object->data)->state == TEMPLATE_STATE_READY) {
+        job_step_done(run);
+        return;
+    }
+    json_t *message = json_pack("{so so}", "template", template_encode(object->data, MODEL_ENCODE_DEFINITION),
+        "repository", repository_encode(repository->data, MODEL_ENCODE_DEFINITION));
+    g_autofree char *building = g_strconcat("build-", object->id, NULL);
+    fleet_call(run, planned_text(run, "host"), AGENT_METHOD_TEMPLATE_BUILD, message, RESOURCE_TEMPLATE,
+        building, template_arrived);
+}
+
+static const JobStepKind build_steps[] = {
+    {"mark", "Shows that it is being built", build_mark, build_unmark},
+    {"build", "Builds it from packages in a jail", build_run, NULL},
+};
+static const JobKind template_build = {
+    "template.build", build_steps, G_N_ELEMENTS(build_steps), prepare_build};
+
+const JobKind *const infrastructure_job_kinds[] = {&repository_create, &network_create, &template_build};
+const size_t n_infrastructure_job_kinds = G_N_ELEMENTS(infrastructure_job_kinds);

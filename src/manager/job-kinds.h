@@ -1,0 +1,26 @@
+/*
+ * What Lodge can do with VMs, templates, repositories and networks: tables of steps for src/jobs. `job_host`
+ * of every run is the Fleet. Pure tables; the functions run on the main loop.
+ */
+#pragma once
+#include "manager/fleet.h"
+
+extern const JobKind *const vm_job_kinds[];
+extern const size_t n_vm_job_kinds;
+extern const JobKind *const infrastructure_job_kinds[];
+extern const size_t n_infrastructure_job_kinds;
+
+/* The only object of a kind when `id` is NULL, else that one. ERROR_INVALID names the field when there are
+ * several. */
+const Object *the_object(
+    Inventory *inventory, ResourceId kind, const char *id, const char *field, Error *err);
+/* All that the agent needs to know of a VM (type agent_vm); a new reference. NULL when something is missing.
+ */
+json_t *agent_vm_message(Inventory *inventory, const Vm *vm, const char *clone, Error *err);
+/* Takes the state out of an agent_vm_state and into the inventory. */
+void take_vm_state(Inventory *inventory, const json_t *agent_vm_state);
+/* Shows a state that the manager itself knows of, until the agent reports. */
+void show_vm_state(Inventory *inventory, const char *vm_id, VmState state, const char *job_id);
+void step_failed(JobRun *run, ErrorCode code, const char *field, const char *message);
+/* Ends the step when the change is durable, or fails it. */
+void commit_and_go_on(JobRun *run, InventoryChange *take_change);

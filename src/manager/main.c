@@ -1,0 +1,291 @@
+/* lodged, the manager: options, then every part in the order in which it depends on the others. */
+#include <glib-unix.h>
+#include <locale.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "api/api.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "http/tls-identity.h"
+#include "manager/console-bridge.h"
+#include "manager/enrol.h"
+#include "manager/job-kinds.h"
+#include "model/format.h"
+
+enum { STOP_DEADLINE_MS = 5000, SOCKET_MODE = 0666, STATE_MODE = 0700 };
+#define DEFAULT_LISTEN "127.0.0.1:7443"
+
+typedef struct Manager {
+    char *instance, *state_folder, *socket_path, *listen;
+    gboolean is_verbose, shows_version;
+    GMainLoop *loop;
+    Store *store;
+    Inventory *inventory;
+    Jobs *jobs;
+    Fleet *fleet;
+    Api *api;
+    HttpServer *server;
+    char *fingerprint, *chain, *key; /* of the authority; PEM */
+} Manager;
+
+static bool parse_options(Manager *manager, int argc, char **argv, Error *err) {
+    const GOptionEntry entries[] = {
+        {"instance", 0, 0, G_OPTION_ARG_STRING, &manager->instance, "Name of the instance (default: lodge)",
+            "NAME"},
+        {"state", 0, 0, G_OPTION_ARG_FILENAME, &manager->state_folder,
+            "Folder of the store and the certificates", "FOLDER"},
+        {"socket", 0, 0, G_OPTION_ARG_FILENAME, &manager->socket_path, "UNIX socket to listen on", "PATH"},
+        {"listen", 0, 0, G_OPTION_ARG_STRING, &manager->listen,
+            "Address for HTTPS, or `none` (default: 127.0.0.1:7443)", "ADDRESS:PORT"},
+        {"verbose", 'v', 0, G_OPTION_ARG_NONE, &manager->is_verbose, "Log more", NULL},
+        {"version", 0, 0, G_OPTION_ARG_NONE, &manager->shows_version, "Show the version and exit", NULL},
+        {0},
+    };
+    g_autoptr(GOptionContext) context = g_option_context_new("- the manager of Lodge");
+    g_option_context_add_main_entries(context, entries, NULL);
+    g_autoptr(GError) error = NULL;
+    if (!g_option_context_parse(context, &argc, &argv, &error))
+        return error_set(err, ERROR_INVALID, NULL, "%s", error->message);
+    if (argc > 1)
+        return error_set(err, ERROR_INVALID, NULL, "%s is not an option; see --help", argv[1]);
+    if (!manager->instance)
+        manager->instance = g_strdup("lodge");
+    if (!is_object_name(manager->instance) || strlen(manager->instance) > 32)
+        return error_set(err, ERROR_INVALID, NULL, "the instance's name must be a short host name");
+    if (!manager->state_folder)
+        manager->state_folder = g_strdup_printf("/var/lib/%s/manager", manager->instance);
+    if (!manager->socket_path)
+        manager->socket_path = g_strdup_printf("/run/%s/lodged.sock", manager->instance);
+    return true;
+}
+
+/* ---- certificates ---- */
+
+static bool load_or_make_authority(Manager *manager, TlsIdentity *ret_authority, Error *err) {
+    g_auto(Error) missing = {0};
+    if (tls_identity_load(manager->state_folder, "ca", ret_authority, &missing))
+        return true;
+    if (missing.code != ERROR_NOT_FOUND) {
+        error_move(err, &missing);
+        return false;
+    }
+    g_autofree char *name = g_strdup_printf("Lodge CA %s", store_uuid(manager->store));
+    return tls_authority_make(name, clock_system(), ret_authority, err) &&
+           tls_identity_save(ret_authority, manager->state_folder, "ca", err);
+}
+
+static bool load_or_make_certificate(
+    Manager *manager, const TlsIdentity *authority, TlsIdentity *ret_server, Error *err) {
+    const char *const names[] = {g_get_host_name(), NULL};
+    bool is_due = true;
+    if (tls_identity_load(manager->state_folder, "server", ret_server, NULL) &&
+        tls_certificate_is_due(
+            ret_server->certificate_pem, authority->certificate_pem, names, clock_system(), &is_due, NULL) &&
+        !is_due)
+        return true;
+    tls_identity_clear(ret_server);
+    return tls_certificate_make(
+               authority, g_get_host_name(), names, TLS_ROLE_SERVER, clock_system(), ret_server, err) &&
+           tls_identity_save(ret_server, manager->state_folder, "server", err);
+}
+
+/* ---- hooks of the API ---- */
+
+static bool open_console(HttpRequest *request, const Object *vm, void *data, Error *err) {
+    return console_bridge_open(((Manager *)data)->fleet, request, vm->data, err);
+}
+
+static void own_host(const HostAdd *host, ApiHostFn done, void *done_data, void *data) {
+    enrol_host(((Manager *)data)->store, host->address, done, done_data);
+}
+
+/* What a host can build appears as templates. */
+static void recipes_arrived(const json_t *result, const Error *err, void *data) {
+    Manager *manager = data;
+    g_auto(AgentRecipeList) list = {0};
+    if (err || !agent_recipe_list_decode(result, MODEL_STORED, &list, NULL))
+        return;
+    for (size_t i = 0; i < list.recipes.n; i++) {
+        Template *template = &list.recipes.items[i];
+        if (inventory_has_name(manager->inventory, RESOURCE_TEMPLATE, template->name))
+            continue;
+        g_autofree char *id = uuid_new();
+        template_set_id(template, id);
+        template_set_state(template, TEMPLATE_STATE_BUILDABLE);
+        InventoryChange *change = inventory_change_new(manager->inventory);
+        inventory_change_put(change, RESOURCE_TEMPLATE, template);
+        inventory_commit(manager->inventory, change, NULL, NULL);
+    }
+}
+
+static void host_status_arrived(const json_t *result, const Error *err, void *data) {
+    Manager *manager = data;
+    g_auto(AgentRepository) answer = {0};
+    if (err || !agent_repository_decode(result, MODEL_STORED, &answer, NULL))
+        return;
+    Repository *repository = inventory_runtime(manager->inventory, RESOURCE_REPOSITORY, answer.repository.id);
+    if (!repository)
+        return;
+    repository_status_clear(repository_put_status(repository));
+    repository_status_copy(&repository->status, &answer.repository.status);
+    inventory_runtime_changed(manager->inventory, RESOURCE_REPOSITORY, repository->id);
+}
+
+static void host_connected(const char *host_id, void *data) {
+    Manager *manager = data;
+    fleet_ask(manager->fleet, host_id, AGENT_METHOD_RECIPE_LIST, NULL, recipes_arrived, manager);
+    const GPtrArray *repositories = inventory_list(manager->inventory, RESOURCE_REPOSITORY);
+    for (guint i = 0; i < repositories->len; i++) {
+        const Repository *repository = ((const Object *)repositories->pdata[i])->data;
+        if (g_strcmp0(repository->host, host_id) == 0)
+            fleet_ask(manager->fleet, host_id, AGENT_METHOD_REPOSITORY_PROBE,
+                json_pack("{so}", "repository", repository_encode(repository, MODEL_ENCODE_DEFINITION)),
+                host_status_arrived, manager);
+    }
+}
+
+/* ---- start and end ---- */
+
+static bool open_state(Manager *manager, Error *err) {
+    g_autofree char *path = g_build_filename(manager->state_folder, "lodge.db", NULL);
+    if (!folder_make(manager->state_folder, STATE_MODE, err))
+        return false;
+    manager->store = store_open_sqlite(path, NULL, clock_system(), err);
+    if (!manager->store)
+        return false;
+    manager->inventory = inventory_new(manager->store, clock_system());
+    return inventory_load(manager->inventory, err);
+}
+
+static bool load_certificates(Manager *manager, Error *err) {
+    g_auto(TlsIdentity) authority = {0}, server = {0};
+    if (!load_or_make_authority(manager, &authority, err) ||
+        !load_or_make_certificate(manager, &authority, &server, err) ||
+        !tls_fingerprint(authority.certificate_pem, &manager->fingerprint, err))
+        return false;
+    /* the leaf, then the authority, so that a first log-in can pin it */
+    manager->chain = g_strconcat(server.certificate_pem, authority.certificate_pem, NULL);
+    manager->key = g_steal_pointer(&server.key_pem);
+    return true;
+}
+
+static bool listen_tls(Manager *manager, Error *err) {
+    const char *text = manager->listen ? manager->listen : DEFAULT_LISTEN;
+    if (g_str_equal(text, "none"))
+        return true;
+    const char *colon = strrchr(text, ':');
+    guint64 port = 0;
+    if (!colon || !g_ascii_string_to_unsigned(colon + 1, 10, 0, UINT16_MAX, &port, NULL))
+        return error_set(err, ERROR_INVALID, NULL, "--listen: %s is not ADDRESS:PORT", text);
+    g_autofree char *address = g_strndup(text, (gsize)(colon - text));
+    HttpListener *listener = NULL;
+    return http_server_listen_tls(
+        manager->server, address, (uint16_t)port, manager->chain, manager->key, NULL, &listener, err);
+}
+
+static void first_administrator(const char *password, const Error *err, void *data G_GNUC_UNUSED) {
+    if (err)
+        log_error("the first administrator could not be made: %s", err->message);
+    else if (password) /* on the terminal once, never in the log */
+        g_print("First administrator: admin, password: %s\n", password);
+}
+
+static bool start(Manager *manager, Error *err) {
+    if (!open_state(manager, err) || !load_certificates(manager, err))
+        return false;
+    g_autoptr(GPtrArray) kinds = g_ptr_array_new();
+    for (size_t i = 0; i < n_vm_job_kinds; i++)
+        g_ptr_array_add(kinds, (void *)vm_job_kinds[i]);
+    for (size_t i = 0; i < n_infrastructure_job_kinds; i++)
+        g_ptr_array_add(kinds, (void *)infrastructure_job_kinds[i]);
+    manager->fleet = fleet_new(manager->inventory, clock_system());
+    manager->jobs =
+        jobs_new(manager->inventory, (const JobKind *const *)kinds->pdata, kinds->len, manager->fleet);
+    ApiOptions options = {.inventory = manager->inventory,
+        .jobs = manager->jobs,
+        .clock = clock_system(),
+        .instance = manager->instance,
+        .ca_fingerprint = manager->fingerprint,
+        .backup_folder = manager->state_folder,
+        .hook_data = manager,
+        .open_console = open_console,
+        .own_host = own_host};
+    manager->api = api_new(&options);
+    manager->server = http_server_new(&api_http_handler, manager->api, &http_limits_default);
+    if (!listen_tls(manager, err) ||
+        !http_server_listen_unix(manager->server, manager->socket_path, SOCKET_MODE, (gid_t)-1, err))
+        return false;
+    fleet_on_connected(manager->fleet, host_connected, manager);
+    fleet_start(manager->fleet);
+    jobs_resume(manager->jobs);
+    api_first_administrator(manager->api, first_administrator, NULL);
+    return true;
+}
+
+static void stop(Manager *manager) {
+    http_server_free(manager->server);
+    api_free(manager->api);
+    fleet_free(manager->fleet); /* calls of jobs stay in the store */
+    store_close(manager->store);
+    jobs_free(manager->jobs);
+    inventory_free(manager->inventory);
+}
+
+static void stopped(void *data) {
+    g_main_loop_quit(((Manager *)data)->loop);
+}
+
+static gboolean on_signal(void *data) {
+    Manager *manager = data;
+    log_info("stopping");
+    http_server_stop(manager->server, STOP_DEADLINE_MS, stopped, manager);
+    return G_SOURCE_REMOVE;
+}
+
+/* systemd's readiness protocol, sd_notify(3). */
+static void notify_ready(void) {
+    const char *path = g_getenv("NOTIFY_SOCKET");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (!path || strlen(path) >= sizeof address.sun_path)
+        return;
+    memcpy(address.sun_path, path, strlen(path));
+    if (address.sun_path[0] == '@')
+        address.sun_path[0] = '\0';
+    fd_auto int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+    if (fd >= 0 &&
+        sendto(fd, "READY=1", strlen("READY=1"), MSG_NOSIGNAL, (struct sockaddr *)&address, length) < 0)
+        log_warning("cannot tell the service manager that we are ready");
+}
+
+int main(int argc, char **argv) {
+    Manager manager = {0};
+    g_auto(Error) err = {0};
+    setlocale(LC_ALL, "C.UTF-8");
+    signal(SIGPIPE, SIG_IGN);
+    if (!parse_options(&manager, argc, argv, &err)) {
+        g_printerr("lodged: %s\n", err.message);
+        return 2;
+    }
+    if (manager.shows_version) {
+        g_print("lodged %s\n", LODGE_VERSION);
+        return 0;
+    }
+    log_init("lodged", manager.is_verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    manager.loop = g_main_loop_new(NULL, FALSE);
+    if (!start(&manager, &err)) {
+        g_autofree char *text = error_text(&err);
+        log_error("cannot start: %s", text);
+        return 1;
+    }
+    g_unix_signal_add(SIGTERM, on_signal, &manager);
+    g_unix_signal_add(SIGINT, on_signal, &manager);
+    log_info("version %s, instance %s, socket %s", LODGE_VERSION, manager.instance, manager.socket_path);
+    notify_ready();
+    g_main_loop_run(manager.loop);
+    stop(&manager);
+    return 0;
+}

@@ -1,0 +1,564 @@
+/* Jobs on VMs. Making N of them is one job with a child each; every other one works on one VM. */
+#include <string.h>
+#include "engine/vm-plan.h"
+#include "manager/job-kinds.h"
+#include "model/format.h"
+
+enum { CHILDREN_AT_ONCE = 16 };
+#define DEFAULT_MAC_PREFIX "52:54:00"
+
+/* ---- vm.create: plan, build the template if need be, a child each ---- */
+
+static bool is_mac_taken(const char *mac, void *inventory) {
+    return inventory_has_mac(inventory, mac, NULL);
+}
+
+static char *new_id(void *data G_GNUC_UNUSED) {
+    return uuid_new();
+}
+
+static const char *default_network(Inventory *inventory) {
+    const Object *object = inventory_find(inventory, RESOURCE_NETWORK, "default", NULL);
+    return object ? object->id : NULL;
+}
+
+static bool fill_world(Inventory *inventory, const VmCreate *request, VmPlanWorld *world, Error *err) {
+    const Object *pool = the_object(inventory, RESOURCE_POOL, request->pool, "pool", err);
+    const Object *host = pool ? the_object(inventory, RESOURCE_HOST, request->host, "host", err) : NULL;
+    if (!host)
+        return false;
+    if (((const Host *)host->data)->maintenance)
+        return error_set(err, ERROR_WRONG_STATE, "/host", "the host %s is in maintenance", host->name);
+    const Object *source =
+        request->template ? inventory_find(inventory, RESOURCE_TEMPLATE, request->template, err) : NULL;
+    if (request->template && !source)
+        return false;
+    const Template *template = source ? source->data : NULL;
+    const char *wanted = request->repository ? request->repository : template ? template->repository : NULL;
+    const Object *repository = the_object(inventory, RESOURCE_REPOSITORY, wanted, "repository", err);
+    if (!repository)
+        return false;
+    const char *range = ((const Pool *)pool->data)->mac_range;
+    *world = (VmPlanWorld){.source = template,
+        .pool_id = pool->id,
+        .host_id = host->id,
+        .repository_id = repository->id,
+        .default_network_id = default_network(inventory),
+        .mac_prefix = range ? range : DEFAULT_MAC_PREFIX,
+        .is_mac_taken = is_mac_taken,
+        .new_id = new_id,
+        .data = inventory};
+    return true;
+}
+
+static bool plan_all(
+    Inventory *inventory, const VmCreate *request, const VmPlanWorld *world, json_t *plans, Error *err) {
+    g_autoptr(GRand) random = g_rand_new();
+    g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    for (int64_t i = 1; i <= request->count; i++) {
+        g_auto(Vm) vm = {0};
+        if (!vm_plan(request, world, i, random, &vm, err))
+            return false;
+        if (!is_object_name(vm.name))
+            return error_set(err, ERROR_INVALID, "/name", "name: %s is too long or not a name", vm.name);
+        if (inventory_has_name(inventory, RESOURCE_VM, vm.name) ||
+            !g_hash_table_add(names, g_strdup(vm.name)))
+            return error_set(err, ERROR_EXISTS, "/name", "there is a VM %s already", vm.name);
+        json_array_append_new(plans, vm_encode(&vm, MODEL_ENCODE_DEFINITION));
+    }
+    return true;
+}
+
+static bool prepare_create(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
+    g_auto(VmCreate) request = {0};
+    VmPlanWorld world;
+    if (!vm_create_decode(asked->parameters, MODEL_STORED, &request, err))
+        return false;
+    model_apply_defaults(&vm_create_type, &request);
+    if (request.mac && request.count > 1)
+        return error_set(err, ERROR_INVALID, "/mac", "mac: only with a count of 1");
+    if (!fill_world(inventory, &request, &world, err))
+        return false;
+    g_autoptr(json_t) plans = json_array();
+    if (!plan_all(inventory, &request, &world, plans, err))
+        return false;
+    job_set_target_name(job, request.name);
+    job_take_data(job, json_pack("{sO}", "vms", plans));
+    if (world.source)
+        job_claim_add(job, RESOURCE_TEMPLATE, world.source->id, true, "VMs are made from it");
+    return true;
+}
+
+static void template_built(JobRun *run, const Job *child, void *data G_GNUC_UNUSED) {
+    if (child->state == JOB_STATE_SUCCEEDED)
+        job_step_done(run);
+    else
+        step_failed(run, ERROR_TOOL_FAILED, "/template",
+            child->error.detail ? child->error.detail : "the template could not be built");
+}
+
+static const Object *template_of(JobRun *run) {
+    const json_t *vm = json_array_get(json_object_get(job_data(run), "vms"), 0);
+    return inventory_get(job_inventory(run), RESOURCE_TEMPLATE, json_text_at(vm, "template"));
+}
+
+static void create_template(JobRun *run) {
+    const Object *template = template_of(run);
+    if (!template || ((const Template *)template->data)->state == TEMPLATE_STATE_READY) {
+        job_step_done(run);
+        return;
+    }
+    const json_t *vm = json_array_get(json_object_get(job_data(run), "vms"), 0);
+    g_autoptr(json_t) parameters = json_pack("{ss}", "repository", json_text_at(vm, "repository"));
+    const JobRequest request = {.target_kind = RESOURCE_TEMPLATE,
+        .target = template,
+        .parameters = parameters,
+        .principal = job_definition(run)->principal};
+    job_progress(run, 0, "Building the template");
+    job_child(run, "template", "template.build", &request, template_built, NULL);
+}
+
+/* Children of a create: a window of them at a time; results in the order of the plans. */
+typedef struct Making {
+    json_t *plans, *results;
+    size_t next, ended, failed;
+} Making;
+
+static void make_more(JobRun *run, Making *making);
+
+typedef struct MakingOne {
+    Making *making;
+    size_t index;
+} MakingOne;
+
+static void finish_making(JobRun *run, Making *making) {
+    size_t n = json_array_size(making->plans), failed = making->failed;
+    job_result(run, json_pack("{so}", "vms", making->results));
+    g_autofree char *message =
+        g_strdup_printf("%zu of %zu VMs could not be made; the result names them", failed, n);
+    const json_t *only = n == 1 ? json_object_get(json_array_get(making->results, 0), "error") : NULL;
+    g_auto(Error) err = {0};
+    if (only)
+        error_from_json(only, &err);
+    else if (failed)
+        error_set(&err, ERROR_INTERNAL, NULL, "%s", message);
+    json_decref(making->plans);
+    g_free(making);
+    if (failed)
+        job_step_failed(run, &err);
+    else
+        job_step_done(run);
+}
+
+static void one_made(JobRun *run, const Job *child, void *data) {
+    MakingOne *one = data;
+    Making *making = one->making;
+    json_t *result = json_array_get(making->results, one->index);
+    if (child->state != JOB_STATE_SUCCEEDED) {
+        making->failed++;
+        json_object_set_new(result, "error", fault_encode(&child->error, MODEL_ENCODE_PUBLIC));
+    } else if (child->result) {
+        json_object_update((json_t *)result, child->result);
+    }
+    g_free(one);
+    making->ended++;
+    size_t n = json_array_size(making->plans);
+    g_autofree char *phase = g_strdup_printf("%zu of %zu VMs", making->ended, n);
+    job_progress(run, (int)(making->ended * 100 / n), phase);
+    if (making->ended == n)
+        finish_making(run, making);
+    else
+        make_more(run, making);
+}
+
+static void make_more(JobRun *run, Making *making) {
+    const json_t *asked = job_parameters(run);
+    while (making->next < json_array_size(making->plans) && making->next - making->ended < CHILDREN_AT_ONCE) {
+        size_t index = making->next++;
+        json_t *plan = json_array_get(making->plans, index);
+        g_autoptr(json_t) parameters =
+            json_pack("{sO sb}", "vm", plan, "start", json_is_true(json_object_get(asked, "start")));
+        if (json_object_get(asked, "clone"))
+            json_object_set(parameters, "clone", json_object_get(asked, "clone"));
+        MakingOne *one = g_new0(MakingOne, 1);
+        *one = (MakingOne){making, index};
+        const JobRequest request = {.target_kind = RESOURCE_VM,
+            .parameters = parameters,
+            .principal = job_definition(run)->principal};
+        bool is_last = making->next == json_array_size(making->plans);
+        job_child(run, json_text_at(plan, "id"), "vm.make", &request, one_made, one);
+        if (is_last)
+            return; /* `making` may be gone */
+    }
+}
+
+static void create_all(JobRun *run) {
+    Making *making = g_new0(Making, 1);
+    making->plans = json_incref(json_object_get(job_data(run), "vms"));
+    making->results = json_array();
+    size_t i;
+    json_t *plan;
+    json_array_foreach (making->plans, i, plan)
+        json_array_append_new(making->results,
+            json_pack("{ss ss}", "id", json_text_at(plan, "id"), "name", json_text_at(plan, "name")));
+    make_more(run, making);
+}
+
+static const JobStepKind create_steps[] = {
+    {"template", "Builds the template if it is not built yet", create_template, NULL},
+    {"make", "Makes the VMs", create_all, NULL},
+};
+static const JobKind vm_create = {"vm.create", create_steps, G_N_ELEMENTS(create_steps), prepare_create};
+
+/* ---- vm.make: one VM ---- */
+
+static bool planned_vm(const JobRun *run, Vm *ret_vm, Error *err) {
+    return vm_decode(json_object_get(job_parameters(run), "vm"), MODEL_STORED, ret_vm, err);
+}
+
+static bool prepare_make(Inventory *inventory G_GNUC_UNUSED, const JobRequest *asked, Job *job, Error *err) {
+    g_auto(Vm) vm = {0};
+    if (!vm_decode(json_object_get(asked->parameters, "vm"), MODEL_STORED, &vm, err))
+        return false;
+    g_autofree char *target = g_strconcat("vm/", vm.id, NULL);
+    job_set_target(job, target);
+    job_set_target_name(job, vm.name);
+    job_claim_add(job, RESOURCE_VM, vm.id, false, "it is made");
+    return true;
+}
+
+static void make_define(JobRun *run) {
+    g_auto(Vm) vm = {0};
+    g_auto(Error) err = {0};
+    if (!planned_vm(run, &vm, &err)) {
+        job_step_failed(run, &err);
+        return;
+    }
+    if (inventory_get(job_inventory(run), RESOURCE_VM, vm.id)) { /* before a crash */
+        job_step_done(run);
+        return;
+    }
+    /* the template was perhaps built since the plan was made: take its direct boot */
+    const Object *template = inventory_get(job_inventory(run), RESOURCE_TEMPLATE, vm.template);
+    const Template *source = template ? template->data : NULL;
+    if (source && template_has(source, TEMPLATE_FIELD_DIRECT_BOOT)) {
+        direct_boot_clear(vm_put_direct_boot(&vm));
+        direct_boot_copy(&vm.direct_boot, &source->direct_boot);
+    }
+    for (size_t i = vm.disks.n; source && i < source->disks.n; i++) {
+        Disk *disk = vm_add_disks(&vm);
+        g_autofree char *id = uuid_new(), *name = g_strdup_printf("disk%zu", i);
+        disk_set_id(disk, id);
+        disk_set_name(disk, name);
+        disk_set_size(disk, source->disks.items[i].size);
+        model_apply_defaults(&disk_type, disk);
+    }
+    vm_status_set_state(vm_put_status(&vm), VM_STATE_CREATING);
+    vm_status_set_job(&vm.status, job_definition(run)->id);
+    InventoryChange *change = inventory_change_new(job_inventory(run));
+    inventory_change_put(change, RESOURCE_VM, &vm);
+    commit_and_go_on(run, change);
+}
+
+static const char *made_id(JobRun *run) {
+    return json_text_at(job_parameters(run), "vm.id");
+}
+
+static void make_undefine(JobRun *run) {
+    if (!inventory_get(job_inventory(run), RESOURCE_VM, made_id(run))) {
+        job_step_done(run);
+        return;
+    }
+    InventoryChange *change = inventory_change_new(job_inventory(run));
+    inventory_change_delete(change, RESOURCE_VM, made_id(run));
+    commit_and_go_on(run, change);
+}
+
+static void made(JobRun *run, const json_t *result) {
+    Inventory *inventory = job_inventory(run);
+    const Object *object = inventory_get(inventory, RESOURCE_VM, made_id(run));
+    g_auto(AgentVmMade) answer = {0};
+    g_auto(Error) err = {0};
+    if (!object || !agent_vm_made_decode(result, MODEL_STORED, &answer, &err)) {
+        step_failed(run, ERROR_PROTOCOL, NULL, "the agent's answer is not understood");
+        return;
+    }
+    g_auto(Vm) vm = {0};
+    vm_copy(&vm, object->data);
+    for (size_t i = 0; i < vm.disks.n && i < answer.disks.n; i++) {
+        disk_clear(&vm.disks.items[i]);
+        disk_copy(&vm.disks.items[i], &answer.disks.items[i]);
+    }
+    show_vm_state(inventory, vm.id, VM_STATE_STOPPED, NULL);
+    job_result(run, json_pack("{ss*}", "clone",
+                        answer.disks.n && disk_has(&answer.disks.items[0], DISK_FIELD_CLONE)
+                            ? model_enum_name(&clone_method_enum, (int)answer.disks.items[0].clone)
+                            : NULL));
+    InventoryChange *change = inventory_change_new(inventory);
+    inventory_change_put(change, RESOURCE_VM, &vm);
+    commit_and_go_on(run, change);
+}
+
+/* Calls the agent about a VM with all that it must know. */
+static void call_with_definition(
+    JobRun *run, const char *vm_id, AgentMethodId method, const char *clone, FleetDoneFn done) {
+    const Object *object = inventory_get(job_inventory(run), RESOURCE_VM, vm_id);
+    g_auto(Error) err = {0};
+    if (!object) {
+        step_failed(run, ERROR_NOT_FOUND, NULL, "the VM is gone");
+        return;
+    }
+    const Vm *vm = object->data;
+    json_t *message = agent_vm_message(job_inventory(run), vm, clone, &err);
+    if (message)
+        fleet_call(run, vm->host, method, message, RESOURCE_VM, vm_id, done);
+    else
+        job_step_failed(run, &err);
+}
+
+static void make_provision(JobRun *run) {
+    call_with_definition(
+        run, made_id(run), AGENT_METHOD_VM_CREATE, json_text_at(job_parameters(run), "clone"), made);
+}
+
+static void call_with_id(
+    JobRun *run, const Vm *vm, AgentMethodId method, json_t *take_more, FleetDoneFn done) {
+    json_t *message = take_more ? take_more : json_object();
+    json_object_set_new(message, "id", json_string(vm->id));
+    const Object *repository = inventory_get(job_inventory(run), RESOURCE_REPOSITORY, vm->repository);
+    if (repository)
+        json_object_set_new(
+            message, "repository", model_encode(&repository_type, repository->data, MODEL_ENCODE_DEFINITION));
+    fleet_call(run, vm->host, method, message, RESOURCE_VM, vm->id, done);
+}
+
+static void make_unprovision(JobRun *run) {
+    const Object *object = inventory_get(job_inventory(run), RESOURCE_VM, made_id(run));
+    if (object)
+        call_with_id(
+            run, object->data, AGENT_METHOD_VM_DELETE, json_pack("{sb sb}", "force", 1, "purge", 1), NULL);
+    else
+        job_step_done(run);
+}
+
+static void state_arrived(JobRun *run, const json_t *result) {
+    take_vm_state(job_inventory(run), result);
+    job_step_done(run);
+}
+
+static void make_start(JobRun *run) {
+    if (!json_is_true(json_object_get(job_parameters(run), "start"))) {
+        job_step_done(run);
+        return;
+    }
+    show_vm_state(job_inventory(run), made_id(run), VM_STATE_STARTING, job_definition(run)->id);
+    call_with_definition(run, made_id(run), AGENT_METHOD_VM_START, NULL, state_arrived);
+}
+
+static const JobStepKind make_steps[] = {
+    {"define", "Takes the name and the MACs", make_define, make_undefine},
+    {"provision", "Makes the disks", make_provision, make_unprovision},
+    {"start", "Starts it if asked to", make_start, NULL},
+};
+static const JobKind vm_make = {"vm.make", make_steps, G_N_ELEMENTS(make_steps), prepare_make};
+
+/* ---- one VM that exists ---- */
+
+static bool prepare_vm(Inventory *inventory G_GNUC_UNUSED, const JobRequest *asked, Job *job, Error *err) {
+    const Vm *vm = asked->target->data;
+    job_claim_add(job, RESOURCE_VM, vm->id, false, job->kind);
+    if (!vm->host)
+        return error_set(err, ERROR_WRONG_STATE, NULL, "%s has no host", vm->name);
+    return true;
+}
+
+static const Vm *target_vm(JobRun *run) {
+    const char *target = job_definition(run)->target;
+    const Object *object = inventory_get(job_inventory(run), RESOURCE_VM, target + strlen("vm/"));
+    return object ? object->data : NULL;
+}
+
+static void start_run(JobRun *run) {
+    const Vm *vm = target_vm(run);
+    if (vm)
+        show_vm_state(job_inventory(run), vm->id, VM_STATE_STARTING, job_definition(run)->id);
+    call_with_definition(
+        run, job_definition(run)->target + strlen("vm/"), AGENT_METHOD_VM_START, NULL, state_arrived);
+}
+
+static void call_by_id(JobRun *run, AgentMethodId method, json_t *take_more, FleetDoneFn done) {
+    const Vm *vm = target_vm(run);
+    if (vm) {
+        call_with_id(run, vm, method, take_more, done);
+        return;
+    }
+    json_decref(take_more);
+    step_failed(run, ERROR_NOT_FOUND, NULL, "the VM is gone");
+}
+
+static void stop_run(JobRun *run) {
+    call_by_id(run, AGENT_METHOD_VM_STOP, json_deep_copy(job_parameters(run)), state_arrived);
+}
+
+static void kill_run(JobRun *run) {
+    call_by_id(run, AGENT_METHOD_VM_KILL, NULL, state_arrived);
+}
+
+static void reset_run(JobRun *run) {
+    call_by_id(run, AGENT_METHOD_VM_RESET, NULL, state_arrived);
+}
+
+static void pause_run(JobRun *run) {
+    call_by_id(run, AGENT_METHOD_VM_PAUSE, NULL, state_arrived);
+}
+
+static void resume_run(JobRun *run) {
+    call_by_id(run, AGENT_METHOD_VM_RESUME, NULL, state_arrived);
+}
+
+#define ONE_STEP(identifier, method, step_name, text, function)                          \
+    static const JobStepKind identifier##_steps[] = {{step_name, text, function, NULL}}; \
+    static const JobKind identifier = {method, identifier##_steps, 1, prepare_vm}
+
+ONE_STEP(vm_start, "vm.start", "start", "Starts it", start_run);
+ONE_STEP(vm_stop, "vm.stop", "stop", "Asks the guest to stop and waits", stop_run);
+ONE_STEP(vm_kill, "vm.kill", "kill", "Pulls the plug", kill_run);
+ONE_STEP(vm_reset, "vm.reset", "reset", "Resets it", reset_run);
+ONE_STEP(vm_pause, "vm.pause", "pause", "Holds it", pause_run);
+ONE_STEP(vm_resume, "vm.resume", "resume", "Lets it go on", resume_run);
+
+/* ---- vm.update: the parameters are a merge patch ---- */
+
+static bool merge_update(const Vm *vm, const json_t *patch, Vm *ret_vm, Error *err) {
+    g_autoptr(json_t) before = vm_encode(vm, MODEL_ENCODE_DEFINITION);
+    g_autoptr(json_t) after = json_merge_patch(before, patch);
+    if (!vm_decode(after, MODEL_STORED, ret_vm, err))
+        return false;
+    model_apply_defaults(&vm_type, ret_vm);
+    if (vm_has(ret_vm, VM_FIELD_VCPUS_MAXIMUM) && ret_vm->vcpus_maximum < ret_vm->vcpus)
+        return error_set(err, ERROR_INVALID, "/vcpus",
+            "vcpus: must not be above vcpus_maximum (%" G_GINT64_FORMAT ")", ret_vm->vcpus_maximum);
+    if (vm_has(ret_vm, VM_FIELD_MEMORY_MAXIMUM) && ret_vm->memory_maximum < ret_vm->memory)
+        return error_set(err, ERROR_INVALID, "/memory",
+            "memory: must not be above memory_maximum (%" G_GUINT64_FORMAT " bytes)", ret_vm->memory_maximum);
+    return true;
+}
+
+static bool prepare_update(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
+    g_auto(Vm) vm = {0};
+    if (!merge_update(asked->target->data, asked->parameters, &vm, err))
+        return false;
+    const Object *other = inventory_find(inventory, RESOURCE_VM, vm.name, NULL);
+    if (other && !g_str_equal(other->id, vm.id))
+        return error_set(err, ERROR_EXISTS, "/name", "there is a VM %s already", vm.name);
+    /* ids of disks and NICs are given by their place: a list in a merge patch replaces the whole list */
+    if (json_object_get(asked->parameters, "disks") || json_object_get(asked->parameters, "nics"))
+        return error_set(err, ERROR_UNSUPPORTED,
+            json_object_get(asked->parameters, "disks") ? "/disks" : "/nics",
+            "disks and NICs cannot be changed after creation in this version");
+    return prepare_vm(inventory, asked, job, err);
+}
+
+static void update_define(JobRun *run) {
+    const Vm *known = target_vm(run);
+    g_auto(Vm) vm = {0};
+    g_auto(Error) err = {0};
+    if (!known || !merge_update(known, job_parameters(run), &vm, &err)) {
+        if (!known)
+            error_set(&err, ERROR_NOT_FOUND, NULL, "the VM is gone");
+        job_step_failed(run, &err);
+        return;
+    }
+    job_remember(run, "before", vm_encode(known, MODEL_ENCODE_DEFINITION));
+    InventoryChange *change = inventory_change_new(job_inventory(run));
+    inventory_change_put(change, RESOURCE_VM, &vm);
+    commit_and_go_on(run, change);
+}
+
+static void update_undefine(JobRun *run) {
+    g_auto(Vm) vm = {0};
+    const json_t *before = json_object_get(job_data(run), "before");
+    if (!before || !target_vm(run) || !vm_decode(before, MODEL_STORED, &vm, NULL)) {
+        job_step_done(run);
+        return;
+    }
+    InventoryChange *change = inventory_change_new(job_inventory(run));
+    inventory_change_put(change, RESOURCE_VM, &vm);
+    commit_and_go_on(run, change);
+}
+
+static void updated(JobRun *run, const json_t *result) {
+    Vm *vm = inventory_runtime(job_inventory(run), RESOURCE_VM, job_definition(run)->target + strlen("vm/"));
+    g_auto(AgentVmChanged) changed = {0};
+    if (vm && agent_vm_changed_decode(result, MODEL_STORED, &changed, NULL)) {
+        for (size_t i = 0; i < changed.pending.n; i++)
+            vm_status_add_pending(vm_put_status(vm), changed.pending.items[i]);
+        inventory_runtime_changed(job_inventory(run), RESOURCE_VM, vm->id);
+    }
+    job_result(run, json_deep_copy(result));
+    job_step_done(run);
+}
+
+static void update_apply(JobRun *run) {
+    call_with_definition(
+        run, job_definition(run)->target + strlen("vm/"), AGENT_METHOD_VM_UPDATE, NULL, updated);
+}
+
+static const JobStepKind update_steps[] = {
+    {"define", "Stores the new definition", update_define, update_undefine},
+    {"apply", "Writes vm.json and changes what can be changed while it runs", update_apply, NULL},
+};
+static const JobKind vm_update = {"vm.update", update_steps, G_N_ELEMENTS(update_steps), prepare_update};
+
+/* ---- vm.delete ---- */
+
+static bool prepare_delete(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
+    const Vm *vm = asked->target->data;
+    if (vm->protected)
+        return error_set(err, ERROR_IN_USE, "/protected", "%s is protected against deletion", vm->name);
+    bool runs = vm_has(vm, VM_FIELD_STATUS) &&
+                (vm->status.state == VM_STATE_RUNNING || vm->status.state == VM_STATE_PAUSED);
+    if (runs && !json_is_true(json_object_get(asked->parameters, "force")))
+        return error_set(
+            err, ERROR_WRONG_STATE, NULL, "%s runs; stop it first, or delete it with force", vm->name);
+    return prepare_vm(inventory, asked, job, err);
+}
+
+static void delete_kill(JobRun *run) {
+    if (json_is_true(json_object_get(job_parameters(run), "force")))
+        kill_run(run);
+    else
+        job_step_done(run);
+}
+
+static void delete_files(JobRun *run) {
+    const Vm *vm = target_vm(run);
+    if (!vm) { /* before a crash */
+        job_step_done(run);
+        return;
+    }
+    show_vm_state(job_inventory(run), vm->id, VM_STATE_DELETING, job_definition(run)->id);
+    call_with_id(run, vm, AGENT_METHOD_VM_DELETE, json_deep_copy(job_parameters(run)), NULL);
+}
+
+static void delete_definition(JobRun *run) {
+    const Vm *vm = target_vm(run);
+    if (!vm) {
+        job_step_done(run);
+        return;
+    }
+    InventoryChange *change = inventory_change_new(job_inventory(run));
+    inventory_change_delete(change, RESOURCE_VM, vm->id);
+    commit_and_go_on(run, change);
+}
+
+static const JobStepKind delete_steps[] = {
+    {"kill", "Pulls its plug if forced to", delete_kill, NULL},
+    {"files", "Moves its files to the trash", delete_files, NULL},
+    {"forget", "Removes its definition", delete_definition, NULL},
+};
+static const JobKind vm_delete = {"vm.delete", delete_steps, G_N_ELEMENTS(delete_steps), prepare_delete};
+
+const JobKind *const vm_job_kinds[] = {&vm_create, &vm_make, &vm_start, &vm_stop, &vm_kill, &vm_reset,
+    &vm_pause, &vm_resume, &vm_update, &vm_delete};
+const size_t n_vm_job_kinds = G_N_ELEMENTS(vm_job_kinds);
