@@ -119,17 +119,18 @@ static bool plan_disks(const VmCreate *request, const VmPlanWorld *world, Vm *vm
     return true;
 }
 
-static bool random_mac(const VmPlanWorld *world, GRand *random, char **ret_mac, Error *err) {
+bool vm_plan_mac(const char *prefix, bool (*is_taken)(const char *mac, void *data), void *data, GRand *random,
+    char **ret_mac, Error *err) {
     for (int i = 0; i < MAX_MAC_TRIES; i++) {
         guint32 bits = g_rand_int(random);
-        g_autofree char *mac = g_strdup_printf(
-            "%s:%02x:%02x:%02x", world->mac_prefix, bits & 0xff, bits >> 8 & 0xff, bits >> 16 & 0xff);
-        if (world->is_mac_taken(mac, world->data))
+        g_autofree char *mac =
+            g_strdup_printf("%s:%02x:%02x:%02x", prefix, bits & 0xff, bits >> 8 & 0xff, bits >> 16 & 0xff);
+        if (is_taken(mac, data))
             continue;
         *ret_mac = g_steal_pointer(&mac);
         return true;
     }
-    return error_set(err, ERROR_NO_CAPACITY, "/nics", "the range of MACs %s is used up", world->mac_prefix);
+    return error_set(err, ERROR_NO_CAPACITY, "/nics", "the range of MACs %s is used up", prefix);
 }
 
 static bool plan_nics(const VmCreate *request, const VmPlanWorld *world, GRand *random, Vm *vm, Error *err) {
@@ -153,7 +154,8 @@ static bool plan_nics(const VmCreate *request, const VmPlanWorld *world, GRand *
         if (nic_has(nic, NIC_FIELD_MAC) && world->is_mac_taken(nic->mac, world->data))
             return error_set(err, ERROR_EXISTS, "/nics", "the MAC %s is taken", nic->mac);
         g_autofree char *mac = NULL;
-        if (!nic_has(nic, NIC_FIELD_MAC) && !random_mac(world, random, &mac, err))
+        if (!nic_has(nic, NIC_FIELD_MAC) &&
+            !vm_plan_mac(world->mac_prefix, world->is_mac_taken, world->data, random, &mac, err))
             return false;
         if (mac)
             nic_set_mac(nic, mac);

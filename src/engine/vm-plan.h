@@ -18,6 +18,9 @@ typedef struct VmPlanWorld {
 /* The name of the i-th of n (from 1): `{n}` in the pattern is replaced, else "-i" is added when there are
  * several. */
 char *vm_plan_name(const char *pattern, int64_t i, int64_t n);
+/* A free MAC below a prefix of three bytes. ERROR_NO_CAPACITY when none is found. */
+bool vm_plan_mac(const char *prefix, bool (*is_taken)(const char *mac, void *data), void *data, GRand *random,
+    char **ret_mac, Error *err);
 /* The i-th VM that the request asks for; `random` makes MACs. ERROR_INVALID names the field. */
 bool vm_plan(
     const VmCreate *request, const VmPlanWorld *world, int64_t i, GRand *random, Vm *ret_vm, Error *err);

@@ -180,6 +180,9 @@ static void make_more(JobRun *run, Making *making) {
             json_pack("{sO sb}", "vm", plan, "start", json_is_true(json_object_get(asked, "start")));
         if (json_object_get(asked, "clone"))
             json_object_set(parameters, "clone", json_object_get(asked, "clone"));
+        const char *source = json_text_at(job_data(run), "source");
+        if (source)
+            json_object_set_new(parameters, "source", json_string(source));
         MakingOne *one = g_new0(MakingOne, 1);
         *one = (MakingOne){making, index};
         const JobRequest request = {.target_kind = RESOURCE_VM,
@@ -209,6 +212,68 @@ static const JobStepKind create_steps[] = {
     {"make", "Makes the VMs", create_all, NULL},
 };
 static const JobKind vm_create = {"vm.create", create_steps, G_N_ELEMENTS(create_steps), prepare_create};
+
+/* ---- vm.clone: as vm.create, but from a stopped VM ---- */
+
+static bool new_identity(Inventory *inventory, const Vm *source, const char *name, Vm *ret_vm, Error *err) {
+    g_autoptr(json_t) json = vm_encode(source, MODEL_ENCODE_DEFINITION);
+    json_object_del(json, "created");
+    json_object_del(json, "updated");
+    json_object_del(json, "revision");
+    g_auto(Vm) vm = {0};
+    if (!vm_decode(json, MODEL_STORED, &vm, err))
+        return false;
+    g_autofree char *id = uuid_new();
+    vm_set_id(&vm, id);
+    vm_set_name(&vm, name);
+    vm_set_protected(&vm, false);
+    for (size_t i = 0; i < vm.disks.n; i++) {
+        g_autofree char *disk_id = uuid_new();
+        disk_set_id(&vm.disks.items[i], disk_id);
+        disk_set_serial(&vm.disks.items[i], NULL);
+    }
+    const Object *pool = inventory_get(inventory, RESOURCE_POOL, vm.pool);
+    const char *prefix = pool ? ((const Pool *)pool->data)->mac_range : NULL;
+    g_autoptr(GRand) random = g_rand_new();
+    for (size_t i = 0; i < vm.nics.n; i++) {
+        g_autofree char *nic_id = uuid_new(), *mac = NULL;
+        if (!vm_plan_mac(prefix ? prefix : DEFAULT_MAC_PREFIX, is_mac_taken, inventory, random, &mac, err))
+            return false;
+        nic_set_id(&vm.nics.items[i], nic_id);
+        nic_set_mac(&vm.nics.items[i], mac);
+    }
+    if (vm_has(&vm, VM_FIELD_CLOUD_INIT))
+        cloud_init_set_hostname(&vm.cloud_init, NULL);
+    *ret_vm = vm;
+    memset(&vm, 0, sizeof vm);
+    return true;
+}
+
+static bool prepare_clone(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
+    const Vm *source = asked->target->data;
+    g_auto(VmClone) request = {0};
+    if (!vm_clone_decode(asked->parameters, MODEL_STORED, &request, err))
+        return false;
+    model_apply_defaults(&vm_clone_type, &request);
+    if (!vm_has(source, VM_FIELD_STATUS) || source->status.state != VM_STATE_STOPPED)
+        return error_set(err, ERROR_WRONG_STATE, NULL, "%s is not stopped", source->name);
+    g_autoptr(json_t) plans = json_array();
+    for (int64_t i = 1; i <= request.count; i++) {
+        g_autofree char *name = vm_plan_name(request.name, i, request.count);
+        g_auto(Vm) vm = {0};
+        if (inventory_has_name(inventory, RESOURCE_VM, name))
+            return error_set(err, ERROR_EXISTS, "/name", "there is a VM %s already", name);
+        if (!new_identity(inventory, source, name, &vm, err))
+            return false;
+        json_array_append_new(plans, vm_encode(&vm, MODEL_ENCODE_DEFINITION));
+    }
+    job_take_data(job, json_pack("{sO ss}", "vms", plans, "source", source->id));
+    job_claim_add(job, RESOURCE_VM, source->id, false, "it is copied");
+    return true;
+}
+
+static const JobStepKind clone_steps[] = {{"make", "Makes the copies", create_all, NULL}};
+static const JobKind vm_clone = {"vm.clone", clone_steps, G_N_ELEMENTS(clone_steps), prepare_clone};
 
 /* ---- vm.make: one VM ---- */
 
@@ -317,8 +382,24 @@ static void call_with_definition(
 }
 
 static void make_provision(JobRun *run) {
-    call_with_definition(
-        run, made_id(run), AGENT_METHOD_VM_CREATE, json_text_at(job_parameters(run), "clone"), made);
+    Inventory *inventory = job_inventory(run);
+    const Object *object = inventory_get(inventory, RESOURCE_VM, made_id(run));
+    const char *source_id = json_text_at(job_parameters(run), "source");
+    const Object *source = inventory_get(inventory, RESOURCE_VM, source_id);
+    g_auto(Error) err = {0};
+    if (!object || (source_id && !source)) {
+        step_failed(run, ERROR_NOT_FOUND, NULL, object ? "the VM to copy is gone" : "the VM is gone");
+        return;
+    }
+    const Vm *vm = object->data;
+    json_t *message = agent_vm_message(inventory, vm, json_text_at(job_parameters(run), "clone"), &err);
+    if (!message) {
+        job_step_failed(run, &err);
+        return;
+    }
+    if (source)
+        json_object_set_new(message, "source", vm_encode(source->data, MODEL_ENCODE_DEFINITION));
+    fleet_call(run, vm->host, AGENT_METHOD_VM_CREATE, message, RESOURCE_VM, vm->id, made);
 }
 
 static void call_with_id(
@@ -559,6 +640,6 @@ static const JobStepKind delete_steps[] = {
 };
 static const JobKind vm_delete = {"vm.delete", delete_steps, G_N_ELEMENTS(delete_steps), prepare_delete};
 
-const JobKind *const vm_job_kinds[] = {&vm_create, &vm_make, &vm_start, &vm_stop, &vm_kill, &vm_reset,
-    &vm_pause, &vm_resume, &vm_update, &vm_delete};
+const JobKind *const vm_job_kinds[] = {&vm_create, &vm_clone, &vm_make, &vm_start, &vm_stop, &vm_kill,
+    &vm_reset, &vm_pause, &vm_resume, &vm_update, &vm_delete};
 const size_t n_vm_job_kinds = G_N_ELEMENTS(vm_job_kinds);
