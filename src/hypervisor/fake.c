@@ -1,0 +1,396 @@
+/*
+ * The driver "fake": VMs that are only files. STATE_FOLDER/fake/ID.json is a running VM (its definition and
+ * state), so that VMs outlive the agent as real ones do; no file, no VM. A start makes the file by link(2),
+ * which fails when it exists: one id never runs twice.
+ *
+ * Delays and faults: LODGE_FAKE_DELAY_MS=20 and LODGE_FAKE_FAIL=start:0.1,stop:1 in the environment, or the
+ * same as lines "delay_ms=20" and "fail=start:0.1,stop:1" of STATE_FOLDER/fake/control, which is read before
+ * every call and wins. A fault comes before anything was changed ("start") or after it ("start-late": done,
+ * but reported as lost).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/file.h"
+#include "hypervisor/host-facts.h"
+#include "hypervisor/hypervisor.h"
+#include "hypervisor/restart.h"
+
+enum { VM_FILE_LIMIT = 4 * 1024 * 1024, CONTROL_LIMIT = 4096, SLICE_MS = 20, FAKE_VCPUS_LIMIT = 288 };
+
+struct HypervisorSession {
+    char *folder, *instance;
+    HypervisorChangeFn on_change;
+    void *on_change_data;
+};
+
+static HypervisorSession *fake_open(const HypervisorOptions *options, Error *err) {
+    g_autofree char *folder = g_build_filename(options->state_folder, "fake", NULL);
+    if (!folder_make(folder, 0700, err))
+        return NULL;
+    HypervisorSession *session = g_new0(HypervisorSession, 1);
+    session->folder = g_steal_pointer(&folder);
+    session->instance = g_strdup(options->instance);
+    session->on_change = options->on_change;
+    session->on_change_data = options->on_change_data;
+    return session;
+}
+
+static void fake_close(HypervisorSession *session) {
+    if (!session)
+        return;
+    g_free(session->folder);
+    g_free(session->instance);
+    g_free(session);
+}
+
+static void notify(const HypervisorSession *session, const char *vm_id) {
+    if (session->on_change)
+        session->on_change(vm_id, session->on_change_data);
+}
+
+/* A setting from the control file, else from the environment; newly allocated, or NULL. */
+static char *setting(const HypervisorSession *session, const char *key, const char *variable) {
+    g_autofree char *path = g_build_filename(session->folder, "control", NULL);
+    g_autofree char *text = NULL;
+    g_autofree char *start = g_strdup_printf("%s=", key);
+    if (file_read(path, CONTROL_LIMIT, &text, NULL, NULL)) {
+        g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+        for (char **line = lines; *line; line++)
+            if (g_str_has_prefix(*line, start))
+                return g_strdup(*line + strlen(start));
+    }
+    return g_strdup(g_getenv(variable));
+}
+
+static bool is_struck(const HypervisorSession *session, const char *call) {
+    g_autofree char *text = setting(session, "fail", "LODGE_FAKE_FAIL");
+    g_auto(GStrv) rules = g_strsplit(text ? text : "", ",", -1);
+    for (char **rule = rules; *rule; rule++) {
+        char *colon = strchr(*rule, ':');
+        if (!colon)
+            continue;
+        *colon = '\0';
+        if (!strcmp(g_strstrip(*rule), call) && g_random_double() < g_ascii_strtod(colon + 1, NULL))
+            return true;
+    }
+    return false;
+}
+
+/* The delay and the fault that are set for this call. */
+static bool suffer(const HypervisorSession *session, const char *call, const Cancel *cancel, Error *err) {
+    g_autofree char *text = setting(session, "delay_ms", "LODGE_FAKE_DELAY_MS");
+    int64_t left_ms = text ? g_ascii_strtoll(text, NULL, 10) : 0;
+    for (; left_ms > 0; left_ms -= SLICE_MS) {
+        if (!cancel_check(cancel, err))
+            return false;
+        g_usleep((gulong)MIN(left_ms, SLICE_MS) * 1000);
+    }
+    if (is_struck(session, call))
+        return error_set(err, ERROR_HYPERVISOR, NULL, "the fake hypervisor was told to fail: %s", call);
+    return true;
+}
+
+static bool suffer_late(const HypervisorSession *session, const char *call, Error *err) {
+    g_autofree char *late = g_strdup_printf("%s-late", call);
+    if (is_struck(session, late))
+        return error_set(err, ERROR_LOST, NULL, "the fake hypervisor was told to fail: %s", late);
+    return true;
+}
+
+static char *vm_path(const HypervisorSession *session, const char *vm_id) {
+    return g_strdup_printf("%s/%s.json", session->folder, vm_id);
+}
+
+/* A running VM: its definition with `status`. False without an error when it does not run. */
+static bool load(const HypervisorSession *session, const char *vm_id, Vm *ret_vm) {
+    g_autofree char *path = vm_path(session, vm_id);
+    g_autofree char *text = NULL;
+    size_t length = 0;
+    if (!file_read(path, VM_FILE_LIMIT, &text, &length, NULL))
+        return false;
+    g_autoptr(json_t) json = json_parse(text, length, NULL);
+    return json && vm_decode(json, MODEL_STORED, ret_vm, NULL);
+}
+
+/* Written beside and then moved or linked into place; killed in between, only a hidden file remains. */
+static bool store(const HypervisorSession *session, const Vm *vm, bool is_new, Error *err) {
+    g_autofree char *path = vm_path(session, vm->id);
+    g_autofree char *temporary = g_strdup_printf("%s/.%s.%08x", session->folder, vm->id, g_random_int());
+    g_autoptr(json_t) json = vm_encode(vm, MODEL_ENCODE_ALL);
+    g_autofree char *text = json_to_text(json);
+    fd_auto int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return error_set_errno(err, errno, "%s", temporary);
+    bool is_stored = fd_write_all(fd, text, strlen(text), err);
+    if (is_stored && (is_new ? link(temporary, path) : rename(temporary, path)) < 0)
+        is_stored = errno == EEXIST
+                        ? error_set(err, ERROR_IN_USE, NULL, "the VM runs already: it would have run twice")
+                        : error_set_errno(err, errno, "%s", path);
+    unlink(temporary);
+    return is_stored;
+}
+
+static bool fake_probe(HypervisorSession *session, HostStatus *status, Error *err) {
+    if (!suffer(session, "probe", NULL, err))
+        return false;
+    host_facts_read(status);
+    host_status_set_hypervisor(status, "fake");
+    host_status_set_acceleration(status, "emulation");
+    host_status_set_acceleration_reason(status, "the fake hypervisor runs nothing");
+    host_status_set_vcpus_limit(status, FAKE_VCPUS_LIMIT);
+    g_auto(AgentInventory) inventory = {0};
+    if (!hypervisor_fake.list(session, &inventory, err))
+        return false;
+    host_status_set_vms_running(status, (int64_t)inventory.vms.n);
+    return true;
+}
+
+static void fill_state(const HypervisorSession *session, const Vm *vm, AgentVmState *state) {
+    g_autofree char *name = g_strdup_printf("%s-%s", session->instance, vm->id);
+    agent_vm_state_set_id(state, vm->id);
+    agent_vm_state_set_name(state, name);
+    agent_vm_state_set_managed(state, true);
+    vm_status_copy(agent_vm_state_put_status(state), &vm->status);
+}
+
+static bool fake_list(HypervisorSession *session, AgentInventory *inventory, Error *err) {
+    GDir *folder = g_dir_open(session->folder, 0, NULL);
+    if (!folder)
+        return error_set(err, ERROR_UNREACHABLE, NULL, "%s cannot be read", session->folder);
+    for (const char *name = g_dir_read_name(folder); name; name = g_dir_read_name(folder)) {
+        g_auto(Vm) vm = {0};
+        if (*name == '.' || !g_str_has_suffix(name, ".json"))
+            continue;
+        g_autofree char *id = g_strndup(name, strlen(name) - strlen(".json"));
+        if (load(session, id, &vm))
+            fill_state(session, &vm, agent_inventory_add_vms(inventory));
+    }
+    g_dir_close(folder);
+    return true;
+}
+
+static bool fake_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err) {
+    g_auto(Vm) vm = {0};
+    if (!suffer(session, "state", NULL, err))
+        return false;
+    if (load(session, vm_id, &vm)) {
+        fill_state(session, &vm, ret_state);
+        return true;
+    }
+    agent_vm_state_set_id(ret_state, vm_id);
+    agent_vm_state_set_managed(ret_state, true);
+    vm_status_set_state(agent_vm_state_put_status(ret_state), VM_STATE_STOPPED);
+    return true;
+}
+
+/* An address that follows from the MAC, from the block for benchmarks (RFC 2544), which no real network
+ * routes. */
+static void add_address(VmStatus *status, const Nic *nic) {
+    guint hash = g_str_hash(nic->mac ? nic->mac : "");
+    g_autofree char *text = g_strdup_printf("198.18.%u.%u", hash >> 8 & 255, hash & 255);
+    Address *address = vm_status_add_addresses(status);
+    address_set_address(address, text);
+    address_set_source(address, ADDRESS_SOURCE_LEASE);
+    if (nic->mac)
+        address_set_mac(address, nic->mac);
+}
+
+static void fill_running(Vm *running, const HypervisorVm *vm) {
+    vm_copy(running, vm->vm);
+    VmStatus *status = vm_put_status(running);
+    vm_status_clear(status);
+    vm_status_set_state(status, VM_STATE_RUNNING);
+    vm_status_set_vcpus_online(status, vm->vm->vcpus);
+    vm_status_set_memory_actual(status, vm->vm->memory);
+    vm_status_set_started(status, clock_realtime_ns(clock_system()));
+    vm_status_set_acceleration(status, "emulation");
+    for (size_t i = 0; i < vm->vm->nics.n; i++)
+        add_address(status, &vm->vm->nics.items[i]);
+}
+
+static bool fake_start(HypervisorSession *session, const HypervisorVm *vm, const Cancel *cancel, Error *err) {
+    g_auto(Vm) running = {0};
+    if (vm->vm->vcpus > FAKE_VCPUS_LIMIT)
+        return error_set(err, ERROR_UNSUPPORTED, "/vcpus", "this host can give %d to a VM", FAKE_VCPUS_LIMIT);
+    if (load(session, vm->vm->id, &running))
+        return true;
+    if (!suffer(session, "start", cancel, err))
+        return false;
+    fill_running(&running, vm);
+    if (!store(session, &running, true, err))
+        return false;
+    notify(session, vm->vm->id);
+    return suffer_late(session, "start", err);
+}
+
+static bool end_vm(
+    HypervisorSession *session, const char *vm_id, const char *call, const Cancel *cancel, Error *err) {
+    g_autofree char *path = vm_path(session, vm_id);
+    if (!suffer(session, call, cancel, err))
+        return false;
+    if (unlink(path) == 0)
+        notify(session, vm_id);
+    else if (errno != ENOENT)
+        return error_set_errno(err, errno, "%s", path);
+    return suffer_late(session, call, err);
+}
+
+static bool fake_stop(HypervisorSession *session, const char *vm_id, int64_t timeout_ms, bool force,
+    const Cancel *cancel, Error *err) {
+    (void)timeout_ms;
+    g_auto(Vm) vm = {0};
+    if (!force && load(session, vm_id, &vm) && vm.status.state == VM_STATE_PAUSED)
+        return error_set(err, ERROR_WRONG_STATE, NULL, "a paused VM cannot stop by itself; resume it first");
+    return end_vm(session, vm_id, "stop", cancel, err);
+}
+
+static bool fake_kill(HypervisorSession *session, const char *vm_id, Error *err) {
+    return end_vm(session, vm_id, "kill", NULL, err);
+}
+
+/* Sets a running VM's state. */
+static bool set_state(
+    HypervisorSession *session, const char *vm_id, const char *call, VmState state, Error *err) {
+    g_auto(Vm) vm = {0};
+    if (!suffer(session, call, NULL, err))
+        return false;
+    if (!load(session, vm_id, &vm))
+        return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
+    vm_status_set_state(&vm.status, state);
+    if (!store(session, &vm, false, err))
+        return false;
+    notify(session, vm_id);
+    return suffer_late(session, call, err);
+}
+
+static bool fake_reset(HypervisorSession *session, const char *vm_id, Error *err) {
+    return set_state(session, vm_id, "reset", VM_STATE_RUNNING, err);
+}
+
+static bool fake_pause(HypervisorSession *session, const char *vm_id, Error *err) {
+    return set_state(session, vm_id, "pause", VM_STATE_PAUSED, err);
+}
+
+static bool fake_resume(HypervisorSession *session, const char *vm_id, Error *err) {
+    return set_state(session, vm_id, "resume", VM_STATE_RUNNING, err);
+}
+
+static int64_t vcpus_limit_of(const Vm *vm) {
+    return vm_has(vm, VM_FIELD_VCPUS_MAXIMUM) ? MAX(vm->vcpus, vm->vcpus_maximum) : vm->vcpus;
+}
+
+static uint64_t memory_limit_of(const Vm *vm) {
+    return vm_has(vm, VM_FIELD_MEMORY_MAXIMUM) ? MAX(vm->memory, vm->memory_maximum) : vm->memory;
+}
+
+/* Takes over what a real hypervisor could change at once. */
+static void change_running(Vm *running, const Vm *wanted, AgentVmChanged *changed) {
+    restart_pending(running, wanted, changed);
+    if (wanted->vcpus < running->vcpus || wanted->vcpus > vcpus_limit_of(running))
+        agent_vm_changed_add_pending(changed, "/vcpus");
+    else
+        vm_set_vcpus(running, wanted->vcpus);
+    if (wanted->memory < running->memory || wanted->memory > memory_limit_of(running))
+        agent_vm_changed_add_pending(changed, "/memory");
+    else
+        vm_set_memory(running, wanted->memory);
+    vm_status_set_vcpus_online(&running->status, running->vcpus);
+    vm_status_set_memory_actual(&running->status, running->memory);
+    for (size_t i = 0; i < running->nics.n && i < wanted->nics.n; i++)
+        nic_set_connected(&running->nics.items[i], wanted->nics.items[i].connected);
+}
+
+static bool fake_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
+    const Cancel *cancel, Error *err) {
+    g_auto(Vm) running = {0};
+    if (!suffer(session, "update", cancel, err))
+        return false;
+    if (!load(session, vm->vm->id, &running))
+        return true;
+    change_running(&running, vm->vm, ret_pending);
+    if (!store(session, &running, false, err))
+        return false;
+    notify(session, vm->vm->id);
+    return suffer_late(session, "update", err);
+}
+
+/* Says hello and repeats what it is told, until the other end closes. */
+static void *run_console(void *data) {
+    static const char hello[] = "fake console\r\n";
+    fd_auto int fd = GPOINTER_TO_INT(data);
+    char bytes[512];
+    ssize_t n = (ssize_t)sizeof hello - 1;
+    memcpy(bytes, hello, sizeof hello - 1);
+    while (n > 0 && send(fd, bytes, (size_t)n, MSG_NOSIGNAL) == n)
+        n = read(fd, bytes, sizeof bytes);
+    return NULL;
+}
+
+static bool fake_console(HypervisorSession *session, const char *vm_id, int *ret_fd, Error *err) {
+    g_auto(Vm) vm = {0};
+    int ends[2];
+    if (!suffer(session, "console", NULL, err))
+        return false;
+    if (!load(session, vm_id, &vm))
+        return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return error_set_errno(err, errno, "socketpair");
+    if (fcntl(ends[1], F_SETFL, O_NONBLOCK) < 0) {
+        int errnum = errno;
+        close(ends[0]);
+        close(ends[1]);
+        return error_set_errno(err, errnum, "fcntl");
+    }
+    g_thread_unref(g_thread_new("fake-console", run_console, GINT_TO_POINTER(ends[0])));
+    *ret_fd = ends[1];
+    return true;
+}
+
+static bool fake_definition(HypervisorSession *session, const HypervisorVm *vm, char **ret_text, Error *err) {
+    (void)session, (void)err;
+    *ret_text =
+        g_markup_printf_escaped("<domain type='fake'>\n  <uuid>%s</uuid>\n  <title>%s</title>\n</domain>\n",
+            vm->vm->id, vm->vm->name);
+    return true;
+}
+
+static bool fake_network_open(HypervisorSession *session, Network *network, Error *err) {
+    if (!suffer(session, "network_open", NULL, err))
+        return false;
+    g_autofree char *bridge = g_strdup_printf("fake-%.8s", network->id);
+    if (!network->bridge)
+        network_set_bridge(network, bridge);
+    if (!network->subnet && network->kind == NETWORK_KIND_NAT)
+        network_set_subnet(network, "198.18.0.0/16");
+    network_status_set_state(network_put_status(network), NETWORK_STATE_ACTIVE);
+    return true;
+}
+
+static bool fake_network_close(HypervisorSession *session, const Network *network, Error *err) {
+    (void)network;
+    return suffer(session, "network_close", NULL, err);
+}
+
+const Hypervisor hypervisor_fake = {
+    .name = "fake",
+    .open = fake_open,
+    .close = fake_close,
+    .probe = fake_probe,
+    .list = fake_list,
+    .state = fake_state,
+    .start = fake_start,
+    .stop = fake_stop,
+    .kill = fake_kill,
+    .reset = fake_reset,
+    .pause = fake_pause,
+    .resume = fake_resume,
+    .update = fake_update,
+    .console = fake_console,
+    .definition = fake_definition,
+    .network_open = fake_network_open,
+    .network_close = fake_network_close,
+};

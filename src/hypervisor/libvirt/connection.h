@@ -1,0 +1,31 @@
+/*
+ * The connection to libvirt: opened, watched and opened again by a thread of its own, so that a libvirtd that
+ * is restarted is found again within a second, and one that hangs (keep-alive) is given up. libvirt's events
+ * arrive on its event loop, which is one for the process and has a thread too. Any thread.
+ */
+#pragma once
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+#include "hypervisor/hypervisor.h"
+
+typedef struct _virConnect virConnect;
+typedef struct _virDomain virDomain;
+typedef struct _virNetwork virNetwork;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virConnect, virConnectClose)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virDomain, virDomainFree)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virNetwork, virNetworkFree)
+
+typedef struct Connection Connection;
+
+/* `on_change` is called from threads of libvirt's and of this part; it must not call connection_free. */
+Connection *connection_new(const char *uri, HypervisorChangeFn on_change, void *data);
+void connection_free(Connection *connection); /* accepts NULL; afterwards on_change is not called again */
+
+/* A reference, to be dropped by virConnectClose. Waits up to two seconds for one that is just being made;
+ * ERROR_UNREACHABLE beyond. */
+virConnect *connection_get(Connection *connection, Error *err);
+
+/* Turns this thread's last libvirt error into *err, with `what` in front. Returns false. */
+bool connection_error(Error *err, const char *what);
+/* Whether this thread's last libvirt error says that there is no such domain or network. */
+bool connection_is_missing(void);

@@ -1,0 +1,358 @@
+/* Domain XML from a definition, top to bottom as libvirt prints it. */
+#include <string.h>
+#include "hypervisor/libvirt/domain-xml.h"
+
+enum {
+    MEMORY_SLOTS = 16,
+    TRANSLATION_CACHE_MIB = 32, /* the default grows to a gibibyte for each emulated guest */
+    VCPUS_WITHOUT_IOMMU = 255   /* above, interrupts need an IOMMU in extended mode */
+};
+
+static void add(GString *xml, const char *format, ...) G_GNUC_PRINTF(2, 3);
+static void add(GString *xml, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    g_autofree char *text = g_markup_vprintf_escaped(format, arguments);
+    va_end(arguments);
+    g_string_append(xml, text);
+}
+
+char *domain_name(const char *instance, const char *vm_id) {
+    return g_strdup_printf("%s-%s", instance, vm_id);
+}
+
+char *domain_network_name(const char *instance, const char *network_id) {
+    return g_strdup_printf("%s-%.8s", instance, network_id);
+}
+
+uint64_t domain_memory_maximum(const Vm *vm) {
+    return vm_has(vm, VM_FIELD_MEMORY_MAXIMUM) ? MAX(vm->memory_maximum, vm->memory) : vm->memory;
+}
+
+int64_t domain_vcpus_maximum(const Vm *vm) {
+    return vm_has(vm, VM_FIELD_VCPUS_MAXIMUM) ? MAX(vm->vcpus_maximum, vm->vcpus) : vm->vcpus;
+}
+
+static bool has_serial(const Vm *vm) {
+    return !vm_has(vm, VM_FIELD_CONSOLE) || !console_has(&vm->console, CONSOLE_FIELD_SERIAL) ||
+           vm->console.serial;
+}
+
+static bool has_graphics(const Vm *vm) {
+    return vm_has(vm, VM_FIELD_CONSOLE) && console_has(&vm->console, CONSOLE_FIELD_GRAPHICS) &&
+           vm->console.graphics == GRAPHICS_VNC;
+}
+
+static bool is_uefi(const Vm *vm) {
+    return vm_has(vm, VM_FIELD_FIRMWARE) && vm->firmware == FIRMWARE_UEFI;
+}
+
+/* Windows brings no driver for virtio-scsi; Debian's cloud kernel none for AHCI. */
+static DiskBus cd_bus(const Vm *vm) {
+    return vm->guest_os && g_str_has_prefix(vm->guest_os, "win") ? DISK_BUS_SATA : DISK_BUS_SCSI;
+}
+
+static DiskBus disk_bus(const Vm *vm, const Disk *disk) {
+    if (disk_has(disk, DISK_FIELD_BUS))
+        return disk->bus;
+    return disk->kind == DISK_KIND_CD ? cd_bus(vm) : DISK_BUS_VIRTIO;
+}
+
+static const char *target_prefix(DiskBus bus) {
+    return bus == DISK_BUS_VIRTIO ? "vd" : "sd";
+}
+
+static size_t target_index(const Vm *vm, const char *prefix, size_t before) {
+    size_t index = 0;
+    for (size_t i = 0; i < before; i++)
+        index += !strcmp(prefix, target_prefix(disk_bus(vm, &vm->disks.items[i])));
+    return index;
+}
+
+/* As Linux counts: a … z, aa … zz. */
+static char *target_name(const char *prefix, size_t index) {
+    if (index < 26)
+        return g_strdup_printf("%s%c", prefix, 'a' + (int)index);
+    return g_strdup_printf("%s%c%c", prefix, 'a' + (int)(index / 26) - 1, 'a' + (int)(index % 26));
+}
+
+char *domain_disk_target(const Vm *vm, size_t i) {
+    const char *prefix = target_prefix(disk_bus(vm, &vm->disks.items[i]));
+    return target_name(prefix, target_index(vm, prefix, i));
+}
+
+static bool check_disks(const HypervisorVm *vm, Error *err) {
+    for (size_t i = 0; i < vm->n_disks; i++) {
+        const Disk *disk = vm->disks[i].disk;
+        DiskBus bus = disk_bus(vm->vm, disk);
+        g_autofree char *field = g_strdup_printf("/disks/%zu", i);
+        if (bus == DISK_BUS_IDE)
+            error_set(err, ERROR_UNSUPPORTED, "/bus", "this machine type has no IDE; use sata");
+        else if (bus == DISK_BUS_VIRTIO && disk->kind == DISK_KIND_CD)
+            error_set(
+                err, ERROR_UNSUPPORTED, "/bus", "a CD drive cannot be on the bus virtio; use scsi or sata");
+        else if (disk->kind == DISK_KIND_DISK && !vm->disks[i].path)
+            error_set(err, ERROR_INVALID, "", "the disk has no file");
+        else
+            continue;
+        return err ? error_prefix_field(err, field) : false;
+    }
+    return true;
+}
+
+bool domain_check(const HypervisorVm *vm, const DomainXmlOptions *options, Error *err) {
+    const Vm *definition = vm->vm;
+    int64_t maximum = domain_vcpus_maximum(definition);
+    if (definition->mode == VM_MODE_PV || definition->mode == VM_MODE_PVH)
+        return error_set(err, ERROR_UNSUPPORTED, "/mode", "this hypervisor runs full PCs only");
+    if (options->vcpus_limit && maximum > options->vcpus_limit)
+        return error_set(err, ERROR_UNSUPPORTED,
+            definition->vcpus > options->vcpus_limit ? "/vcpus" : "/vcpus_maximum",
+            "%" G_GINT64_FORMAT " vCPUs are asked for, this host can give %" G_GINT64_FORMAT " to a VM",
+            maximum, options->vcpus_limit);
+    if (is_uefi(definition) && !options->uefi_code)
+        return error_set(
+            err, ERROR_UNSUPPORTED, "/firmware", "the UEFI firmware (package ovmf) is not installed");
+    if (vm->n_disks != definition->disks.n || vm->n_nics != definition->nics.n)
+        return error_set(err, ERROR_INTERNAL, NULL, "disks or NICs do not match the definition");
+    return check_disks(vm, err);
+}
+
+char *domain_definition_element(const Vm *vm) {
+    g_autoptr(json_t) json = vm_encode(vm, MODEL_ENCODE_REPLICA);
+    g_autofree char *text = json_to_text(json);
+    return g_markup_printf_escaped(
+        "<definition:vm xmlns:definition=\"" DOMAIN_DEFINITION_NAMESPACE "\">%s</definition:vm>", text);
+}
+
+static void add_metadata(GString *xml, const HypervisorVm *vm, const DomainXmlOptions *options) {
+    if (!options->started_ns)
+        return;
+    g_autofree char *definition = domain_definition_element(vm->vm);
+    add(xml, "  <metadata>\n");
+    add(xml,
+        "    <lodge:vm xmlns:lodge=\"" DOMAIN_VM_NAMESPACE "\" instance=\"%s\" acceleration=\"%s\" "
+        "started=\"%" G_GINT64_FORMAT "\"/>\n",
+        options->instance, options->is_kvm ? "kvm" : "emulation", options->started_ns);
+    g_string_append_printf(xml, "    %s\n", definition);
+    add(xml, "  </metadata>\n");
+}
+
+static void add_sizes(GString *xml, const Vm *vm) {
+    if (domain_memory_maximum(vm) > vm->memory)
+        add(xml, "  <maxMemory slots='%d' unit='b'>%" G_GUINT64_FORMAT "</maxMemory>\n", MEMORY_SLOTS,
+            domain_memory_maximum(vm));
+    add(xml, "  <memory unit='b'>%" G_GUINT64_FORMAT "</memory>\n", vm->memory);
+    add(xml, "  <vcpu placement='static' current='%" G_GINT64_FORMAT "'>%" G_GINT64_FORMAT "</vcpu>\n",
+        vm->vcpus, domain_vcpus_maximum(vm));
+}
+
+static void add_boot_devices(GString *xml, const Vm *vm) {
+    static const char *const names[BOOT_DEVICE_MAX] = {
+        [BOOT_DEVICE_DISK] = "hd", [BOOT_DEVICE_CD] = "cdrom", [BOOT_DEVICE_NETWORK] = "network"};
+    static const BootDevice usual[] = {BOOT_DEVICE_DISK, BOOT_DEVICE_CD, BOOT_DEVICE_NETWORK};
+    const BootDevice *devices = vm->boot_order.n ? vm->boot_order.items : usual;
+    size_t n = vm->boot_order.n ? vm->boot_order.n : G_N_ELEMENTS(usual);
+    for (size_t i = 0; i < n; i++)
+        add(xml, "    <boot dev='%s'/>\n", names[devices[i]]);
+}
+
+static void add_direct_boot(GString *xml, const HypervisorVm *vm) {
+    const char *extra = vm->vm->kernel_arguments;
+    g_autofree char *line = g_strdup_printf(
+        "%s%s%s", vm->command_line ? vm->command_line : "", extra ? " " : "", extra ? extra : "");
+    add(xml, "    <kernel>%s</kernel>\n", vm->kernel_path);
+    if (vm->initrd_path)
+        add(xml, "    <initrd>%s</initrd>\n", vm->initrd_path);
+    add(xml, "    <cmdline>%s</cmdline>\n", g_strstrip(line));
+}
+
+static void add_os(GString *xml, const HypervisorVm *vm, const DomainXmlOptions *options) {
+    add(xml, "  <os>\n    <type arch='x86_64' machine='q35'>hvm</type>\n");
+    if (is_uefi(vm->vm)) {
+        add(xml, "    <loader readonly='yes' type='pflash'>%s</loader>\n", options->uefi_code);
+        add(xml, "    <nvram template='%s'>%s/%s.nvram</nvram>\n", options->uefi_variables,
+            options->state_folder, vm->vm->id);
+    }
+    if (vm->kernel_path)
+        add_direct_boot(xml, vm);
+    else
+        add_boot_devices(xml, vm->vm);
+    add(xml, "  </os>\n");
+}
+
+static void add_features(GString *xml, const Vm *vm, const DomainXmlOptions *options) {
+    add(xml, "  <features>\n    <acpi/>\n    <apic/>\n");
+    if (domain_vcpus_maximum(vm) > VCPUS_WITHOUT_IOMMU)
+        add(xml, "    <ioapic driver='qemu'/>\n");
+    if (!options->is_kvm)
+        add(xml, "    <tcg><tb-cache unit='MiB'>%d</tb-cache></tcg>\n", TRANSLATION_CACHE_MIB);
+    add(xml, "  </features>\n");
+}
+
+/* Hot-added memory needs a NUMA node to belong to. Under emulation: the smallest model that all of today's
+ * distributions start on (x86-64-v2); larger ones only make the guest use instructions that are slow to
+ * emulate. */
+static void add_cpu(GString *xml, const Vm *vm, const DomainXmlOptions *options) {
+    static const char *const version_2[] = {"ssse3", "sse4.1", "sse4.2", "popcnt", "cx16", "lahf_lm"};
+    if (options->is_kvm) {
+        add(xml, "  <cpu mode='host-model'>\n");
+    } else {
+        add(xml, "  <cpu mode='custom' match='exact' check='none'>\n    <model "
+                 "fallback='forbid'>qemu64</model>\n");
+        for (size_t i = 0; i < G_N_ELEMENTS(version_2); i++)
+            add(xml, "    <feature policy='require' name='%s'/>\n", version_2[i]);
+    }
+    if (domain_memory_maximum(vm) > vm->memory)
+        add(xml,
+            "    <numa><cell id='0' cpus='0-%" G_GINT64_FORMAT "' memory='%" G_GUINT64_FORMAT
+            "' unit='b'/></numa>\n",
+            domain_vcpus_maximum(vm) - 1, vm->memory);
+    add(xml, "  </cpu>\n");
+}
+
+static void add_scsi_address(GString *xml, DiskBus bus, size_t index) {
+    if (bus == DISK_BUS_SCSI)
+        add(xml, "      <address type='drive' controller='0' bus='0' target='%zu' unit='0'/>\n", index);
+}
+
+static const char *bus_name(DiskBus bus) {
+    static const char *const names[DISK_BUS_MAX] = {[DISK_BUS_VIRTIO] = "virtio",
+        [DISK_BUS_SCSI] = "scsi",
+        [DISK_BUS_SATA] = "sata",
+        [DISK_BUS_IDE] = "ide"};
+    return names[bus];
+}
+
+static void add_disk(GString *xml, const HypervisorVm *vm, size_t i, const DomainXmlOptions *options) {
+    const Disk *disk = vm->disks[i].disk;
+    const char *path = vm->disks[i].path;
+    DiskBus bus = disk_bus(vm->vm, disk);
+    bool is_cd = disk->kind == DISK_KIND_CD;
+    g_autofree char *target = domain_disk_target(vm->vm, i);
+    add(xml, "    <disk type='file' device='%s'>\n", is_cd ? "cdrom" : "disk");
+    if (is_cd)
+        add(xml, "      <driver name='qemu' type='raw'/>\n");
+    else
+        add(xml, "      <driver name='qemu' type='%s' cache='%s' discard='unmap'/>\n",
+            disk->format == DISK_FORMAT_QCOW2 ? "qcow2" : "raw",
+            options->can_bypass_cache(path) ? "none" : "writeback");
+    if (path)
+        add(xml, "      <source file='%s'/>\n", path);
+    add(xml, "      <target dev='%s' bus='%s'/>\n", target, bus_name(bus));
+    if (is_cd || disk->read_only)
+        add(xml, "      <readonly/>\n");
+    const char *serial = disk->serial ? disk->serial : disk->id;
+    if (!is_cd && serial)
+        add(xml, "      <serial>%.20s</serial>\n", serial);
+    add_scsi_address(xml, bus, target_index(vm->vm, target_prefix(bus), i));
+    add(xml, "    </disk>\n");
+}
+
+static void add_seed(GString *xml, const HypervisorVm *vm) {
+    if (!vm->seed_path)
+        return;
+    DiskBus bus = cd_bus(vm->vm);
+    size_t index = target_index(vm->vm, "sd", vm->n_disks);
+    g_autofree char *target = target_name("sd", index);
+    add(xml,
+        "    <disk type='file' device='cdrom'>\n      <driver name='qemu' type='raw'/>\n"
+        "      <source file='%s'/>\n      <target dev='%s' bus='%s'/>\n      <readonly/>\n",
+        vm->seed_path, target, bus_name(bus));
+    add_scsi_address(xml, bus, index);
+    add(xml, "    </disk>\n");
+}
+
+static void add_controllers(GString *xml, const HypervisorVm *vm) {
+    bool has_scsi = vm->seed_path && cd_bus(vm->vm) == DISK_BUS_SCSI;
+    for (size_t i = 0; i < vm->n_disks; i++)
+        has_scsi |= disk_bus(vm->vm, vm->disks[i].disk) == DISK_BUS_SCSI;
+    if (has_scsi)
+        add(xml, "    <controller type='scsi' index='0' model='virtio-scsi'/>\n");
+    /* Without a screen there is nobody to type: a USB controller would only cost time when idle. */
+    add(xml, "    <controller type='usb' model='%s'/>\n", has_graphics(vm->vm) ? "qemu-xhci" : "none");
+}
+
+static void add_nic(GString *xml, const HypervisorNic *nic, const DomainXmlOptions *options) {
+    static const char *const models[NIC_MODEL_MAX] = {[NIC_MODEL_VIRTIO] = "virtio",
+        [NIC_MODEL_E1000] = "e1000",
+        [NIC_MODEL_E1000E] = "e1000e",
+        [NIC_MODEL_RTL8139] = "rtl8139"};
+    bool is_nat = nic->network->kind == NETWORK_KIND_NAT;
+    bool is_connected = !nic_has(nic->nic, NIC_FIELD_CONNECTED) || nic->nic->connected;
+    add(xml, "    <interface type='%s'>\n", is_nat ? "network" : "bridge");
+    if (nic->nic->mac)
+        add(xml, "      <mac address='%s'/>\n", nic->nic->mac);
+    if (is_nat) {
+        g_autofree char *name = domain_network_name(options->instance, nic->network->id);
+        add(xml, "      <source network='%s'/>\n", name);
+    } else {
+        add(xml, "      <source bridge='%s'/>\n", nic->network->bridge);
+    }
+    add(xml, "      <model type='%s'/>\n", models[nic->nic->model]);
+    add(xml, "      <link state='%s'/>\n    </interface>\n", is_connected ? "up" : "down");
+}
+
+static void add_consoles(GString *xml, const HypervisorVm *vm, const DomainXmlOptions *options) {
+    if (has_serial(vm->vm))
+        add(xml,
+            "    <serial type='pty'>\n      <log file='%s/%s.log' append='on'/>\n      <target port='0'/>\n"
+            "    </serial>\n    <console type='pty'>\n      <target type='serial' port='0'/>\n    "
+            "</console>\n",
+            options->state_folder, vm->vm->id);
+    add(xml, "    <channel type='unix'>\n      <target type='virtio' name='org.qemu.guest_agent.0'/>\n"
+             "    </channel>\n");
+    if (has_graphics(vm->vm))
+        add(xml, "    <input type='tablet' bus='usb'/>\n    <input type='keyboard' bus='usb'/>\n"
+                 "    <graphics type='vnc'>\n      <listen type='socket'/>\n    </graphics>\n"
+                 "    <video>\n      <model type='vga'/>\n    </video>\n");
+    else
+        add(xml, "    <video>\n      <model type='none'/>\n    </video>\n");
+}
+
+static void add_devices(GString *xml, const HypervisorVm *vm, const DomainXmlOptions *options) {
+    add(xml, "  <devices>\n");
+    for (size_t i = 0; i < vm->n_disks; i++)
+        add_disk(xml, vm, i, options);
+    add_seed(xml, vm);
+    add_controllers(xml, vm);
+    for (size_t i = 0; i < vm->n_nics; i++)
+        add_nic(xml, &vm->nics[i], options);
+    add_consoles(xml, vm, options);
+    add(xml, "    <memballoon model='virtio'/>\n    <rng model='virtio'>\n"
+             "      <backend model='random'>/dev/urandom</backend>\n    </rng>\n");
+    if (domain_vcpus_maximum(vm->vm) > VCPUS_WITHOUT_IOMMU)
+        add(xml, "    <iommu model='intel'>\n      <driver intremap='on' eim='on'/>\n    </iommu>\n");
+    add(xml, "  </devices>\n");
+}
+
+char *domain_xml(const HypervisorVm *vm, const DomainXmlOptions *options) {
+    GString *xml = g_string_new(NULL);
+    g_autofree char *name = domain_name(options->instance, vm->vm->id);
+    add(xml, "<domain type='%s'>\n", options->is_kvm ? "kvm" : "qemu");
+    add(xml, "  <name>%s</name>\n  <uuid>%s</uuid>\n  <title>%s</title>\n", name, vm->vm->id,
+        vm->vm->name ? vm->vm->name : vm->vm->id);
+    add_metadata(xml, vm, options);
+    add_sizes(xml, vm->vm);
+    add_os(xml, vm, options);
+    add_features(xml, vm->vm, options);
+    add_cpu(xml, vm->vm, options);
+    add(xml,
+        "  <clock offset='utc'/>\n  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>restart</on_reboot>\n"
+        "  <on_crash>destroy</on_crash>\n");
+    add_devices(xml, vm, options);
+    add(xml, "</domain>\n");
+    return g_string_free(xml, FALSE);
+}
+
+char *domain_disk_xml(const HypervisorVm *vm, size_t i, const DomainXmlOptions *options) {
+    GString *xml = g_string_new(NULL);
+    add_disk(xml, vm, i, options);
+    return g_string_free(xml, FALSE);
+}
+
+char *domain_nic_xml(const HypervisorNic *nic, const DomainXmlOptions *options) {
+    GString *xml = g_string_new(NULL);
+    add_nic(xml, nic, options);
+    return g_string_free(xml, FALSE);
+}

@@ -1,0 +1,44 @@
+/*
+ * What the files of the libvirt driver share; no one else includes it. Functions of the plug point are
+ * described in hypervisor.h.
+ */
+#pragma once
+#include "hypervisor/libvirt/connection.h"
+#include "hypervisor/libvirt/domain-xml.h"
+
+struct HypervisorSession {
+    Connection *connection;
+    char *instance, *state_folder;
+    Acceleration acceleration; /* the host's override */
+    GMutex network_lock;       /* one network is made at a time, so that two do not choose one subnet */
+    GMutex limits_lock;
+    int64_t vcpus_limit; /* 0: not asked yet; under limits_lock */
+};
+
+/* driver.c */
+/* The domain of that VM. NULL without an error when libvirt knows none or it does not run. ERROR_IN_USE when
+ * the id belongs to a domain that is not this instance's. */
+bool session_find(HypervisorSession *session, const char *vm_id, virDomain **ret_domain, Error *err);
+/* The definition with which the domain runs now. False when it cannot be read. */
+bool session_running_definition(virDomain *domain, Vm *ret_vm);
+
+/* state.c */
+/* Whether this instance started the domain; *ret_element (may be NULL) is our metadata, newly allocated, or
+ * NULL. */
+bool state_is_managed(HypervisorSession *session, virDomain *domain, char **ret_element);
+bool qemu_list(HypervisorSession *session, AgentInventory *inventory, Error *err);
+bool qemu_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err);
+
+/* update.c */
+bool qemu_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
+    const Cancel *cancel, Error *err);
+
+/* console.c */
+bool qemu_console(HypervisorSession *session, const char *vm_id, int *ret_fd, Error *err);
+
+/* network.c */
+bool qemu_network_open(HypervisorSession *session, Network *network, Error *err);
+bool qemu_network_close(HypervisorSession *session, const Network *network, Error *err);
+
+/* driver.c, for update.c */
+DomainXmlOptions session_xml_options(HypervisorSession *session, const HypervisorVm *vm);

@@ -1,0 +1,153 @@
+/* What runs, as libvirt tells it. */
+#include <string.h>
+#include "hypervisor/host-facts.h"
+#include "hypervisor/libvirt/session.h"
+#include "hypervisor/libvirt/xml-read.h"
+
+enum { AGENT_TIMEOUT_S = 2, KIB = 1024 };
+
+static VmState state_of(int libvirt_state) {
+    switch (libvirt_state) {
+    case VIR_DOMAIN_RUNNING:
+    case VIR_DOMAIN_BLOCKED:
+        return VM_STATE_RUNNING;
+    case VIR_DOMAIN_PAUSED:
+    case VIR_DOMAIN_PMSUSPENDED:
+        return VM_STATE_PAUSED;
+    case VIR_DOMAIN_SHUTDOWN:
+        return VM_STATE_STOPPING;
+    case VIR_DOMAIN_SHUTOFF:
+        return VM_STATE_STOPPED;
+    case VIR_DOMAIN_CRASHED:
+        return VM_STATE_CRASHED;
+    default:
+        return VM_STATE_UNKNOWN;
+    }
+}
+
+bool state_is_managed(HypervisorSession *session, virDomain *domain, char **ret_element) {
+    char id[VIR_UUID_STRING_BUFLEN];
+    if (virDomainGetUUIDString(domain, id) < 0)
+        return false;
+    g_autofree char *expected = domain_name(session->instance, id);
+    if (strcmp(virDomainGetName(domain), expected) != 0)
+        return false;
+    g_autofree char *element = virDomainGetMetadata(
+        domain, VIR_DOMAIN_METADATA_ELEMENT, DOMAIN_VM_NAMESPACE, VIR_DOMAIN_AFFECT_CURRENT);
+    g_autofree char *instance = element ? xml_attribute(element, "lodge:vm", "instance") : NULL;
+    if (g_strcmp0(instance, session->instance) != 0)
+        return false;
+    if (ret_element)
+        *ret_element = g_steal_pointer(&element);
+    return true;
+}
+
+static void read_domain(HypervisorSession *session, virDomain *domain, AgentVmState *state) {
+    char id[VIR_UUID_STRING_BUFLEN] = "";
+    virDomainInfo info = {0};
+    g_autofree char *element = NULL;
+    bool is_managed = state_is_managed(session, domain, &element);
+    VmStatus *status = agent_vm_state_put_status(state);
+    virDomainGetUUIDString(domain, id);
+    agent_vm_state_set_id(state, id);
+    agent_vm_state_set_name(state, virDomainGetName(domain));
+    agent_vm_state_set_managed(state, is_managed);
+    bool is_known = virDomainGetInfo(domain, &info) == 0;
+    vm_status_set_state(
+        status, is_known ? state_of(info.state) : VM_STATE_STOPPED); /* gone between two calls */
+    if (!is_managed)
+        vm_status_set_unmanaged(status, true);
+    if (!is_known || info.state == VIR_DOMAIN_SHUTOFF)
+        return;
+    vm_status_set_vcpus_online(status, info.nrVirtCpu);
+    vm_status_set_memory_actual(status, (uint64_t)info.memory * KIB);
+    if (!element)
+        return;
+    g_autofree char *acceleration = xml_attribute(element, "lodge:vm", "acceleration");
+    g_autofree char *started = xml_attribute(element, "lodge:vm", "started");
+    vm_status_set_acceleration(status, acceleration);
+    if (started)
+        vm_status_set_started(status, g_ascii_strtoll(started, NULL, 10));
+}
+
+bool qemu_list(HypervisorSession *session, AgentInventory *inventory, Error *err) {
+    g_autoptr(virConnect) connection = connection_get(session->connection, err);
+    if (!connection)
+        return false;
+    virDomainPtr *domains = NULL;
+    int n = virConnectListAllDomains(connection, &domains, 0);
+    if (n < 0)
+        return connection_error(err, "VMs cannot be listed");
+    for (int i = 0; i < n; i++) {
+        read_domain(session, domains[i], agent_inventory_add_vms(inventory));
+        virDomainFree(domains[i]);
+    }
+    free(domains);
+    return true;
+}
+
+static bool is_worth_showing(const char *address) {
+    return !g_str_has_prefix(address, "127.") && !g_str_has_prefix(address, "169.254.") &&
+           !g_str_has_prefix(address, "fe80:") && strcmp(address, "::1") != 0;
+}
+
+static bool is_listed(const VmStatus *status, const char *address) {
+    for (size_t i = 0; i < status->addresses.n; i++)
+        if (!strcmp(status->addresses.items[i].address, address))
+            return true;
+    return false;
+}
+
+static void add_interface(
+    VmStatus *status, const virDomainInterface *interface, int type, AddressSource source) {
+    for (unsigned i = 0; i < interface->naddrs; i++) {
+        const char *text = interface->addrs[i].addr;
+        if (interface->addrs[i].type != type || !is_worth_showing(text) || is_listed(status, text))
+            continue;
+        Address *address = vm_status_add_addresses(status);
+        address_set_address(address, text);
+        address_set_source(address, source);
+        if (interface->hwaddr)
+            address_set_mac(address, interface->hwaddr);
+    }
+}
+
+static void add_addresses(VmStatus *status, virDomain *domain, unsigned from, AddressSource source) {
+    virDomainInterfacePtr *interfaces = NULL;
+    int n = virDomainInterfaceAddresses(domain, &interfaces, from, 0);
+    for (int i = 0; i < n; i++)
+        add_interface(status, interfaces[i], VIR_IP_ADDR_TYPE_IPV4, source);
+    for (int i = 0; i < n; i++) {
+        add_interface(status, interfaces[i], VIR_IP_ADDR_TYPE_IPV6, source);
+        virDomainInterfaceFree(interfaces[i]);
+    }
+    free(interfaces);
+}
+
+/* IPv4 by lease, then what the agent inside says, and the neighbour table when both are silent. */
+static void read_guest(virDomain *domain, VmStatus *status) {
+    add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE, ADDRESS_SOURCE_LEASE);
+    virDomainAgentSetResponseTimeout(domain, AGENT_TIMEOUT_S, 0);
+    add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, ADDRESS_SOURCE_AGENT);
+    if (!status->addresses.n)
+        add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP, ADDRESS_SOURCE_ARP);
+    int online = virDomainGetVcpusFlags(domain, VIR_DOMAIN_VCPU_GUEST);
+    if (online > 0)
+        vm_status_set_vcpus_online(status, online);
+}
+
+bool qemu_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err) {
+    g_autoptr(virDomain) domain = NULL;
+    if (!session_find(session, vm_id, &domain, err))
+        return false;
+    if (!domain) {
+        agent_vm_state_set_id(ret_state, vm_id);
+        agent_vm_state_set_managed(ret_state, true);
+        vm_status_set_state(agent_vm_state_put_status(ret_state), VM_STATE_STOPPED);
+        return true;
+    }
+    read_domain(session, domain, ret_state);
+    if (ret_state->status.state == VM_STATE_RUNNING)
+        read_guest(domain, &ret_state->status);
+    return true;
+}

@@ -1,0 +1,157 @@
+/*
+ * Changes of a running VM. The domain's metadata holds the definition that runs; what is changed here is
+ * written back to it, so that the next comparison starts from what is.
+ */
+#include "hypervisor/libvirt/session.h"
+#include "hypervisor/restart.h"
+
+enum { GUEST_WAIT_MS = 30000, GUEST_POLL_MS = 500, MEMORY_BLOCK = 128 * 1024 * 1024, KIB = 1024 };
+
+typedef struct Update {
+    virDomain *domain;
+    const HypervisorVm *vm;
+    const DomainXmlOptions *options;
+    AgentVmChanged *changed;
+    Vm *running; /* brought forward with every change */
+} Update;
+
+/* Waits until the guest counts them. A guest without an agent is not asked: the device model's count stands.
+ */
+static bool wait_for_vcpus(
+    virDomain *domain, int64_t vcpus, const Cancel *cancel, bool *ret_has_them, Error *err) {
+    gint64 deadline = g_get_monotonic_time() + GUEST_WAIT_MS * G_TIME_SPAN_MILLISECOND;
+    *ret_has_them = true;
+    while (g_get_monotonic_time() < deadline) {
+        int counted = virDomainGetVcpusFlags(domain, VIR_DOMAIN_VCPU_GUEST);
+        if (counted < 0 || counted >= vcpus)
+            return true;
+        virDomainSetVcpusFlags(
+            domain, (unsigned)vcpus, VIR_DOMAIN_VCPU_GUEST); /* guests bring them on line when told */
+        if (!cancel_check(cancel, err))
+            return false;
+        g_usleep(GUEST_POLL_MS * 1000);
+    }
+    *ret_has_them = false;
+    return true;
+}
+
+static bool update_vcpus(Update *update, const Cancel *cancel, Error *err) {
+    int64_t wanted = update->vm->vm->vcpus;
+    int present = virDomainGetVcpusFlags(update->domain, VIR_DOMAIN_AFFECT_LIVE);
+    bool has_them = false;
+    if (present < 0)
+        return connection_error(err, "the VM's vCPUs cannot be counted");
+    if (wanted < present || wanted > domain_vcpus_maximum(update->running)) {
+        agent_vm_changed_add_pending(update->changed, "/vcpus");
+        return true;
+    }
+    if (wanted > present &&
+        virDomainSetVcpusFlags(update->domain, (unsigned)wanted, VIR_DOMAIN_AFFECT_LIVE) < 0)
+        return connection_error(err, "vCPUs cannot be added");
+    vm_set_vcpus(update->running, wanted);
+    if (wanted == present)
+        return true;
+    if (!wait_for_vcpus(update->domain, wanted, cancel, &has_them, err))
+        return false;
+    if (!has_them)
+        agent_vm_changed_add_pending(update->changed, "/vcpus");
+    return true;
+}
+
+/* Guests take memory in whole blocks only; anything else waits for a restart. */
+static bool update_memory(Update *update, Error *err) {
+    uint64_t wanted = update->vm->vm->memory;
+    uint64_t present = (uint64_t)virDomainGetMaxMemory(update->domain) * KIB;
+    if (!present)
+        return connection_error(err, "the VM's memory cannot be counted");
+    if (wanted == present)
+        return true;
+    uint64_t limit = domain_memory_maximum(update->running);
+    if (wanted < present || wanted > limit || (wanted - present) % MEMORY_BLOCK) {
+        agent_vm_changed_add_pending(update->changed, "/memory");
+        return true;
+    }
+    g_autofree char *xml = g_strdup_printf("<memory model='dimm'><target><size unit='b'>%" G_GUINT64_FORMAT
+                                           "</size><node>0</node></target></memory>",
+        wanted - present);
+    if (virDomainAttachDeviceFlags(update->domain, xml, VIR_DOMAIN_AFFECT_LIVE) < 0)
+        return connection_error(err, "memory cannot be added");
+    return true;
+}
+
+static bool is_cable_in(const Nic *nic) {
+    return !nic_has(nic, NIC_FIELD_CONNECTED) || nic->connected;
+}
+
+static bool update_nics(Update *update, Error *err) {
+    for (size_t i = 0; i < update->vm->n_nics && i < update->running->nics.n; i++) {
+        const HypervisorNic *wanted = &update->vm->nics[i];
+        Nic *running = &update->running->nics.items[i];
+        if (g_strcmp0(wanted->nic->mac, running->mac) != 0 ||
+            is_cable_in(wanted->nic) == is_cable_in(running))
+            continue;
+        g_autofree char *xml = domain_nic_xml(wanted, update->options);
+        if (virDomainUpdateDeviceFlags(update->domain, xml, VIR_DOMAIN_AFFECT_LIVE) < 0)
+            return connection_error(err, "the NIC's cable cannot be switched");
+        nic_set_connected(running, is_cable_in(wanted->nic));
+    }
+    return true;
+}
+
+static bool update_disk(Update *update, size_t i, Error *err) {
+    const HypervisorDisk *wanted = &update->vm->disks[i];
+    Disk *running = &update->running->disks.items[i];
+    if (g_strcmp0(wanted->disk->id, running->id) != 0)
+        return true;
+    if (wanted->disk->kind == DISK_KIND_CD && g_strcmp0(wanted->disk->image, running->image) != 0) {
+        g_autofree char *xml = domain_disk_xml(update->vm, i, update->options);
+        if (virDomainUpdateDeviceFlags(update->domain, xml, VIR_DOMAIN_AFFECT_LIVE) < 0)
+            return connection_error(err, "the CD's medium cannot be changed");
+        disk_set_image(running, wanted->disk->image);
+    }
+    if (wanted->disk->kind == DISK_KIND_DISK && wanted->disk->size > running->size) {
+        g_autofree char *target = domain_disk_target(update->running, i);
+        if (virDomainBlockResize(update->domain, target, wanted->disk->size, VIR_DOMAIN_BLOCK_RESIZE_BYTES) <
+            0)
+            return connection_error(err, "the disk cannot grow");
+        disk_set_size(running, wanted->disk->size);
+    }
+    return true;
+}
+
+static bool update_disks(Update *update, Error *err) {
+    if (update->vm->n_disks != update->running->disks.n)
+        return true; /* reported as pending */
+    for (size_t i = 0; i < update->vm->n_disks; i++)
+        if (!update_disk(update, i, err))
+            return false;
+    return true;
+}
+
+static void write_back(const Update *update) {
+    g_autofree char *element = domain_definition_element(update->running);
+    virDomainSetMetadata(update->domain, VIR_DOMAIN_METADATA_ELEMENT, element, "definition",
+        DOMAIN_DEFINITION_NAMESPACE, VIR_DOMAIN_AFFECT_LIVE);
+}
+
+bool qemu_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
+    const Cancel *cancel, Error *err) {
+    g_autoptr(virDomain) domain = NULL;
+    g_auto(Vm) running = {0};
+    if (!session_find(session, vm->vm->id, &domain, err))
+        return false;
+    if (!domain)
+        return true;
+    if (!session_running_definition(domain, &running))
+        return error_set(err, ERROR_CORRUPT, NULL, "the domain's metadata holds no definition");
+    DomainXmlOptions options = session_xml_options(session, vm);
+    if (!domain_check(vm, &options, err))
+        return false;
+    restart_pending(&running, vm->vm, ret_pending);
+    Update update = {
+        .domain = domain, .vm = vm, .options = &options, .changed = ret_pending, .running = &running};
+    bool is_done = update_nics(&update, err) && update_disks(&update, err) && update_memory(&update, err) &&
+                   update_vcpus(&update, cancel, err);
+    write_back(&update);
+    return is_done;
+}

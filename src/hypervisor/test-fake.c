@@ -1,0 +1,168 @@
+/* The fake driver behaves as the plug point says, and as faults demand. */
+#include <glib/gstdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/file.h"
+#include "hypervisor/hypervisor.h"
+
+#define VM_ID "0b2c4d6e-1111-4222-8333-444455556666"
+
+typedef struct Fixture {
+    char *folder;
+    HypervisorSession *session;
+    Vm vm;
+    HypervisorVm start;
+    int n_changes;
+} Fixture;
+
+static void count_change(const char *vm_id, void *data) {
+    g_assert_cmpstr(vm_id, ==, VM_ID);
+    ((Fixture *)data)->n_changes++;
+}
+
+static HypervisorSession *open_session(Fixture *fixture) {
+    const HypervisorOptions options = {.instance = "test",
+        .state_folder = fixture->folder,
+        .on_change = count_change,
+        .on_change_data = fixture};
+    HypervisorSession *session = hypervisor_fake.open(&options, NULL);
+    g_assert_nonnull(session);
+    return session;
+}
+
+static void set_up(Fixture *fixture, const void *data) {
+    (void)data;
+    fixture->folder = g_dir_make_tmp("lodge-fake-XXXXXX", NULL);
+    fixture->session = open_session(fixture);
+    vm_set_id(&fixture->vm, VM_ID);
+    vm_set_name(&fixture->vm, "web");
+    vm_set_vcpus(&fixture->vm, 1);
+    vm_set_vcpus_maximum(&fixture->vm, 4);
+    vm_set_memory(&fixture->vm, 64 << 20);
+    nic_set_mac(vm_add_nics(&fixture->vm), "52:54:00:00:00:01");
+    fixture->start.vm = &fixture->vm;
+}
+
+static void tear_down(Fixture *fixture, const void *data) {
+    (void)data;
+    hypervisor_fake.close(fixture->session);
+    g_assert_true(tree_remove(fixture->folder, NULL));
+    g_free(fixture->folder);
+    vm_clear(&fixture->vm);
+}
+
+static void control(const Fixture *fixture, const char *text) {
+    g_autofree char *path = g_build_filename(fixture->folder, "fake", "control", NULL);
+    g_assert_true(g_file_set_contents(path, text, -1, NULL));
+}
+
+static VmState state_now(const Fixture *fixture) {
+    g_auto(AgentVmState) state = {0};
+    g_assert_true(hypervisor_fake.state(fixture->session, VM_ID, &state, NULL));
+    return state.status.state;
+}
+
+static void test_life(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(AgentInventory) inventory = {0};
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_STOPPED);
+    g_assert_true(hypervisor_fake.start(fixture->session, &fixture->start, NULL, NULL));
+    g_assert_true(hypervisor_fake.start(fixture->session, &fixture->start, NULL, NULL)); /* may be repeated */
+    g_assert_cmpint(fixture->n_changes, ==, 1);
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_RUNNING);
+    g_assert_true(hypervisor_fake.pause(fixture->session, VM_ID, NULL));
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_PAUSED);
+    g_assert_false(hypervisor_fake.stop(fixture->session, VM_ID, 100, false, NULL, NULL));
+    g_assert_true(hypervisor_fake.resume(fixture->session, VM_ID, NULL));
+    g_assert_true(hypervisor_fake.list(fixture->session, &inventory, NULL));
+    g_assert_cmpuint(inventory.vms.n, ==, 1);
+    g_assert_true(inventory.vms.items[0].managed);
+    g_assert_cmpuint(inventory.vms.items[0].status.addresses.n, ==, 1);
+    g_assert_true(hypervisor_fake.stop(fixture->session, VM_ID, 100, false, NULL, NULL));
+    g_assert_true(hypervisor_fake.kill(fixture->session, VM_ID, NULL)); /* a stopped VM is success */
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_STOPPED);
+}
+
+static void test_outlives_session(Fixture *fixture, const void *data) {
+    (void)data;
+    g_assert_true(hypervisor_fake.start(fixture->session, &fixture->start, NULL, NULL));
+    hypervisor_fake.close(fixture->session);
+    fixture->session = open_session(fixture);
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_RUNNING);
+}
+
+static void test_faults(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(Error) err = {0};
+    control(fixture, "delay_ms=30\nfail=start:1\n");
+    gint64 before = g_get_monotonic_time();
+    g_assert_false(hypervisor_fake.start(fixture->session, &fixture->start, NULL, &err));
+    g_assert_cmpint(g_get_monotonic_time() - before, >=, 30000);
+    g_assert_cmpint(err.code, ==, ERROR_HYPERVISOR);
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_STOPPED);
+    control(fixture, "fail=start-late:1\n");
+    error_clear(&err);
+    g_assert_false(hypervisor_fake.start(fixture->session, &fixture->start, NULL, &err));
+    g_assert_cmpint(err.code, ==, ERROR_LOST);
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_RUNNING); /* done all the same */
+}
+
+static void test_cancel(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(Error) err = {0};
+    g_autoptr(Cancel) cancel = cancel_new();
+    control(fixture, "delay_ms=60000\n");
+    cancel_trigger(cancel);
+    g_assert_false(hypervisor_fake.start(fixture->session, &fixture->start, cancel, &err));
+    g_assert_cmpint(err.code, ==, ERROR_CANCELLED);
+}
+
+static void test_update(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(AgentVmChanged) changed = {0};
+    g_auto(AgentVmState) state = {0};
+    g_assert_true(hypervisor_fake.start(fixture->session, &fixture->start, NULL, NULL));
+    vm_set_vcpus(&fixture->vm, 3);
+    vm_set_memory(&fixture->vm, 128 << 20); /* above its maximum */
+    vm_set_firmware(&fixture->vm, FIRMWARE_UEFI);
+    g_assert_true(hypervisor_fake.update(fixture->session, &fixture->start, &changed, NULL, NULL));
+    g_assert_cmpuint(changed.pending.n, ==, 2);
+    g_assert_cmpstr(changed.pending.items[0], ==, "/firmware");
+    g_assert_cmpstr(changed.pending.items[1], ==, "/memory");
+    g_assert_true(hypervisor_fake.state(fixture->session, VM_ID, &state, NULL));
+    g_assert_cmpint(state.status.vcpus_online, ==, 3);
+    g_assert_cmpuint(state.status.memory_actual, ==, 64 << 20);
+}
+
+static void test_console(Fixture *fixture, const void *data) {
+    (void)data;
+    char bytes[64] = "";
+    fd_auto int fd = -1;
+    g_assert_false(hypervisor_fake.console(fixture->session, VM_ID, &fd, NULL)); /* does not run */
+    g_assert_true(hypervisor_fake.start(fixture->session, &fixture->start, NULL, NULL));
+    g_assert_true(hypervisor_fake.console(fixture->session, VM_ID, &fd, NULL));
+    GPollFD poll_fd = {.fd = fd, .events = G_IO_IN};
+    g_assert_cmpint(g_poll(&poll_fd, 1, 5000), ==, 1);
+    g_assert_cmpint(read(fd, bytes, sizeof bytes - 1), >, 0);
+    g_assert_cmpstr(bytes, ==, "fake console\r\n");
+}
+
+static void test_find(void) {
+    g_assert_true(hypervisor_find("fake") == &hypervisor_fake);
+    g_assert_true(hypervisor_find("qemu") == &hypervisor_qemu);
+    g_assert_null(hypervisor_find("none"));
+}
+
+#define ADD(name, test) g_test_add("/fake/" name, Fixture, NULL, set_up, test, tear_down)
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/hypervisor/find", test_find);
+    ADD("starts-once-and-stops", test_life);
+    ADD("vms-outlive-the-agent", test_outlives_session);
+    ADD("faults-strike-before-and-after", test_faults);
+    ADD("a-cancelled-start-starts-nothing", test_cancel);
+    ADD("update-says-what-waits", test_update);
+    ADD("console-answers", test_console);
+    return g_test_run();
+}
