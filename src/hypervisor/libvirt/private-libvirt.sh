@@ -1,0 +1,31 @@
+#!/bin/sh
+# Runs a program with a libvirt of its own, beside which the machine's is neither seen nor touched: private mount,
+# network, process and IPC namespaces, private folders, stock configuration. All guests and daemons end with it.
+# Usage: private-libvirt.sh PROGRAM [ARGUMENT...]   Needs root. Ends with status 77 where that is not possible.
+set -eu
+if [ "${LODGE_PRIVATE_LIBVIRT:-}" != inside ]; then
+    [ "$(id -u)" = 0 ] && command -v libvirtd virtlogd qemu-system-x86_64 >/dev/null || exit 77
+    unshare --mount --net --pid --ipc --uts true 2>/dev/null || exit 77
+    LODGE_PRIVATE_FOLDER=$(mktemp -d /var/tmp/lodge-libvirt-XXXXXX)
+    export LODGE_PRIVATE_FOLDER LODGE_PRIVATE_LIBVIRT=inside
+    trap 'rm -rf "$LODGE_PRIVATE_FOLDER"' EXIT
+    trap 'exit 1' INT TERM
+    status=0
+    unshare --mount --net --pid --ipc --uts --fork --mount-proc --kill-child --propagation private "$0" "$@" || status=$?
+    exit $status
+fi
+chmod 711 "$LODGE_PRIVATE_FOLDER"
+for folder in etc/libvirt run/libvirt var/lib/libvirt var/log/libvirt var/cache/libvirt; do
+    mkdir -p "/$folder" "$LODGE_PRIVATE_FOLDER/$folder"
+    case $folder in etc/* | var/cache/*) cp -a "/$folder/." "$LODGE_PRIVATE_FOLDER/$folder/" ;; esac
+    mount --bind "$LODGE_PRIVATE_FOLDER/$folder" "/$folder"
+done
+rm -rf /etc/libvirt/qemu/networks/autostart/*
+mount -t sysfs sysfs /sys
+ip link set lo up
+virtlogd -d -p /run/libvirt/virtlogd.pid
+libvirtd -d -p /run/libvirt/libvirtd.pid
+# Not exec: this shell is process 1 here and must stay until the program has ended.
+status=0
+"$@" || status=$?
+exit $status
