@@ -1,9 +1,10 @@
 /*
- * The hypervisor plug point: one const struct of functions for each driver (qemu, fake, later xen), found by name. All
- * functions block and may be called from several threads at once for different VMs; the caller sees to it that two calls
- * for one VM never overlap. A driver knows nothing of owners, claims or jobs.
+ * The hypervisor plug point: one const struct of functions for each driver (qemu, fake, later xen), found by
+ * name. All functions block and may be called from several threads at once for different VMs; the caller sees
+ * to it that two calls for one VM never overlap. A driver knows nothing of owners, claims or jobs.
  *
- * libvirt holds only what runs: start defines and starts, the end of a VM undefines it, nothing is ever set to autostart.
+ * libvirt holds only what runs: start defines and starts, the end of a VM undefines it, nothing is ever set
+ * to autostart.
  */
 #pragma once
 #include "base/cancel.h"
@@ -11,7 +12,8 @@
 
 typedef struct HypervisorSession HypervisorSession; /* a driver's own struct */
 
-/* Called in any thread when the state of a VM may have changed, with its id, or NULL for "ask for all again". */
+/* Called in any thread when the state of a VM may have changed, with its id, or NULL for "ask for all again".
+ */
 typedef void (*HypervisorChangeFn)(const char *vm_id, void *data);
 
 typedef struct HypervisorOptions {
@@ -39,44 +41,48 @@ typedef struct HypervisorVm {
     size_t n_disks;
     const HypervisorNic *nics;
     size_t n_nics;
-    const char *seed_path; /* cloud-init medium (raw), or NULL */
+    const char *seed_path;                                /* cloud-init medium (raw), or NULL */
     const char *kernel_path, *initrd_path, *command_line; /* direct boot, or NULL */
     Acceleration acceleration;                            /* the host's override */
 } HypervisorVm;
 
 typedef struct Hypervisor {
     const char *name; /* HypervisorDriver's name */
-    HypervisorSession *(*open)(const HypervisorOptions *options, Error *err); /* need not reach the hypervisor yet */
+    HypervisorSession *(*open)(
+        const HypervisorOptions *options, Error *err); /* need not reach the hypervisor yet */
     void (*close)(HypervisorSession *session);
 
-    /* Fills in all but state, since, agent_version. Reconnects by itself. ERROR_UNREACHABLE when it does not answer. */
+    /* Fills in all but state, since, agent_version. Reconnects by itself. ERROR_UNREACHABLE when it does not
+     * answer. */
     bool (*probe)(HypervisorSession *session, HostStatus *status, Error *err);
     /* Every VM that the hypervisor knows, ours (managed) and others. Cheap: no guest agent is asked. */
     bool (*list)(HypervisorSession *session, AgentInventory *inventory, Error *err);
-    /* One VM's present state, addresses included (agent, lease). A VM that does not run: state stopped, no error. */
+    /* One VM's present state, addresses included (agent, lease). A VM that does not run: state stopped, no
+     * error. */
     bool (*state)(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err);
 
-    /* Refuses before anything starts what the host cannot do (ERROR_UNSUPPORTED with the field). A VM that runs already
-     * is success: the call may be repeated. Half-started ones are cleaned away. */
+    /* Refuses before anything starts what the host cannot do (ERROR_UNSUPPORTED with the field). A VM that
+     * runs already is success: the call may be repeated. Half-started ones are cleaned away. */
     bool (*start)(HypervisorSession *session, const HypervisorVm *vm, const Cancel *cancel, Error *err);
     /* Asks the guest; waits. ERROR_TIMED_OUT when it still runs, unless `force`. A stopped VM is success. */
-    bool (*stop)(
-        HypervisorSession *session, const char *vm_id, int64_t timeout_ms, bool force, const Cancel *cancel, Error *err);
+    bool (*stop)(HypervisorSession *session, const char *vm_id, int64_t timeout_ms, bool force,
+        const Cancel *cancel, Error *err);
     bool (*kill)(HypervisorSession *session, const char *vm_id, Error *err); /* a stopped VM is success */
     bool (*reset)(HypervisorSession *session, const char *vm_id, Error *err);
     bool (*pause)(HypervisorSession *session, const char *vm_id, Error *err);
     bool (*resume)(HypervisorSession *session, const char *vm_id, Error *err);
-    /* Brings a running VM to the new definition as far as possible (vCPUs and memory up, NIC link, CD medium); what needs
-     * a restart is added to ret_pending as JSON pointers. Done when the guest counts the new vCPUs (or 30 s later:
-     * pending). A VM that does not run: nothing to do. */
-    bool (*update)(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending, const Cancel *cancel,
-        Error *err);
+    /* Brings a running VM to the new definition as far as possible (vCPUs and memory up, NIC link, CD
+     * medium); what needs a restart is added to ret_pending as JSON pointers. Done when the guest counts the
+     * new vCPUs (or 30 s later: pending). A VM that does not run: nothing to do. */
+    bool (*update)(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
+        const Cancel *cancel, Error *err);
     /* A non-blocking socket to the serial console; closing it ends the session. ERROR_IN_USE when taken. */
     bool (*console)(HypervisorSession *session, const char *vm_id, int *ret_fd, Error *err);
     /* The libvirt (or xl) definition that starts this VM without Lodge, newly allocated. */
     bool (*definition)(HypervisorSession *session, const HypervisorVm *vm, char **ret_text, Error *err);
 
-    /* Makes or checks what a network needs on this host; may be repeated. Fills in bridge and subnet that were absent. */
+    /* Makes or checks what a network needs on this host; may be repeated. Fills in bridge and subnet that
+     * were absent. */
     bool (*network_open)(HypervisorSession *session, Network *network, Error *err);
     bool (*network_close)(HypervisorSession *session, const Network *network, Error *err);
 } Hypervisor;

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs a program with a libvirt of its own, beside which the machine's is neither seen nor touched: private mount,
 # network, process and IPC namespaces, private folders, stock configuration. All guests and daemons end with it.
-# Usage: private-libvirt.sh PROGRAM [ARGUMENT...]   Needs root. Ends with status 77 where that is not possible.
+# Usage: private-libvirt.sh [--prepare] PROGRAM [ARGUMENT...]   Needs root; status 77 where that is not possible.
+# With --prepare, "PROGRAM --prepare" runs first, outside, where the network is; LODGE_PRIVATE_FOLDER takes its files.
 set -eu
 if [ "${LODGE_PRIVATE_LIBVIRT:-}" != inside ]; then
     [ "$(id -u)" = 0 ] && command -v libvirtd virtlogd qemu-system-x86_64 >/dev/null || exit 77
@@ -11,10 +12,14 @@ if [ "${LODGE_PRIVATE_LIBVIRT:-}" != inside ]; then
     trap 'rm -rf "$LODGE_PRIVATE_FOLDER"' EXIT
     trap 'exit 1' INT TERM
     status=0
+    chmod 711 "$LODGE_PRIVATE_FOLDER"
+    if [ "$1" = --prepare ]; then
+        shift
+        "$1" --prepare || exit 1
+    fi
     unshare --mount --net --pid --ipc --uts --fork --mount-proc --kill-child --propagation private "$0" "$@" || status=$?
     exit $status
 fi
-chmod 711 "$LODGE_PRIVATE_FOLDER"
 for folder in etc/libvirt run/libvirt var/lib/libvirt var/log/libvirt var/cache/libvirt; do
     mkdir -p "/$folder" "$LODGE_PRIVATE_FOLDER/$folder"
     case $folder in etc/* | var/cache/*) cp -a "/$folder/." "$LODGE_PRIVATE_FOLDER/$folder/" ;; esac

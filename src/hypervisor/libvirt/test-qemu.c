@@ -1,0 +1,347 @@
+/*
+ * The driver against a real libvirt and real guests (emulated where the machine has no hardware
+ * virtualization). Runs inside private-libvirt.sh only, so that it never meets a user's VMs.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/file.h"
+#include "base/process.h"
+#include "hypervisor/hypervisor.h"
+#include "hypervisor/libvirt/test-templates.h"
+
+#define VM_ID "0b2c4d6e-1111-4222-8333-444455556666"
+#define NETWORK_ID "aaaaaaaa-1111-4222-8333-444455556666"
+
+enum { CONNECT_MS = 20000, MIB = 1024 * 1024 };
+
+typedef struct Fixture {
+    char *folder;
+    HypervisorSession *session;
+    int n_changes; /* atomic */
+    Vm vm;
+    Network network;
+    HypervisorDisk disk;
+    HypervisorNic nic;
+    HypervisorVm start;
+} Fixture;
+
+static void count_change(const char *vm_id, void *data) {
+    if (vm_id)
+        g_atomic_int_inc(&((Fixture *)data)->n_changes);
+}
+
+static void assert_ok(bool is_ok, const Error *err) {
+    g_autofree char *text = is_ok ? NULL : error_text(err);
+    if (!is_ok)
+        g_error("%s", text);
+}
+
+static void wait_for_libvirt(Fixture *fixture) {
+    g_auto(HostStatus) status = {0};
+    for (int64_t passed_ms = 0; passed_ms < CONNECT_MS; passed_ms += 2000) {
+        g_auto(Error) err = {0};
+        host_status_clear(&status);
+        if (hypervisor_qemu.probe(fixture->session, &status, &err))
+            return;
+        g_test_message("%s", err.message);
+    }
+    g_error("libvirt does not answer");
+}
+
+static void set_up(Fixture *fixture, const void *data) {
+    (void)data;
+    g_assert_cmpstr(g_getenv("LODGE_PRIVATE_LIBVIRT"), ==, "inside");
+    fixture->folder = g_build_filename(g_getenv("LODGE_PRIVATE_FOLDER"), "test", NULL);
+    g_assert_true(folder_make(fixture->folder, 0755, NULL));
+    const HypervisorOptions options = {.instance = "test",
+        .state_folder = fixture->folder,
+        .on_change = count_change,
+        .on_change_data = fixture};
+    fixture->session = hypervisor_qemu.open(&options, NULL);
+    wait_for_libvirt(fixture);
+    network_set_id(&fixture->network, NETWORK_ID);
+    network_set_name(&fixture->network, "default");
+    vm_set_id(&fixture->vm, VM_ID);
+    vm_set_name(&fixture->vm, "web");
+    vm_set_vcpus(&fixture->vm, 1);
+    vm_set_memory(&fixture->vm, 64 * MIB);
+    fixture->start.vm = &fixture->vm;
+    fixture->start.disks = &fixture->disk;
+    fixture->start.nics = &fixture->nic;
+}
+
+static void tear_down(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(Error) err = {0};
+    assert_ok(hypervisor_qemu.kill(fixture->session, VM_ID, &err), &err);
+    assert_ok(hypervisor_qemu.network_close(fixture->session, &fixture->network, &err), &err);
+    hypervisor_qemu.close(fixture->session);
+    g_assert_true(tree_remove(fixture->folder, NULL));
+    g_free(fixture->folder);
+    vm_clear(&fixture->vm);
+    network_clear(&fixture->network);
+}
+
+static char *template_file(const char *template_name, const char *file) {
+    return g_build_filename(g_getenv("LODGE_PRIVATE_FOLDER"), template_name, file, NULL);
+}
+
+/* The guest that is a boot sector: one disk, no NIC. */
+static void prepare_sector(Fixture *fixture) {
+    Disk *disk = vm_add_disks(&fixture->vm);
+    disk_set_format(disk, DISK_FORMAT_RAW);
+    fixture->disk = (HypervisorDisk){.disk = disk, .path = template_file("bench-boot", "disk")};
+    fixture->start.n_disks = 1;
+}
+
+static void prepare_tiny(Fixture *fixture) {
+    vm_set_memory(&fixture->vm, test_template_memory("tiny"));
+    Nic *nic = vm_add_nics(&fixture->vm);
+    nic_set_mac(nic, "52:54:00:00:00:01");
+    fixture->nic = (HypervisorNic){.nic = nic, .network = &fixture->network};
+    fixture->start.n_nics = 1;
+    fixture->start.kernel_path = template_file("tiny", "kernel");
+    fixture->start.initrd_path = template_file("tiny", "initrd");
+    fixture->start.command_line = test_template_command_line("tiny");
+}
+
+static void release(Fixture *fixture) {
+    g_free((char *)fixture->disk.path);
+    g_free((char *)fixture->start.kernel_path);
+    g_free((char *)fixture->start.initrd_path);
+}
+
+static void start(Fixture *fixture) {
+    g_auto(Error) err = {0};
+    assert_ok(hypervisor_qemu.start(fixture->session, &fixture->start, NULL, &err), &err);
+}
+
+static void read_state(Fixture *fixture, AgentVmState *state) {
+    g_auto(Error) err = {0};
+    agent_vm_state_clear(state);
+    assert_ok(hypervisor_qemu.state(fixture->session, VM_ID, state, &err), &err);
+}
+
+static VmState state_now(Fixture *fixture) {
+    g_auto(AgentVmState) state = {0};
+    read_state(fixture, &state);
+    return state.status.state;
+}
+
+/* Reads the console until the text comes. */
+static void expect_on_console(int fd, const char *wanted, int timeout_ms) {
+    g_autoptr(GString) seen = g_string_new(NULL);
+    gint64 deadline = g_get_monotonic_time() + timeout_ms * G_TIME_SPAN_MILLISECOND;
+    while (!strstr(seen->str, wanted)) {
+        char bytes[1024];
+        GPollFD poll_fd = {.fd = fd, .events = G_IO_IN};
+        if (g_get_monotonic_time() > deadline)
+            g_error("\"%s\" did not come; this came: %s", wanted, seen->str);
+        if (g_poll(&poll_fd, 1, 500) <= 0)
+            continue;
+        ssize_t n = read(fd, bytes, sizeof bytes);
+        g_assert_cmpint(n, >, 0);
+        for (ssize_t i = 0; i < n; i++)
+            g_string_append_c(seen, bytes[i] ? bytes[i] : ' ');
+    }
+}
+
+static void expect_in_log(const Fixture *fixture, const char *wanted) {
+    g_autofree char *path = g_strdup_printf("%s/" VM_ID ".log", fixture->folder);
+    for (int i = 0; i < 100; i++) {
+        g_autofree char *text = NULL;
+        if (file_read(path, MIB, &text, NULL, NULL) && strstr(text, wanted))
+            return;
+        g_usleep(200000);
+    }
+    g_error("\"%s\" is not in %s", wanted, path);
+}
+
+static void test_probe(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(HostStatus) status = {0};
+    g_auto(Error) err = {0};
+    assert_ok(hypervisor_qemu.probe(fixture->session, &status, &err), &err);
+    g_assert_true(g_str_has_prefix(status.hypervisor, "QEMU "));
+    g_assert_cmpint(status.vcpus_limit, >=, 255);
+    g_assert_cmpint(status.cpus, >, 0);
+    g_assert_cmpuint(status.memory, >, status.memory_free);
+    g_test_message("%s: %s", status.acceleration, status.acceleration_reason);
+}
+
+static void test_life(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(Error) err = {0};
+    g_auto(AgentInventory) inventory = {0};
+    prepare_sector(fixture);
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_STOPPED);
+    start(fixture);
+    start(fixture); /* may be repeated */
+    expect_in_log(fixture, "bench-boot ok");
+    assert_ok(hypervisor_qemu.list(fixture->session, &inventory, &err), &err);
+    g_assert_cmpuint(inventory.vms.n, ==, 1);
+    const AgentVmState *listed = &inventory.vms.items[0];
+    g_assert_cmpstr(listed->id, ==, VM_ID);
+    g_assert_cmpstr(listed->name, ==, "test-" VM_ID);
+    g_assert_true(listed->managed);
+    g_assert_cmpint(listed->status.state, ==, VM_STATE_RUNNING);
+    g_assert_nonnull(listed->status.acceleration);
+    g_assert_cmpint(listed->status.started, >, 0);
+    assert_ok(hypervisor_qemu.pause(fixture->session, VM_ID, &err), &err);
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_PAUSED);
+    assert_ok(hypervisor_qemu.resume(fixture->session, VM_ID, &err), &err);
+    assert_ok(hypervisor_qemu.reset(fixture->session, VM_ID, &err), &err);
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_RUNNING);
+    g_assert_false(
+        hypervisor_qemu.stop(fixture->session, VM_ID, 500, false, NULL, &err)); /* it cannot listen */
+    g_assert_cmpint(err.code, ==, ERROR_TIMED_OUT);
+    error_clear(&err);
+    assert_ok(hypervisor_qemu.stop(fixture->session, VM_ID, 500, true, NULL, &err), &err);
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_STOPPED);
+    g_assert_cmpint(g_atomic_int_get(&fixture->n_changes), >=, 4);
+    release(fixture);
+}
+
+static void test_console(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(Error) err = {0};
+    fd_auto int fd = -1, second = -1;
+    prepare_sector(fixture);
+    start(fixture);
+    assert_ok(hypervisor_qemu.console(fixture->session, VM_ID, &fd, &err), &err);
+    g_assert_false(hypervisor_qemu.console(fixture->session, VM_ID, &second, &err));
+    g_assert_cmpint(err.code, ==, ERROR_IN_USE);
+    error_clear(&err);
+    assert_ok(hypervisor_qemu.reset(fixture->session, VM_ID, &err), &err);
+    expect_on_console(fd, "bench-boot ok", 30000);
+    fd_close(&fd);
+    for (int i = 0; i < 50 && second < 0; i++) { /* the end of the first frees it */
+        error_clear(&err);
+        if (!hypervisor_qemu.console(fixture->session, VM_ID, &second, &err))
+            g_usleep(100000);
+    }
+    g_assert_cmpint(second, >=, 0);
+    assert_ok(hypervisor_qemu.kill(fixture->session, VM_ID, &err), &err);
+    GPollFD poll_fd = {.fd = second, .events = G_IO_IN};
+    g_assert_cmpint(g_poll(&poll_fd, 1, 10000), ==, 1); /* the end of the VM ends the console */
+    release(fixture);
+}
+
+/* Both daemons' process ids are in files that private-libvirt.sh named. */
+static void restart_libvirtd(void) {
+    static const char *const argv[] = {"libvirtd", "-d", "-p", "/run/libvirt/libvirtd.pid", NULL};
+    g_autofree char *text = NULL;
+    g_auto(Error) err = {0};
+    g_assert_true(g_file_get_contents("/run/libvirt/libvirtd.pid", &text, NULL, NULL));
+    pid_t pid = (pid_t)g_ascii_strtoll(text, NULL, 10);
+    g_assert_cmpint(pid, >, 1);
+    g_assert_cmpint(kill(pid, SIGKILL), ==, 0);
+    g_usleep(300000);
+    assert_ok(process_run(&(ProcessSpec){.argv = argv, .timeout_ms = 20000}, NULL, &err), &err);
+}
+
+static void test_restart(Fixture *fixture, const void *data) {
+    (void)data;
+    prepare_sector(fixture);
+    start(fixture);
+    restart_libvirtd();
+    gint64 began = g_get_monotonic_time();
+    for (;;) {
+        g_auto(AgentVmState) state = {0};
+        if (hypervisor_qemu.state(fixture->session, VM_ID, &state, NULL) &&
+            state.status.state == VM_STATE_RUNNING)
+            break;
+        g_assert_cmpint(g_get_monotonic_time() - began, <, 5 * G_TIME_SPAN_SECOND);
+        g_usleep(100000);
+    }
+    g_test_message("found again after %d ms", (int)((g_get_monotonic_time() - began) / 1000));
+    release(fixture);
+}
+
+static void test_networks(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(Error) err = {0};
+    g_auto(Network) again = {0};
+    assert_ok(hypervisor_qemu.network_open(fixture->session, &fixture->network, &err), &err);
+    g_assert_cmpstr(fixture->network.bridge, ==, "test-aaaaaaaa");
+    g_assert_cmpstr(fixture->network.subnet, ==, "192.168.100.0/24");
+    g_assert_cmpint(fixture->network.status.state, ==, NETWORK_STATE_ACTIVE);
+    network_set_id(&again, NETWORK_ID);
+    assert_ok(hypervisor_qemu.network_open(fixture->session, &again, &err), &err);
+    g_assert_cmpstr(again.bridge, ==, fixture->network.bridge);
+    g_assert_cmpstr(again.subnet, ==, fixture->network.subnet);
+    network_clear(&again);
+    network_set_id(&again, "bbbbbbbb-1111-4222-8333-444455556666");
+    network_set_subnet(&again, "192.168.100.0/25");
+    g_assert_false(hypervisor_qemu.network_open(fixture->session, &again, &err));
+    g_assert_cmpstr(err.field, ==, "/subnet");
+    error_clear(&err);
+    network_set_kind(&again, NETWORK_KIND_BRIDGE);
+    network_set_bridge(&again, "none0");
+    g_assert_false(hypervisor_qemu.network_open(fixture->session, &again, &err));
+    g_assert_cmpstr(err.field, ==, "/bridge");
+}
+
+static void expect_address(Fixture *fixture) {
+    g_auto(AgentVmState) state = {0};
+    for (int i = 0; i < 90 && !state.status.addresses.n; i++) {
+        g_usleep(1000000);
+        read_state(fixture, &state);
+    }
+    g_assert_cmpuint(state.status.addresses.n, >, 0);
+    g_assert_true(g_str_has_prefix(state.status.addresses.items[0].address, "192.168.100."));
+    g_assert_cmpint(state.status.addresses.items[0].source, ==, ADDRESS_SOURCE_LEASE);
+    g_test_message(
+        "address %s, %d vCPU", state.status.addresses.items[0].address, (int)state.status.vcpus_online);
+}
+
+static void grow(Fixture *fixture) {
+    g_auto(Error) err = {0};
+    g_auto(AgentVmChanged) changed = {0};
+    g_auto(AgentVmState) state = {0};
+    uint64_t memory = fixture->vm.memory + 128 * MIB;
+    vm_set_vcpus(&fixture->vm, 2);
+    vm_set_memory(&fixture->vm, memory);
+    nic_set_connected(&fixture->vm.nics.items[0], false);
+    vm_set_firmware(&fixture->vm, FIRMWARE_UEFI);
+    assert_ok(hypervisor_qemu.update(fixture->session, &fixture->start, &changed, NULL, &err), &err);
+    g_assert_cmpuint(changed.pending.n, ==, 1);
+    g_assert_cmpstr(changed.pending.items[0], ==, "/firmware");
+    read_state(fixture, &state);
+    g_assert_cmpint(state.status.vcpus_online, ==, 2);
+    g_assert_cmpuint(state.status.memory_actual, ==, memory);
+}
+
+static void test_tiny(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(Error) err = {0};
+    fd_auto int fd = -1;
+    prepare_tiny(fixture);
+    vm_set_vcpus_maximum(&fixture->vm, 2);
+    vm_set_memory_maximum(&fixture->vm, fixture->vm.memory + 256 * MIB);
+    start(fixture);
+    assert_ok(hypervisor_qemu.console(fixture->session, VM_ID, &fd, &err), &err);
+    expect_on_console(fd, "login:", 120000);
+    expect_address(fixture);
+    grow(fixture);
+    assert_ok(hypervisor_qemu.stop(fixture->session, VM_ID, 60000, false, NULL, &err), &err);
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_STOPPED);
+    release(fixture);
+}
+
+#define ADD(name, test) g_test_add("/qemu/" name, Fixture, NULL, set_up, test, tear_down)
+
+int main(int argc, char **argv) {
+    if (argc == 2 && !strcmp(argv[1], "--prepare"))
+        return test_templates_build(g_getenv("LODGE_PRIVATE_FOLDER")) ? 0 : 1;
+    g_test_init(&argc, &argv, NULL);
+    ADD("probe-tells-what-the-host-is", test_probe);
+    ADD("starts-once-and-ends", test_life);
+    ADD("console-is-exclusive-and-ends-with-the-vm", test_console);
+    ADD("found-again-after-libvirtd-was-killed", test_restart);
+    ADD("networks-are-made-once-and-checked", test_networks);
+    ADD("tiny-boots-grows-and-stops-when-asked", test_tiny);
+    return g_test_run();
+}
