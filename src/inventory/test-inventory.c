@@ -1,0 +1,198 @@
+/* Proves that definitions survive a restart, names and MACs stay unique, and every change is one event. */
+#include "inventory/inventory.h"
+#include <string.h>
+#include "base/file.h"
+#include "inventory/names.h"
+#include "model/format.h"
+
+typedef struct World {
+    char *folder, *path;
+    Store *store;
+    Inventory *inventory;
+    GString *events;
+    Error result;
+    bool is_done;
+} World;
+
+static void on_event(const Event *event, void *data) {
+    World *world = data;
+    g_string_append_printf(world->events, "%s:%s ", event->kind, event->name ? event->name : "-");
+}
+
+static void open_world(World *world) {
+    g_auto(Error) err = {0};
+    world->store = store_open_sqlite(world->path, NULL, clock_system(), &err);
+    g_assert_nonnull(world->store);
+    world->inventory = inventory_new(world->store, clock_system());
+    g_assert_true(inventory_load(world->inventory, &err));
+    inventory_subscribe(world->inventory, on_event, world);
+}
+
+static void close_world(World *world) {
+    store_close(world->store);
+    inventory_free(world->inventory);
+}
+
+static void set_up(World *world, const void *data G_GNUC_UNUSED) {
+    world->folder = g_dir_make_tmp("lodge-inventory-XXXXXX", NULL);
+    world->path = g_build_filename(world->folder, "store.db", NULL);
+    world->events = g_string_new(NULL);
+    open_world(world);
+}
+
+static void tear_down(World *world, const void *data G_GNUC_UNUSED) {
+    close_world(world);
+    tree_remove(world->folder, NULL);
+    g_string_free(world->events, TRUE);
+    error_clear(&world->result);
+    g_free(world->path);
+    g_free(world->folder);
+}
+
+static void on_done(const Error *err, void *data) {
+    World *world = data;
+    error_clear(&world->result);
+    if (err)
+        error_copy(&world->result, err);
+    world->is_done = true;
+}
+
+static ErrorCode commit(World *world, InventoryChange *take_change) {
+    world->is_done = false;
+    inventory_commit(world->inventory, take_change, on_done, world);
+    g_assert_false(world->is_done);
+    while (!world->is_done)
+        g_main_context_iteration(NULL, TRUE);
+    return world->result.code;
+}
+
+static ErrorCode put_vm(World *world, const char *id, const char *name, const char *mac) {
+    g_auto(Vm) vm = {0};
+    vm_set_id(&vm, id);
+    vm_set_name(&vm, name);
+    nic_set_mac(vm_add_nics(&vm), mac);
+    InventoryChange *change = inventory_change_new(world->inventory);
+    inventory_change_put(change, RESOURCE_VM, &vm);
+    return commit(world, change);
+}
+
+static ErrorCode delete_vm(World *world, const char *id) {
+    InventoryChange *change = inventory_change_new(world->inventory);
+    inventory_change_delete(change, RESOURCE_VM, id);
+    return commit(world, change);
+}
+
+#define ID_1 "00000000-0000-4000-8000-000000000001"
+#define ID_2 "00000000-0000-4000-8000-000000000002"
+#define MAC_1 "52:54:00:00:00:01"
+#define MAC_2 "52:54:00:00:00:02"
+
+static void test_definitions_survive_a_restart_and_runtime_does_not(
+    World *world, const void *data G_GNUC_UNUSED) {
+    g_assert_cmpint(put_vm(world, ID_1, "web", MAC_1), ==, ERROR_NONE);
+    Vm *vm = inventory_runtime(world->inventory, RESOURCE_VM, ID_1);
+    vm_status_set_state(vm_put_status(vm), VM_STATE_RUNNING);
+    inventory_runtime_changed(world->inventory, RESOURCE_VM, ID_1);
+    g_assert_cmpstr(world->events->str, ==, "created:web runtime:web ");
+    close_world(world);
+    open_world(world);
+    const Object *object = inventory_find(world->inventory, RESOURCE_VM, "web", NULL);
+    g_assert_nonnull(object);
+    g_assert_cmpint(((const Vm *)object->data)->revision, ==, 1);
+    g_assert_false(vm_has(object->data, VM_FIELD_STATUS));
+}
+
+static void test_a_taken_name_or_mac_is_refused_and_free_again_after_deletion(
+    World *world, const void *data G_GNUC_UNUSED) {
+    g_assert_cmpint(put_vm(world, ID_1, "web", MAC_1), ==, ERROR_NONE);
+    g_assert_cmpint(put_vm(world, ID_2, "web", MAC_2), ==, ERROR_EXISTS);
+    g_assert_cmpstr(world->result.field, ==, "/name");
+    g_assert_cmpint(put_vm(world, ID_2, "db", MAC_1), ==, ERROR_EXISTS);
+    g_assert_cmpstr(world->result.field, ==, "/nics");
+    g_assert_cmpint((int)inventory_list(world->inventory, RESOURCE_VM)->len, ==, 1);
+    g_assert_cmpint(delete_vm(world, ID_1), ==, ERROR_NONE);
+    g_assert_false(inventory_has_mac(world->inventory, MAC_1, NULL));
+    g_assert_cmpint(put_vm(world, ID_2, "web", MAC_1), ==, ERROR_NONE);
+}
+
+static void test_two_changes_at_once_one_wins(World *world, const void *data G_GNUC_UNUSED) {
+    put_vm(world, ID_1, "web", MAC_1);
+    g_auto(Vm) vm = {0};
+    vm_copy(&vm, inventory_get(world->inventory, RESOURCE_VM, ID_1)->data);
+    InventoryChange *first = inventory_change_new(world->inventory),
+                    *second = inventory_change_new(world->inventory);
+    vm_set_description(&vm, "first");
+    inventory_change_put(first, RESOURCE_VM, &vm);
+    vm_set_description(&vm, "second");
+    inventory_change_put(second, RESOURCE_VM, &vm);
+    inventory_commit(world->inventory, first, NULL, NULL);
+    g_assert_cmpint(commit(world, second), ==, ERROR_PRECONDITION);
+    g_assert_cmpstr(
+        ((const Vm *)inventory_get(world->inventory, RESOURCE_VM, ID_1)->data)->description, ==, "first");
+}
+
+static void test_runtime_state_outlives_a_change_of_the_definition(
+    World *world, const void *data G_GNUC_UNUSED) {
+    put_vm(world, ID_1, "web", MAC_1);
+    g_auto(Vm) stale = {0};
+    vm_copy(&stale, inventory_get(world->inventory, RESOURCE_VM, ID_1)->data);
+    vm_status_set_state(vm_put_status(&stale), VM_STATE_STOPPED);
+    vm_status_set_state(
+        vm_put_status(inventory_runtime(world->inventory, RESOURCE_VM, ID_1)), VM_STATE_RUNNING);
+    InventoryChange *change = inventory_change_new(world->inventory);
+    inventory_change_put(change, RESOURCE_VM, &stale);
+    g_assert_cmpint(commit(world, change), ==, ERROR_NONE);
+    g_assert_cmpint(((const Vm *)inventory_get(world->inventory, RESOURCE_VM, ID_1)->data)->status.state, ==,
+        VM_STATE_RUNNING);
+}
+
+static void count_event(const Event *event G_GNUC_UNUSED, void *data) {
+    ++*(int *)data;
+}
+
+static void test_replay_gives_what_was_missed_or_says_too_old(World *world, const void *data G_GNUC_UNUSED) {
+    put_vm(world, ID_1, "web", MAC_1);
+    int64_t seen = inventory_sequence(world->inventory);
+    put_vm(world, ID_2, "db", MAC_2);
+    delete_vm(world, ID_1);
+    int missed = 0;
+    g_assert_true(inventory_replay(world->inventory, seen, count_event, &missed, NULL));
+    g_assert_cmpint(missed, ==, 2);
+    g_auto(Error) err = {0};
+    g_assert_false(inventory_replay(world->inventory, seen + 100, count_event, &missed, &err));
+    g_assert_cmpint(err.code, ==, ERROR_TOO_OLD);
+}
+
+static void test_the_audit_survives_a_restart(World *world, const void *data G_GNUC_UNUSED) {
+    g_auto(Event) event = {0};
+    event_set_principal(&event, "admin");
+    event_set_method(&event, "vm.delete");
+    inventory_audit(world->inventory, &event);
+    put_vm(world, ID_1, "web", MAC_1); /* a later commit is durable: so is the audit line */
+    close_world(world);
+    open_world(world);
+    const GPtrArray *list = inventory_list(world->inventory, RESOURCE_EVENT);
+    g_assert_cmpint((int)list->len, ==, 1);
+    g_assert_cmpstr(((const Event *)((const Object *)list->pdata[0])->data)->method, ==, "vm.delete");
+}
+
+static void test_names_are_ordered_as_people_count(
+    World *world G_GNUC_UNUSED, const void *data G_GNUC_UNUSED) {
+    g_assert_cmpint(natural_compare("web-2", "web-10"), <, 0);
+    g_assert_cmpint(natural_compare("web-10", "web-10a"), <, 0);
+    g_assert_cmpint(natural_compare("b", "a9"), >, 0);
+    g_assert_cmpint(natural_compare("a", "a"), ==, 0);
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+#define ADD(name, function) g_test_add(name, World, NULL, set_up, function, tear_down)
+    ADD("/inventory/restart", test_definitions_survive_a_restart_and_runtime_does_not);
+    ADD("/inventory/unique", test_a_taken_name_or_mac_is_refused_and_free_again_after_deletion);
+    ADD("/inventory/race", test_two_changes_at_once_one_wins);
+    ADD("/inventory/runtime", test_runtime_state_outlives_a_change_of_the_definition);
+    ADD("/inventory/replay", test_replay_gives_what_was_missed_or_says_too_old);
+    ADD("/inventory/audit", test_the_audit_survives_a_restart);
+    ADD("/inventory/order", test_names_are_ordered_as_people_count);
+    return g_test_run();
+}
