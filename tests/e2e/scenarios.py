@@ -6,6 +6,7 @@ import time
 
 from house import Failure, require, wait_until
 import invariants
+import malformed
 
 
 def _invariants_hold(house):
@@ -96,6 +97,16 @@ def api_answers_problems_for_malformed_bodies(house):
     require(not house.list("vm"), "a malformed request made a VM")
 
 
+def malformed_requests_are_answered_with_problems(house, count=10000, seed=None):
+    seed = seed if seed is not None else random.SystemRandom().randrange(2**32)
+    print(f"   seed {seed}, {count} requests", flush=True)
+    before = house.children["lodged"].pid
+    problems = malformed.send(house.folder / "lodged.sock", count, seed)
+    require(not problems, f"seed {seed}: {len(problems)} bad answers, the first:\n  " + "\n  ".join(problems[:5]))
+    require(house.children["lodged"].poll() is None and house.children["lodged"].pid == before, "lodged died")
+    require(house.answers(), "lodged does not answer any more")
+
+
 def random_kills_lose_nothing(house, rounds=12, seed=None):
     """kill -9 of either daemon at random moments of creates, starts and deletes."""
     seed = seed if seed is not None else random.SystemRandom().randrange(2**32)
@@ -146,5 +157,6 @@ SCENARIOS = [
     bad_input_is_refused_by_name,
     api_answers_problems_for_malformed_bodies,
     lists_come_in_every_format,
+    malformed_requests_are_answered_with_problems,
     random_kills_lose_nothing,
 ]
