@@ -3,11 +3,13 @@ import argparse
 import pathlib
 import sys
 
-from . import c_errors, c_methods, c_types, load
+from . import c_errors, c_methods, c_types, load, openapi, typescript
 
 KINDS = {
     "errors": c_errors.write,
     "model": lambda schema: c_types.write(schema) | c_methods.write(schema),
+    "openapi": openapi.write,
+    "typescript": typescript.write,
 }
 
 

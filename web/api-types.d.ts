@@ -1,0 +1,1050 @@
+// Generated from schema/ by tools/generate. Do not edit.
+
+/** Where an operation is. */
+export type OperationState = 'unknown' | 'running' | 'done' | 'failed' | 'interrupted';
+
+/** Where an address comes from. */
+export type AddressSource = 'lease' | 'agent' | 'arp';
+
+/** Whether a template can be used. */
+export type TemplateState = 'buildable' | 'building' | 'ready' | 'failed';
+
+/** Layouts of disk images that can be imported. */
+export type ImageFormat = 'auto' | 'raw' | 'qcow2' | 'vmdk' | 'vdi' | 'vhd' | 'vhdx';
+
+/** Drivers of the agent. */
+export type HypervisorDriver = 'qemu' | 'fake';
+
+/** How guests are run. */
+export type Acceleration = 'auto' | 'kvm' | 'emulation';
+
+/** What the manager knows of a host. */
+export type HostState = 'unknown' | 'connected' | 'unreachable' | 'refused' | 'degraded';
+
+/** What a repository lies on. */
+export type RepositoryKind = 'dir';
+
+/** How a repository is. */
+export type RepositoryState = 'unknown' | 'ready' | 'failed';
+
+/** How a network reaches the world. */
+export type NetworkKind = 'nat' | 'bridge';
+
+/** How a network is. */
+export type NetworkState = 'unknown' | 'active' | 'failed';
+
+/** Where a job is in its life. */
+export type JobState = 'queued' | 'running' | 'undoing' | 'succeeded' | 'failed' | 'cancelled' | 'lost';
+
+/** Kinds of principals. */
+export type PrincipalKind = 'user' | 'service';
+
+/** What a principal may do. */
+export type Role = 'viewer' | 'operator' | 'administrator';
+
+/** Firmware of a virtual machine. */
+export type Firmware = 'bios' | 'uefi';
+
+/** How the hypervisor presents the machine. */
+export type VmMode = 'auto' | 'hvm' | 'pvh' | 'pv';
+
+/** What to boot from. */
+export type BootDevice = 'disk' | 'cd' | 'network';
+
+/** What happens with a VM when its host starts. */
+export type RunPolicy = 'manual' | 'always' | 'last';
+
+/** What a VM does now. */
+export type VmState = 'unknown' | 'creating' | 'stopped' | 'starting' | 'running' | 'paused' | 'stopping' | 'crashed' | 'deleting' | 'failed';
+
+/** Kinds of drives. */
+export type DiskKind = 'disk' | 'cd';
+
+/** Layouts of disk files. */
+export type DiskFormat = 'raw' | 'qcow2';
+
+/** Buses of disks. */
+export type DiskBus = 'virtio' | 'scsi' | 'sata' | 'ide';
+
+/** How a disk is made from another one. */
+export type CloneMethod = 'auto' | 'reflink' | 'overlay' | 'full';
+
+/** Models of network interfaces. */
+export type NicModel = 'virtio' | 'e1000' | 'e1000e' | 'rtl8139';
+
+/** Graphics consoles. */
+export type Graphics = 'none' | 'vnc';
+
+/** A network address of a guest and how it is known. */
+export interface Address {
+  /** IPv4 or IPv6 address. */
+  address: string;
+  /** The NIC that has it. */
+  mac?: string;
+  /** Who says so. */
+  source: AddressSource;
+}
+
+/** How far something is. */
+export interface Progress {
+  /** Estimated share that is done. */
+  percent?: number;
+  /** What is being done now. */
+  phase?: string;
+  /** Bytes done. Bytes. */
+  done?: number;
+  /** Bytes in all. Bytes. */
+  total?: number;
+}
+
+/** An error, as REST (RFC 9457), jobs and events show it. */
+export interface Fault {
+  /** `urn:lodge:error:` and the error's code. */
+  type: string;
+  /** The error's code, such as `not-found`. */
+  code: string;
+  /** The code in words. */
+  title?: string;
+  /** The HTTP status. */
+  status?: number;
+  /** What happened, with its causes. */
+  detail?: string;
+  /** JSON pointer of the field at fault. */
+  field?: string;
+  /** What to do next. */
+  hint?: string;
+}
+
+/** How a list is filtered, sorted and paged. */
+export interface ListQuery {
+  /** Conditions joined by commas, all must hold: `state=running,name~web,memory>1GiB,tags=prod`. */
+  filter?: string;
+  /** Fields joined by commas; `-` in front for descending: `-memory,name`. */
+  sort?: string;
+  /** How many at most. */
+  limit?: number;
+  /** Continues after a page: the `next` of that page. */
+  cursor?: string;
+  /** Only these fields, joined by commas. */
+  fields?: string;
+}
+
+/** Nothing. */
+export interface Empty {
+}
+
+/** A VM that is only copied; built from distribution packages, imported, or made from a VM. */
+export interface Template {
+  /** Never changes; valid across managers. */
+  readonly id?: string;
+  /** Unique among objects of its kind; letters, digits, dots and hyphens, as in a host name. */
+  name: string;
+  /** Free text for people. */
+  description?: string;
+  /** Words to group and find objects by. */
+  tags?: string[];
+  /** Grows with every change of the definition; the ETag. */
+  readonly revision?: number;
+  /** When the object was made. */
+  readonly created?: string;
+  /** When the definition last changed. */
+  readonly updated?: string;
+  /** Where its files lie. */
+  repository?: string;
+  /** What it is built from; absent for an imported one. */
+  recipe?: string;
+  /** Whether it can be used. */
+  readonly state?: TemplateState;
+  /** Short id from the guest OS database. */
+  guest_os?: string;
+  /** Which firmware its disk boots with. */
+  firmware?: Firmware[];
+  /** Virtual CPUs of a VM made from it, unless asked otherwise. */
+  vcpus?: number;
+  /** Memory of a VM made from it, unless asked otherwise. Bytes. */
+  memory?: number;
+  /** With less the guest does not come up. Bytes. */
+  memory_minimum?: number;
+  /** The guest takes its host name, keys and identity from cloud-init. */
+  has_cloud_init?: boolean;
+  /** The guest agent is installed. */
+  has_guest_agent?: boolean;
+  /** Its disks. */
+  readonly disks?: TemplateDisk[];
+  /** Kernel and initial RAM disk when no boot loader is involved. */
+  readonly direct_boot?: DirectBoot;
+  /** Graphics console of a VM made from it, unless asked otherwise. */
+  graphics?: Graphics;
+  /** Bytes that its files occupy. Bytes. */
+  readonly size?: number;
+  /** When it was built or imported. */
+  readonly built?: string;
+  /** Versions of the main packages in it. */
+  readonly packages?: string;
+  /** The VM that it was made from. */
+  readonly source_vm?: string;
+  /** The settings last used to make VMs from it. */
+  readonly last_settings?: unknown;
+  /** Name of `repository`. */
+  readonly repository_name?: string;
+}
+
+/** A disk of a template. */
+export interface TemplateDisk {
+  /** Names the file in the repository. */
+  readonly id?: string;
+  /** Layout of the file. */
+  format: DiskFormat;
+  /** What the guest sees. Bytes. */
+  size: number;
+  /** Checksum of the file. */
+  sha256?: string;
+}
+
+/** How to build a template. */
+export interface TemplateBuild {
+  /** Build it anew though it is ready; VMs made before keep their disks. */
+  rebuild?: boolean;
+  /** Where to keep it; the only repository when absent. */
+  repository?: string;
+}
+
+/** An image to import as template. */
+export interface TemplateImport {
+  /** What to call it. */
+  name: string;
+  /** URL (http, https) that the host fetches; absent when the image is uploaded. */
+  source?: string;
+  /** Layout of the image. */
+  format?: ImageFormat;
+  /** Checksum that the image must have. */
+  sha256?: string;
+  /** Where to keep it; the only repository when absent. */
+  repository?: string;
+  /** Short id from the guest OS database. */
+  guest_os?: string;
+  /** Which firmware its disk boots with; bios when absent. */
+  firmware?: Firmware[];
+  /** The guest has cloud-init. */
+  has_cloud_init?: boolean;
+  /** Virtual CPUs of a VM made from it. */
+  vcpus?: number;
+  /** Memory of a VM made from it. Bytes. */
+  memory?: number;
+  /** Free text for people. */
+  description?: string;
+  /** Words to find it by. */
+  tags?: string[];
+}
+
+/** A template made from a stopped VM. */
+export interface TemplateCreate {
+  /** What to call it. */
+  name: string;
+  /** The VM to copy; must be stopped. */
+  from_vm: string;
+  /** Free text for people. */
+  description?: string;
+  /** Words to find it by. */
+  tags?: string[];
+}
+
+/** A CD or DVD image in a repository. */
+export interface Iso {
+  /** Never changes; valid across managers. */
+  readonly id?: string;
+  /** Unique among objects of its kind; letters, digits, dots and hyphens, as in a host name. */
+  name: string;
+  /** Free text for people. */
+  description?: string;
+  /** Words to group and find objects by. */
+  tags?: string[];
+  /** Grows with every change of the definition; the ETag. */
+  readonly revision?: number;
+  /** When the object was made. */
+  readonly created?: string;
+  /** When the definition last changed. */
+  readonly updated?: string;
+  /** Where it lies. */
+  repository?: string;
+  /** Its size. Bytes. */
+  readonly size?: number;
+  /** Its checksum. */
+  readonly sha256?: string;
+  /** Name of `repository`. */
+  readonly repository_name?: string;
+}
+
+/** An ISO to import. */
+export interface IsoImport {
+  /** What to call it. */
+  name: string;
+  /** URL (http, https) that the host fetches; absent when it is uploaded. */
+  source?: string;
+  /** Checksum that it must have. */
+  sha256?: string;
+  /** Where to keep it; the only repository when absent. */
+  repository?: string;
+  /** Free text for people. */
+  description?: string;
+}
+
+/** A server with an agent. */
+export interface Host {
+  /** Never changes; valid across managers. */
+  readonly id?: string;
+  /** Unique among objects of its kind; letters, digits, dots and hyphens, as in a host name. */
+  name: string;
+  /** Free text for people. */
+  description?: string;
+  /** Words to group and find objects by. */
+  tags?: string[];
+  /** Grows with every change of the definition; the ETag. */
+  readonly revision?: number;
+  /** When the object was made. */
+  readonly created?: string;
+  /** When the definition last changed. */
+  readonly updated?: string;
+  /** The pool it belongs to. */
+  pool?: string;
+  /** Where its agent listens: `unix:PATH`. */
+  address: string;
+  /** Which hypervisor it runs. */
+  driver?: HypervisorDriver;
+  /** `auto` believes what a probe finds to work; the others override it. */
+  acceleration?: Acceleration;
+  /** Memory kept for the host itself. Bytes. */
+  memory_reserve?: number;
+  /** True: nothing new is placed here. */
+  maintenance?: boolean;
+  /** What its agent reports. */
+  readonly status?: HostStatus;
+  /** Name of `pool`. */
+  readonly pool_name?: string;
+}
+
+/** What a host's agent reports. */
+export interface HostStatus {
+  /** Whether it answers. */
+  state: HostState;
+  /** Why, when it is not simply connected. */
+  reason?: string;
+  /** Since when it is in this state. */
+  since?: string;
+  /** Version of its agent. */
+  agent_version?: string;
+  /** Its own name. */
+  hostname?: string;
+  /** The kernel that runs. */
+  kernel?: string;
+  /** Distribution and version. */
+  operating_system?: string;
+  /** Hypervisor and version. */
+  hypervisor?: string;
+  /** Version of libvirt. */
+  libvirt?: string;
+  /** `kvm`, `xen` or `emulation`. */
+  acceleration?: string;
+  /** What the probe found. */
+  acceleration_reason?: string;
+  /** Logical CPUs. */
+  cpus?: number;
+  /** Model name of its CPUs. */
+  cpu_model?: string;
+  /** Memory in all. Bytes. */
+  memory?: number;
+  /** Memory that could be given to guests now. Bytes. */
+  memory_free?: number;
+  /** Running VMs, Lodge's and others. */
+  vms_running?: number;
+  /** vCPUs that one VM can have here. */
+  vcpus_limit?: number;
+  /** Packages that some features miss. */
+  missing_tools?: string[];
+  /** Names of VMs that other tools run here. */
+  unmanaged?: string[];
+}
+
+/** A host to manage. */
+export interface HostAdd {
+  /** What to call it. */
+  name: string;
+  /** Where its agent listens: `unix:PATH`. */
+  address: string;
+  /** The pool it joins; the only one when absent. */
+  pool?: string;
+  /** Free text for people. */
+  description?: string;
+  /** Words to find it by. */
+  tags?: string[];
+}
+
+/** A group of hosts. */
+export interface Pool {
+  /** Never changes; valid across managers. */
+  readonly id?: string;
+  /** Unique among objects of its kind; letters, digits, dots and hyphens, as in a host name. */
+  name: string;
+  /** Free text for people. */
+  description?: string;
+  /** Words to group and find objects by. */
+  tags?: string[];
+  /** Grows with every change of the definition; the ETag. */
+  readonly revision?: number;
+  /** When the object was made. */
+  readonly created?: string;
+  /** When the definition last changed. */
+  readonly updated?: string;
+  /** First bytes of the MACs given out, such as `52:54:00`; must be locally administered or QEMU's. */
+  mac_range?: string;
+  /** What is in it. */
+  readonly status?: PoolStatus;
+}
+
+/** What is in a pool. */
+export interface PoolStatus {
+  /** Hosts. */
+  hosts?: number;
+  /** VMs. */
+  vms?: number;
+}
+
+/** A place that holds VMs, templates, disks and ISOs, and describes itself. */
+export interface Repository {
+  /** Never changes; valid across managers. */
+  readonly id?: string;
+  /** Unique among objects of its kind; letters, digits, dots and hyphens, as in a host name. */
+  name: string;
+  /** Free text for people. */
+  description?: string;
+  /** Words to group and find objects by. */
+  tags?: string[];
+  /** Grows with every change of the definition; the ETag. */
+  readonly revision?: number;
+  /** When the object was made. */
+  readonly created?: string;
+  /** When the definition last changed. */
+  readonly updated?: string;
+  /** What it lies on. */
+  kind?: RepositoryKind;
+  /** Folder on the host. */
+  path: string;
+  /** The pool that uses it. */
+  pool?: string;
+  /** The host that has it, when it is not shared. */
+  host?: string;
+  /** How it is. */
+  readonly status?: RepositoryStatus;
+}
+
+/** How a repository is; reported by its host. */
+export interface RepositoryStatus {
+  /** Whether it can be used. */
+  state: RepositoryState;
+  /** Why not. */
+  reason?: string;
+  /** Size of the file system. Bytes. */
+  size?: number;
+  /** Free for Lodge. Bytes. */
+  free?: number;
+  /** Whether files can share blocks. */
+  reflink?: boolean;
+  /** Kind of file system. */
+  file_system?: string;
+}
+
+/** A network that NICs are plugged into. */
+export interface Network {
+  /** Never changes; valid across managers. */
+  readonly id?: string;
+  /** Unique among objects of its kind; letters, digits, dots and hyphens, as in a host name. */
+  name: string;
+  /** Free text for people. */
+  description?: string;
+  /** Words to group and find objects by. */
+  tags?: string[];
+  /** Grows with every change of the definition; the ETag. */
+  readonly revision?: number;
+  /** When the object was made. */
+  readonly created?: string;
+  /** When the definition last changed. */
+  readonly updated?: string;
+  /** How it reaches the world. */
+  kind?: NetworkKind;
+  /** The pool that has it. */
+  pool?: string;
+  /** Bridge on each host; must exist for kind `bridge`, is made for kind `nat` (a name of the instance's own when absent). */
+  bridge?: string;
+  /** IPv4 subnet of a NAT network, such as `192.168.77.0/24`; a free one when absent. */
+  subnet?: string;
+  /** How it is. */
+  readonly status?: NetworkStatus;
+}
+
+/** How a network is. */
+export interface NetworkStatus {
+  /** Whether it can be used. */
+  state: NetworkState;
+  /** Why not. */
+  reason?: string;
+}
+
+/** A long operation. */
+export interface Job {
+  /** Names it. */
+  readonly id?: string;
+  /** First characters of the id; enough where unique. */
+  readonly short_id?: string;
+  /** What it does, such as `vm.create`. */
+  kind: string;
+  /** Where it is in its life. */
+  state: JobState;
+  /** The object that it is mainly about: kind and id, such as `vm/…`. */
+  target?: string;
+  /** Name of that object. */
+  target_name?: string;
+  /** What was asked for. */
+  parameters?: unknown;
+  /** What came of it. */
+  result?: unknown;
+  /** Why it failed. */
+  error?: Fault;
+  /** Number of steps that are done. */
+  step?: number;
+  /** It goes back after a failure or cancel. */
+  undoing?: boolean;
+  /** Its steps in order. */
+  steps?: JobStep[];
+  /** How far it is. */
+  progress?: Progress;
+  /** The job that it is part of. */
+  parent?: string;
+  /** Jobs that are part of it. */
+  children?: string[];
+  /** Objects that it holds or waits for. */
+  claims?: Claim[];
+  /** Which claim of which job it waits for. */
+  waits_for?: string;
+  /** Who asked for it. */
+  principal?: string;
+  /** Given by the client, so that a repeated request does not start a second job. */
+  idempotency_key?: string;
+  /** When it was asked for. */
+  created?: string;
+  /** When it got its claims. */
+  started?: string;
+  /** When it ended. */
+  ended?: string;
+  /** Somebody asked it to stop. */
+  cancel_requested?: boolean;
+  /** What its steps remember for each other. */
+  data?: unknown;
+}
+
+/** A step of a job. */
+export interface JobStep {
+  /** Its name. */
+  name: string;
+  /** What it does, in words. */
+  description?: string;
+  /** `pending`, `running`, `done`, `undone` or `failed`. */
+  state?: string;
+}
+
+/** A job's hold on an object. */
+export interface Claim {
+  /** Kind and id, such as `vm/…`. */
+  object: string;
+  /** Grows with every new claim on the object; agents refuse older ones. */
+  revision?: number;
+  /** Several jobs may hold it so at once. */
+  shared?: boolean;
+  /** Who holds it. */
+  job?: string;
+  /** Since when. */
+  since?: string;
+  /** What for. */
+  reason?: string;
+}
+
+/** Why a job's claims are broken. */
+export interface JobBreak {
+  /** Recorded in the audit. */
+  reason: string;
+}
+
+/** Something that happened; the audit is the events that have a principal. */
+export interface Event {
+  /** Number within the epoch. */
+  sequence: number;
+  /** Changes when the manager restarts: list again. */
+  epoch: string;
+  /** When. */
+  time: string;
+  /** `created`, `changed`, `deleted`, `runtime`, `audit`. */
+  kind: string;
+  /** Kind and id, such as `vm/…`. */
+  object?: string;
+  /** Name of the object. */
+  name?: string;
+  /** Who caused it. */
+  principal?: string;
+  /** What was asked for. */
+  method?: string;
+  /** `ok`, or the code of the error. */
+  outcome?: string;
+  /** The job that caused it. */
+  job?: string;
+  /** In words. */
+  text?: string;
+  /** The object as it is now. */
+  data?: unknown;
+}
+
+/** Somebody who may log in. */
+export interface Principal {
+  /** Never changes; valid across managers. */
+  readonly id?: string;
+  /** Unique among objects of its kind; letters, digits, dots and hyphens, as in a host name. */
+  name: string;
+  /** Free text for people. */
+  description?: string;
+  /** Words to group and find objects by. */
+  tags?: string[];
+  /** Grows with every change of the definition; the ETag. */
+  readonly revision?: number;
+  /** When the object was made. */
+  readonly created?: string;
+  /** When the definition last changed. */
+  readonly updated?: string;
+  /** Person or machine. */
+  kind?: PrincipalKind;
+  /** What it may do everywhere. */
+  role?: Role;
+  /** What it may do with single objects. */
+  grants?: Grant[];
+  /** New password; only ever written. */
+  password?: string;
+  /** yescrypt hash. */
+  readonly password_hash?: string;
+  /** It cannot log in. */
+  disabled?: boolean;
+  /** When it last logged in. */
+  readonly last_login?: string;
+}
+
+/** A role for one object. */
+export interface Grant {
+  /** Kind and id, such as `vm/…` or `pool/…` (then for all in it). */
+  object: string;
+  /** What it may do there. */
+  role: Role;
+}
+
+/** A secret that stands for a principal. */
+export interface Token {
+  /** Never changes; valid across managers. */
+  readonly id?: string;
+  /** Unique among objects of its kind; letters, digits, dots and hyphens, as in a host name. */
+  name: string;
+  /** Free text for people. */
+  description?: string;
+  /** Words to group and find objects by. */
+  tags?: string[];
+  /** Grows with every change of the definition; the ETag. */
+  readonly revision?: number;
+  /** When the object was made. */
+  readonly created?: string;
+  /** When the definition last changed. */
+  readonly updated?: string;
+  /** Whose it is; your own when absent. */
+  principal?: string;
+  /** When it ends; 90 days from now when absent. */
+  expires?: string;
+  /** SHA-256 of the secret. */
+  readonly hash?: string;
+  /** Shown once, when it is made. */
+  readonly secret?: string;
+  /** Made by a log-in. */
+  readonly session?: boolean;
+  /** When it was last used. */
+  readonly last_used?: string;
+  /** Name of `principal`. */
+  readonly principal_name?: string;
+}
+
+/** This installation. */
+export interface SystemInfo {
+  /** Version of the manager. */
+  version?: string;
+  /** Name of the instance. */
+  instance?: string;
+  /** Of the event sequence. */
+  epoch?: string;
+  /** Grows when a backup is restored. */
+  store_epoch?: number;
+  /** Of the store. */
+  revision?: number;
+  /** Hosts. */
+  hosts?: number;
+  /** VMs. */
+  vms?: number;
+  /** SHA-256 of the CA's certificate. */
+  ca_fingerprint?: string;
+  /** When the manager started. */
+  started?: string;
+  /** Memory that the manager occupies. Bytes. */
+  memory?: number;
+}
+
+/** Name and password. */
+export interface Login {
+  /** Who. */
+  name: string;
+  /** The password. */
+  password: string;
+}
+
+/** The definition of a virtual machine, and beside it (`status`) what it does now. */
+export interface Vm {
+  /** Never changes; valid across managers. */
+  readonly id?: string;
+  /** Unique among objects of its kind; letters, digits, dots and hyphens, as in a host name. */
+  name: string;
+  /** Free text for people. */
+  description?: string;
+  /** Words to group and find objects by. */
+  tags?: string[];
+  /** Grows with every change of the definition; the ETag. */
+  readonly revision?: number;
+  /** When the object was made. */
+  readonly created?: string;
+  /** When the definition last changed. */
+  readonly updated?: string;
+  /** The hosts on which it may run. */
+  pool?: string;
+  /** Where its definition and, unless a disk says otherwise, its disks lie. */
+  repository?: string;
+  /** What it was cloned from. */
+  readonly template?: string;
+  /** The host chosen for it. */
+  readonly host?: string;
+  /** Virtual CPUs on line. */
+  vcpus?: number;
+  /** Up to how many can be added while it runs; as many as `vcpus` when absent. */
+  vcpus_maximum?: number;
+  /** Memory of the guest. Bytes. */
+  memory?: number;
+  /** Up to how much can be added while it runs; `memory` when absent. Bytes. */
+  memory_maximum?: number;
+  /** What starts the guest. */
+  firmware?: Firmware;
+  /** How the hypervisor presents the machine; `auto` picks one that can do all that is asked for. */
+  mode?: VmMode;
+  /** Short id from the guest OS database, such as `debian12`; devices follow from it. */
+  guest_os?: string;
+  /** Tried in this order; disk, then CD, then network when absent. */
+  boot_order?: BootDevice[];
+  /** Command line for a template that boots a kernel directly. */
+  kernel_arguments?: string;
+  /** Kernel and initial RAM disk when no boot loader is involved; comes from the template. */
+  readonly direct_boot?: DirectBoot;
+  /** Disks and CDs in the order in which the guest sees them. */
+  disks?: Disk[];
+  /** Network interfaces in the order in which the guest sees them. */
+  nics?: Nic[];
+  /** First-boot settings for guests with cloud-init. */
+  cloud_init?: CloudInit;
+  /** Serial and graphics console. */
+  console?: Console;
+  /** What happens when its host has started. */
+  run_policy?: RunPolicy;
+  /** When true it cannot be deleted. */
+  protected?: boolean;
+  /** What it does now. */
+  readonly status?: VmStatus;
+  /** Name of `repository`. */
+  readonly repository_name?: string;
+  /** Name of `template`. */
+  readonly template_name?: string;
+  /** Name of `host`. */
+  readonly host_name?: string;
+}
+
+/** What a VM does now; reported by its host, not part of the definition. */
+export interface VmStatus {
+  /** What it does. */
+  state: VmState;
+  /** Why it is in this state, when that is not obvious. */
+  reason?: string;
+  /** Addresses of the guest, the most useful one first. */
+  addresses?: Address[];
+  /** Virtual CPUs that the guest has on line. */
+  vcpus_online?: number;
+  /** Memory that the guest has now. Bytes. */
+  memory_actual?: number;
+  /** When it was last started. */
+  started?: string;
+  /** `kvm`, `xen` or `emulation`. */
+  acceleration?: string;
+  /** Version of the guest agent when it answers. */
+  agent?: string;
+  /** Fields whose new value needs a restart of the VM. */
+  pending?: string[];
+  /** The job that works on it now. */
+  job?: string;
+  /** True when it was not made by Lodge. */
+  unmanaged?: boolean;
+}
+
+/** A kernel started without a boot loader; file names inside the repository's template folder. */
+export interface DirectBoot {
+  /** The template whose files these are. */
+  template: string;
+  /** File name of the kernel. */
+  kernel: string;
+  /** File name of the initial RAM disk. */
+  initrd?: string;
+  /** Kernel command line. */
+  command_line?: string;
+}
+
+/** A disk or CD of a VM. */
+export interface Disk {
+  /** Names the file in the repository. */
+  readonly id?: string;
+  /** Unique within the VM; `disk0`, `disk1`… when absent. */
+  name?: string;
+  /** Disk or CD. */
+  kind?: DiskKind;
+  /** What the guest sees; grows only. Bytes. */
+  size?: number;
+  /** Layout of the file; chosen by the repository when absent. */
+  format?: DiskFormat;
+  /** How the guest sees it; follows from the guest OS when absent. */
+  bus?: DiskBus;
+  /** The ISO in a CD drive; null for an empty drive. */
+  image?: string;
+  /** The guest cannot write. */
+  read_only?: boolean;
+  /** How its content was made from the template. */
+  readonly clone?: CloneMethod;
+  /** Serial number that the guest sees; the first 20 characters of the id when absent. */
+  serial?: string;
+}
+
+/** A network interface of a VM. */
+export interface Nic {
+  /** Names it. */
+  readonly id?: string;
+  /** Unique within the VM; `nic0`, `nic1`… when absent. */
+  name?: string;
+  /** What it is plugged into; the default network when absent. */
+  network?: string;
+  /** Unique among all VMs known; from the configured range when absent. */
+  mac?: string;
+  /** What the guest sees; follows from the guest OS when absent. */
+  model?: NicModel;
+  /** False: the cable is out. */
+  connected?: boolean;
+}
+
+/** First-boot settings, given to the guest as a NoCloud medium. */
+export interface CloudInit {
+  /** False: no medium is attached. */
+  enabled?: boolean;
+  /** The guest's host name; the VM's name when absent. */
+  hostname?: string;
+  /** The user who gets the keys and may use sudo. */
+  user?: string;
+  /** Public keys, one line each as in authorized_keys. */
+  ssh_keys?: string[];
+  /** Replaces the user part by this cloud-config or script. */
+  user_data?: string;
+  /** Replaces DHCP on all NICs by this network configuration (version 2). */
+  network_config?: string;
+}
+
+/** Consoles of a VM. */
+export interface Console {
+  /** A serial port with a log. */
+  serial?: boolean;
+  /** Graphics console. */
+  graphics?: Graphics;
+}
+
+/** One VM or many alike, from a template or empty. */
+export interface VmCreate {
+  /** The name; with a count above one the VMs are called NAME-1, NAME-2… unless it contains `%d`-like `{n}`. */
+  name: string;
+  /** How many. */
+  count?: number;
+  /** What to clone; built first if it is not built yet. */
+  template?: string;
+  /** Start them too. */
+  start?: boolean;
+  /** Where; the only pool when absent. */
+  pool?: string;
+  /** On this host; the best one when absent. */
+  host?: string;
+  /** Where to keep them; the template's when absent. */
+  repository?: string;
+  /** How disks are made from the template's. */
+  clone?: CloneMethod;
+  /** Virtual CPUs; the template's when absent. */
+  vcpus?: number;
+  /** Up to how many can be added while it runs. */
+  vcpus_maximum?: number;
+  /** Memory; the template's when absent. Bytes. */
+  memory?: number;
+  /** Up to how much can be added while it runs. Bytes. */
+  memory_maximum?: number;
+  /** Size of the first disk; the template's when absent; never smaller. Bytes. */
+  disk_size?: number;
+  /** The template's when absent. */
+  firmware?: Firmware;
+  /** Short id from the guest OS database; the template's when absent. */
+  guest_os?: string;
+  /** Added to the kernel command line of a template that boots directly. */
+  kernel_arguments?: string;
+  /** Network of the first NIC; `default` when absent. */
+  network?: string;
+  /** MAC of the first NIC; only with a count of one. */
+  mac?: string;
+  /** Public keys for the guest's user. */
+  ssh_keys?: string[];
+  /** cloud-init user data. */
+  user_data?: string;
+  /** ISO in a CD drive. */
+  iso?: string;
+  /** Replaces the template's disks; with no template the disks to make. */
+  disks?: Disk[];
+  /** Replaces the template's NICs. */
+  nics?: Nic[];
+  /** Tried in this order. */
+  boot_order?: BootDevice[];
+  /** Graphics console. */
+  graphics?: Graphics;
+  /** What happens when the host has started. */
+  run_policy?: RunPolicy;
+  /** Free text for people. */
+  description?: string;
+  /** Words to find it by. */
+  tags?: string[];
+}
+
+/** How to stop. */
+export interface VmStop {
+  /** Pull the plug if the guest has not stopped in time. */
+  force?: boolean;
+  /** How long the guest may take. Unit: s. */
+  timeout_s?: number;
+}
+
+/** How to delete. */
+export interface VmDelete {
+  /** Pull its plug first if it runs. */
+  force?: boolean;
+  /** Do not keep its disks in the repository's trash. */
+  purge?: boolean;
+}
+
+/** A copy of a stopped VM with new MACs. */
+export interface VmClone {
+  /** Name of the copy; with a count above one NAME-1, NAME-2… */
+  name: string;
+  /** How many. */
+  count?: number;
+  /** How disks are made. */
+  clone?: CloneMethod;
+  /** Start them too. */
+  start?: boolean;
+}
+
+/** A disk to add to a VM. */
+export interface VmDisk {
+  /** Size of a new empty disk. Bytes. */
+  size?: number;
+  /** Disk or CD drive. */
+  kind?: DiskKind;
+  /** How the guest sees it. */
+  bus?: DiskBus;
+  /** Layout of the file. */
+  format?: DiskFormat;
+  /** The ISO in a CD drive. */
+  image?: string;
+  /** The guest cannot write. */
+  read_only?: boolean;
+}
+
+/** A page of a list. */
+export interface Page<T> {
+  items: T[];
+  /** The cursor of the next page. */
+  next?: string;
+  /** Last-Event-ID from which events miss nothing. */
+  position: string;
+}
+
+/** Every method by its name. */
+export interface Methods {
+  'template.list': { http: 'GET'; path: '/v1/templates'; parameters: ListQuery; result: Page<Template> };
+  'template.get': { http: 'GET'; path: '/v1/templates/{id}'; parameters: Empty; result: Template };
+  'template.create': { http: 'POST'; path: '/v1/templates'; parameters: TemplateCreate; result: Job };
+  'template.import': { http: 'POST'; path: '/v1/templates/import'; parameters: TemplateImport; result: Job };
+  'template.build': { http: 'POST'; path: '/v1/templates/{id}/build'; parameters: TemplateBuild; result: Job };
+  'template.update': { http: 'PATCH'; path: '/v1/templates/{id}'; parameters: Template; result: Template };
+  'template.delete': { http: 'DELETE'; path: '/v1/templates/{id}'; parameters: Empty; result: Job };
+  'iso.list': { http: 'GET'; path: '/v1/isos'; parameters: ListQuery; result: Page<Iso> };
+  'iso.get': { http: 'GET'; path: '/v1/isos/{id}'; parameters: Empty; result: Iso };
+  'iso.import': { http: 'POST'; path: '/v1/isos/import'; parameters: IsoImport; result: Job };
+  'iso.delete': { http: 'DELETE'; path: '/v1/isos/{id}'; parameters: Empty; result: Job };
+  'host.list': { http: 'GET'; path: '/v1/hosts'; parameters: ListQuery; result: Page<Host> };
+  'host.get': { http: 'GET'; path: '/v1/hosts/{id}'; parameters: Empty; result: Host };
+  'host.create': { http: 'POST'; path: '/v1/hosts'; parameters: HostAdd; result: Host };
+  'host.update': { http: 'PATCH'; path: '/v1/hosts/{id}'; parameters: Host; result: Host };
+  'host.delete': { http: 'DELETE'; path: '/v1/hosts/{id}'; parameters: Empty; result: Empty };
+  'pool.list': { http: 'GET'; path: '/v1/pools'; parameters: ListQuery; result: Page<Pool> };
+  'pool.get': { http: 'GET'; path: '/v1/pools/{id}'; parameters: Empty; result: Pool };
+  'pool.create': { http: 'POST'; path: '/v1/pools'; parameters: Pool; result: Pool };
+  'pool.update': { http: 'PATCH'; path: '/v1/pools/{id}'; parameters: Pool; result: Pool };
+  'pool.delete': { http: 'DELETE'; path: '/v1/pools/{id}'; parameters: Empty; result: Empty };
+  'repository.list': { http: 'GET'; path: '/v1/repositories'; parameters: ListQuery; result: Page<Repository> };
+  'repository.get': { http: 'GET'; path: '/v1/repositories/{id}'; parameters: Empty; result: Repository };
+  'repository.create': { http: 'POST'; path: '/v1/repositories'; parameters: Repository; result: Job };
+  'repository.delete': { http: 'DELETE'; path: '/v1/repositories/{id}'; parameters: Empty; result: Job };
+  'network.list': { http: 'GET'; path: '/v1/networks'; parameters: ListQuery; result: Page<Network> };
+  'network.get': { http: 'GET'; path: '/v1/networks/{id}'; parameters: Empty; result: Network };
+  'network.create': { http: 'POST'; path: '/v1/networks'; parameters: Network; result: Job };
+  'network.delete': { http: 'DELETE'; path: '/v1/networks/{id}'; parameters: Empty; result: Job };
+  'job.list': { http: 'GET'; path: '/v1/jobs'; parameters: ListQuery; result: Page<Job> };
+  'job.get': { http: 'GET'; path: '/v1/jobs/{id}'; parameters: Empty; result: Job };
+  'job.cancel': { http: 'POST'; path: '/v1/jobs/{id}/cancel'; parameters: Empty; result: Job };
+  'job.break': { http: 'POST'; path: '/v1/jobs/{id}/break'; parameters: JobBreak; result: Job };
+  'event.list': { http: 'GET'; path: '/v1/events'; parameters: ListQuery; result: Page<Event> };
+  'event.watch': { http: 'GET'; path: '/v1/events/watch'; parameters: Empty; result: Event };
+  'principal.list': { http: 'GET'; path: '/v1/principals'; parameters: ListQuery; result: Page<Principal> };
+  'principal.get': { http: 'GET'; path: '/v1/principals/{id}'; parameters: Empty; result: Principal };
+  'principal.create': { http: 'POST'; path: '/v1/principals'; parameters: Principal; result: Principal };
+  'principal.update': { http: 'PATCH'; path: '/v1/principals/{id}'; parameters: Principal; result: Principal };
+  'principal.delete': { http: 'DELETE'; path: '/v1/principals/{id}'; parameters: Empty; result: Empty };
+  'token.list': { http: 'GET'; path: '/v1/tokens'; parameters: ListQuery; result: Page<Token> };
+  'token.create': { http: 'POST'; path: '/v1/tokens'; parameters: Token; result: Token };
+  'token.delete': { http: 'DELETE'; path: '/v1/tokens/{id}'; parameters: Empty; result: Empty };
+  'system.info': { http: 'GET'; path: '/v1/system'; parameters: Empty; result: SystemInfo };
+  'system.backup': { http: 'GET'; path: '/v1/system/backup'; parameters: Empty; result: SystemInfo };
+  'system.login': { http: 'POST'; path: '/v1/system/login'; parameters: Login; result: Token };
+  'vm.list': { http: 'GET'; path: '/v1/vms'; parameters: ListQuery; result: Page<Vm> };
+  'vm.get': { http: 'GET'; path: '/v1/vms/{id}'; parameters: Empty; result: Vm };
+  'vm.create': { http: 'POST'; path: '/v1/vms'; parameters: VmCreate; result: Job };
+  'vm.update': { http: 'PATCH'; path: '/v1/vms/{id}'; parameters: Vm; result: Job };
+  'vm.delete': { http: 'DELETE'; path: '/v1/vms/{id}'; parameters: VmDelete; result: Job };
+  'vm.start': { http: 'POST'; path: '/v1/vms/{id}/start'; parameters: Empty; result: Job };
+  'vm.stop': { http: 'POST'; path: '/v1/vms/{id}/stop'; parameters: VmStop; result: Job };
+  'vm.kill': { http: 'POST'; path: '/v1/vms/{id}/kill'; parameters: Empty; result: Job };
+  'vm.reset': { http: 'POST'; path: '/v1/vms/{id}/reset'; parameters: Empty; result: Job };
+  'vm.pause': { http: 'POST'; path: '/v1/vms/{id}/pause'; parameters: Empty; result: Job };
+  'vm.resume': { http: 'POST'; path: '/v1/vms/{id}/resume'; parameters: Empty; result: Job };
+  'vm.clone': { http: 'POST'; path: '/v1/vms/{id}/clone'; parameters: VmClone; result: Job };
+  'vm.console': { http: 'GET'; path: '/v1/vms/{id}/console'; parameters: Empty; result: Vm };
+}
