@@ -1,0 +1,118 @@
+/*
+ * Inside src/api: one request on its way (ApiCall) and the functions that pass it on. A call belongs to its
+ * request; what goes on later holds a reference on the request (call_hold) and gives it back with the answer.
+ * Main loop only.
+ *
+ * Every path ends in exactly one call_reply_* or call_fail.
+ */
+#pragma once
+#include "api/access.h"
+#include "api/api.h"
+#include "api/throttle.h"
+#include "base/work.h"
+
+typedef struct EventStreams EventStreams;
+typedef struct ApiCall ApiCall;
+
+struct Api {
+    int references; /* calls hold one each: a commit may end after api_free */
+    bool is_closed; /* nothing below may be used any more */
+    ApiOptions options;
+    Inventory *inventory;
+    Jobs *jobs;
+    const Clock *clock;
+    int64_t started_ns;
+    WorkPool *hashes;
+    Throttle *throttle;
+    EventStreams *streams;
+    char *request_prefix;
+    uint64_t requests;
+};
+
+struct ApiCall {
+    Api *api;
+    HttpRequest *request;
+    const MethodDescriptor *method;
+    MethodId id;
+    char *request_id;
+    Identity who;
+    char *object_id, *object_name; /* the object in the path, or the one that was made */
+    bool is_dry_run;
+    json_t *parameters; /* decoded, with defaults, references resolved */
+    void *definition;   /* of the method's resource, to be stored; owned */
+    json_t *extra;      /* added to the answer once: a token's secret */
+    char *job_id;       /* for the audit */
+};
+
+/* call.c: the life of a call and its answers. */
+ApiCall *call_new(Api *api, HttpRequest *request);
+void call_free(void *call);
+void call_hold(ApiCall *call);
+void call_release(ApiCall *call);
+void call_reply_json(
+    ApiCall *call, unsigned status, const json_t *body, const HttpHeader *more, size_t n_more);
+void call_reply_object(ApiCall *call, unsigned status, const Object *object);
+void call_reply_empty(ApiCall *call);
+void call_fail(ApiCall *call, const Error *err);
+/* Before there is a handler: `allowed` is the Allow header, or NULL. */
+void call_refuse(ApiCall *call, const char *allowed, const Error *err);
+/* Without an answer of its own: streams, downloads, WebSockets. */
+void call_audit(ApiCall *call, const char *outcome, const char *text);
+bool call_is_change(const ApiCall *call);
+bool call_decode_parameters(ApiCall *call, Error *err);
+/* The body as JSON, {} when there is none and that is allowed; a new reference. */
+json_t *call_body(ApiCall *call, bool is_required, Error *err);
+/* The object in the path as it is now, or NULL with ERROR_NOT_FOUND. */
+const Object *call_object(ApiCall *call, Error *err);
+/* If-Match against the object's revision. */
+bool call_check_match(ApiCall *call, const Object *object, Error *err);
+bool call_check_permission(ApiCall *call, const Object *object, Error *err);
+HttpHeader call_request_id_header(const ApiCall *call);
+
+/* api.c hands over to one of these: read.c, change.c, job-call.c, login.c, events.c, system.c: handlers; each
+ * answers. */
+void handle_list(ApiCall *call);
+void handle_get(ApiCall *call);
+void handle_create(ApiCall *call);
+void handle_update(ApiCall *call);
+void handle_delete(ApiCall *call);
+void handle_job(ApiCall *call);
+void handle_login(ApiCall *call);
+void handle_event_watch(ApiCall *call);
+void handle_system_info(ApiCall *call);
+void handle_backup(ApiCall *call);
+void handle_job_cancel(ApiCall *call);
+void handle_job_break(ApiCall *call);
+void handle_console(ApiCall *call);
+
+/* change.c: stores call->definition, made or changed, and answers. */
+void call_store(ApiCall *call);
+const char *definition_text(
+    ResourceId kind, const void *definition, const char *field); /* NULL when absent */
+void definition_set_text(ResourceId kind, void *definition, const char *field, const char *value);
+int64_t definition_revision(ResourceId kind, const void *definition);
+
+/* rules.c: what single methods do differently. All members may be NULL. */
+typedef struct ApiRule {
+    void (*handle)(ApiCall *call); /* instead of the generic handler */
+    /* Completes or refuses call->definition; goes on with call_store or call_fail, now or later. */
+    void (*prepare)(ApiCall *call);
+    bool (*check_delete)(ApiCall *call, const Object *object, Error *err);
+    void (*also_delete)(ApiCall *call, const Object *object, InventoryChange *change);
+    bool (*is_visible)(ApiCall *call, const Object *object); /* in lists */
+} ApiRule;
+const ApiRule *rule_find(MethodId method);
+
+/* account.c: principals and tokens. */
+void prepare_principal(ApiCall *call);
+void prepare_principal_update(ApiCall *call);
+bool check_principal_delete(ApiCall *call, const Object *object, Error *err);
+void also_delete_tokens(ApiCall *call, const Object *object, InventoryChange *change);
+void prepare_token(ApiCall *call);
+bool check_token_delete(ApiCall *call, const Object *object, Error *err);
+bool is_token_visible(ApiCall *call, const Object *object);
+/* A new token's definition with a secret that is returned (secret_free). */
+char *token_fill(Token *token, const Clock *clock, const char *principal_id, int64_t lifetime_ns);
+
+EventStreams *event_streams_new(Api *api);
+void event_streams_free(EventStreams *streams);

@@ -1,0 +1,60 @@
+/*
+ * The REST façade: every method of the schema on an HTTP server, generic over the generated table. It finds
+ * route and caller, checks the permission, decodes, resolves names, then reads the inventory, commits a
+ * change or submits a job. Every change leaves an audit line. Errors are RFC 9457 problems.
+ *
+ * What callers should know beyond the schema:
+ * - Lists answer {"items":[…],"next":CURSOR,"position":"EPOCH:SEQUENCE"}: watch from that position to miss
+ * nothing.
+ * - GET of an object and the answer to a change carry ETag "<revision>"; PATCH and DELETE heed If-Match.
+ * - A method that is a job answers 202 with the job, with ?dry_run=true 200 with what it would do. It heeds
+ *   Idempotency-Key. The job of an update gets the merge patch as parameters, names resolved to ids, nulls
+ * kept.
+ * - Parameters of DELETE come from the query or the body.
+ * - The secret of a token stands only in the answer that makes it.
+ *
+ * Main loop only.
+ */
+#pragma once
+#include "http/http-server.h"
+#include "inventory/inventory.h"
+#include "jobs/jobs.h"
+
+typedef struct Api Api;
+
+/* `identity` is what the host's agent said of itself, or NULL with `err`; borrowed. */
+typedef void (*ApiHostFn)(const AgentIdentity *identity, const Error *err, void *data);
+
+typedef struct ApiOptions {
+    Inventory *inventory; /* borrowed, as all below; must outlive api_free */
+    Jobs *jobs;
+    const Clock *clock;
+    const char *instance;       /* its name */
+    const char *ca_fingerprint; /* shown by system.info; or NULL */
+    const char
+        *backup_folder; /* where a backup lies for moments while it is sent; NULL: backups are refused */
+    void *hook_data;    /* last argument of the hooks */
+    /* Takes over a WebSocket request for a VM's console; false with *err set: nothing answered. NULL: not
+     * offered. */
+    bool (*open_console)(HttpRequest *request, const Object *vm, void *data, Error *err);
+    /* Asks the agent at an address who it is and takes ownership, before a host is stored. Calls `done` once,
+     * never before this returns. NULL: the host is stored under a new id. */
+    void (*own_host)(const HostAdd *host, ApiHostFn done, void *done_data, void *data);
+    /* What is not below /v1 (the web console). NULL: not found. */
+    void (*on_other)(HttpRequest *request, void *data);
+} ApiOptions;
+
+/* `options` is copied, what it names is not. */
+Api *api_new(const ApiOptions *options);
+/* After the server is freed and before the inventory is. Accepts NULL. Commits and jobs that are under way go
+ * on. */
+void api_free(Api *api);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Api, api_free)
+
+/* For http_server_new(&api_http_handler, api, …). */
+extern const HttpHandler api_http_handler;
+
+/* When there is no principal at all: makes "admin", administrator, with a random password that `done` gets
+ * once. Otherwise `done` gets NULL. `done` is never called before this returns. */
+void api_first_administrator(
+    Api *api, void (*done)(const char *password, const Error *err, void *data), void *data);

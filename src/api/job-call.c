@@ -1,0 +1,90 @@
+/* Methods that are jobs: submitted, or only described. */
+#include "api/api-internal.h"
+#include <string.h>
+
+enum { MAX_KEY_LENGTH = 128 };
+
+static void submitted(const char *job_id, const Error *err, void *data) {
+    ApiCall *call = data;
+    g_auto(Error) inner = {0};
+    const Object *job =
+        job_id && !call->api->is_closed ? inventory_get(call->api->inventory, RESOURCE_JOB, job_id) : NULL;
+    call->job_id = g_strdup(job_id);
+    if (job) {
+        call_reply_object(call, 202, job);
+    } else {
+        if (!err)
+            error_set(&inner, ERROR_INTERNAL, NULL, "the job %s is gone", job_id);
+        call_fail(call, err ? err : &inner);
+    }
+    call_release(call);
+}
+
+static void describe(ApiCall *call, const JobRequest *request) {
+    g_auto(Error) err = {0};
+    g_autoptr(json_t) plan = job_dry_run(call->api->jobs, call->method->name, request, &err);
+    if (plan)
+        call_reply_json(call, 200, plan, NULL, 0);
+    else
+        call_fail(call, &err);
+}
+
+static bool is_possible(ApiCall *call, const char *key, Error *err) {
+    if (!jobs_has_kind(call->api->jobs, call->method->name))
+        return error_set(err, ERROR_UNSUPPORTED, NULL, "this version cannot do %s", call->method->name);
+    if (call->is_dry_run && !call->method->has_dry_run)
+        return error_set(err, ERROR_UNSUPPORTED, "/dry_run", "%s has no dry run", call->method->name);
+    if (key && (!*key || strlen(key) > MAX_KEY_LENGTH || !g_utf8_validate(key, -1, NULL)))
+        return error_set(err, ERROR_INVALID, NULL, "Idempotency-Key: 1 to %d characters", MAX_KEY_LENGTH);
+    return true;
+}
+
+/* An update comes with its patch decoded already. */
+static bool read_job_parameters(ApiCall *call, const Object *object, Error *err) {
+    if (object && !call_check_match(call, object, err))
+        return false;
+    if (!call->parameters && !call_decode_parameters(call, err))
+        return false;
+    return object || call_check_permission(call, NULL, err);
+}
+
+void handle_job(ApiCall *call) {
+    g_auto(Error) err = {0};
+    const char *key = http_request_header(call->request, "Idempotency-Key");
+    const Object *object = call->object_id ? call_object(call, &err) : NULL;
+    bool ok = !error_is_set(&err) && is_possible(call, key, &err) && read_job_parameters(call, object, &err);
+    if (!ok) {
+        call_fail(call, &err);
+        return;
+    }
+    JobRequest request = {.target_kind = call->method->resource,
+        .target = object,
+        .parameters = call->parameters,
+        .principal = call->who.name};
+    if (call->is_dry_run) {
+        describe(call, &request);
+        return;
+    }
+    call_hold(call);
+    job_submit(call->api->jobs, call->method->name, &request, key, submitted, call);
+}
+
+void handle_job_cancel(ApiCall *call) {
+    g_auto(Error) err = {0};
+    if (job_cancel(call->api->jobs, call->object_id, &err))
+        handle_get(call);
+    else
+        call_fail(call, &err);
+}
+
+void handle_job_break(ApiCall *call) {
+    g_auto(Error) err = {0};
+    const char *reason = NULL;
+    bool ok = call_decode_parameters(call, &err);
+    if (ok)
+        reason = json_string_value(json_object_get(call->parameters, "reason"));
+    if (ok && job_break(call->api->jobs, call->object_id, reason, &err))
+        handle_get(call);
+    else
+        call_fail(call, &err);
+}
