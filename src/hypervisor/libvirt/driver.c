@@ -116,7 +116,7 @@ bool session_find(HypervisorSession *session, const char *vm_id, virDomain **ret
 bool session_running_definition(virDomain *domain, Vm *ret_vm) {
     g_autofree char *element = virDomainGetMetadata(
         domain, VIR_DOMAIN_METADATA_ELEMENT, DOMAIN_DEFINITION_NAMESPACE, VIR_DOMAIN_AFFECT_CURRENT);
-    g_autofree char *text = element ? xml_text(element, "definition:vm") : NULL;
+    g_autofree char *text = element ? xml_text(element, "vm") : NULL;
     g_autoptr(json_t) json = text ? json_parse(text, strlen(text), NULL) : NULL;
     return json && vm_decode(json, MODEL_STORED, ret_vm, NULL);
 }

@@ -9,7 +9,7 @@ if [ "${LODGE_PRIVATE_LIBVIRT:-}" != inside ]; then
     unshare --mount --net --pid --ipc --uts true 2>/dev/null || exit 77
     LODGE_PRIVATE_FOLDER=$(mktemp -d /var/tmp/lodge-libvirt-XXXXXX)
     export LODGE_PRIVATE_FOLDER LODGE_PRIVATE_LIBVIRT=inside
-    trap 'rm -rf "$LODGE_PRIVATE_FOLDER"' EXIT
+    trap 'rm -rf --one-file-system "$LODGE_PRIVATE_FOLDER"' EXIT
     trap 'exit 1' INT TERM
     status=0
     chmod 711 "$LODGE_PRIVATE_FOLDER"
@@ -26,7 +26,10 @@ for folder in etc/libvirt run/libvirt var/lib/libvirt var/log/libvirt var/cache/
     mount --bind "$LODGE_PRIVATE_FOLDER/$folder" "/$folder"
 done
 rm -rf /etc/libvirt/qemu/networks/autostart/*
-mount -t sysfs sysfs /sys
+mkdir "$LODGE_PRIVATE_FOLDER/cgroup"
+mount --rbind /sys/fs/cgroup "$LODGE_PRIVATE_FOLDER/cgroup"
+mount -t sysfs sysfs /sys # that of the new network namespace
+mount --rbind "$LODGE_PRIVATE_FOLDER/cgroup" /sys/fs/cgroup
 ip link set lo up
 virtlogd -d -p /run/libvirt/virtlogd.pid
 libvirtd -d -p /run/libvirt/libvirtd.pid

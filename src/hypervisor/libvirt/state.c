@@ -34,7 +34,7 @@ bool state_is_managed(HypervisorSession *session, virDomain *domain, char **ret_
         return false;
     g_autofree char *element = virDomainGetMetadata(
         domain, VIR_DOMAIN_METADATA_ELEMENT, DOMAIN_VM_NAMESPACE, VIR_DOMAIN_AFFECT_CURRENT);
-    g_autofree char *instance = element ? xml_attribute(element, "lodge:vm", "instance") : NULL;
+    g_autofree char *instance = element ? xml_attribute(element, "vm", "instance") : NULL;
     if (g_strcmp0(instance, session->instance) != 0)
         return false;
     if (ret_element)
@@ -63,8 +63,8 @@ static void read_domain(HypervisorSession *session, virDomain *domain, AgentVmSt
     vm_status_set_memory_actual(status, (uint64_t)info.memory * KIB);
     if (!element)
         return;
-    g_autofree char *acceleration = xml_attribute(element, "lodge:vm", "acceleration");
-    g_autofree char *started = xml_attribute(element, "lodge:vm", "started");
+    g_autofree char *acceleration = xml_attribute(element, "vm", "acceleration");
+    g_autofree char *started = xml_attribute(element, "vm", "started");
     vm_status_set_acceleration(status, acceleration);
     if (started)
         vm_status_set_started(status, g_ascii_strtoll(started, NULL, 10));

@@ -150,11 +150,11 @@ static void test_definition_survives(void) {
     sample_init(&sample);
     vm_set_description(&sample.vm, "a <b> & \"c\"");
     g_autofree char *xml = domain_xml(&sample.start, &plain);
-    g_autofree char *text = xml_text(xml, "definition:vm");
+    g_autofree char *text = xml_text(xml, "vm");
     g_autoptr(json_t) json = json_parse(text, strlen(text), NULL);
     g_assert_true(vm_decode(json, MODEL_STORED, &read, NULL));
     g_assert_true(model_equal(&vm_type, &read, &sample.vm));
-    g_autofree char *instance = xml_attribute(xml, "lodge:vm", "instance");
+    g_autofree char *instance = xml_attribute(xml, "vm", "instance");
     g_assert_cmpstr(instance, ==, "lodge");
     sample_clear(&sample);
 }

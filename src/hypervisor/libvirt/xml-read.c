@@ -1,4 +1,5 @@
 /* Reading by GLib's markup parser: libvirt's output is well-formed and small. */
+#include <stdbool.h>
 #include <string.h>
 #include "hypervisor/libvirt/xml-read.h"
 
@@ -7,11 +8,17 @@ typedef struct Search {
     char *found;
 } Search;
 
+/* libvirt hands metadata out without its prefix, and whole definitions with it. */
+static bool is_named(const char *name, const char *wanted) {
+    const char *colon = strchr(name, ':');
+    return !strcmp(colon ? colon + 1 : name, wanted);
+}
+
 static void element_starts(GMarkupParseContext *context, const char *name, const char **names,
     const char **values, void *data, GError **error) {
     (void)context, (void)error;
     Search *search = data;
-    if (search->found || !search->attribute || strcmp(name, search->element) != 0)
+    if (search->found || !search->attribute || !is_named(name, search->element))
         return;
     for (size_t i = 0; names[i]; i++)
         if (!strcmp(names[i], search->attribute)) {
@@ -25,7 +32,7 @@ static void text_comes(
     (void)error;
     Search *search = data;
     if (!search->found && !search->attribute &&
-        !strcmp(g_markup_parse_context_get_element(context), search->element))
+        is_named(g_markup_parse_context_get_element(context), search->element))
         search->found = g_strndup(text, length);
 }
 

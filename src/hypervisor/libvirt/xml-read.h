@@ -4,8 +4,8 @@
 #pragma once
 #include <glib.h>
 
-/* The attribute of the first element of that name (with its prefix: "lodge:vm") that has it, newly allocated,
- * or NULL. */
+/* The attribute of the first element of that name (any namespace prefix is passed over) that has it, newly
+ * allocated, or NULL. */
 char *xml_attribute(const char *xml, const char *element, const char *attribute);
 /* The text of the first element of that name, newly allocated, or NULL. */
 char *xml_text(const char *xml, const char *element);
