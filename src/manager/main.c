@@ -186,11 +186,20 @@ static bool listen_tls(Manager *manager, Error *err) {
         manager->server, address, (uint16_t)port, manager->chain, manager->key, NULL, &listener, err);
 }
 
-static void first_administrator(const char *password, const Error *err, void *data G_GNUC_UNUSED) {
+/* Never to the log: into a file that only root and this daemon's user can read; quickstart shows and removes it. */
+static void first_administrator(const char *password, const Error *err, void *data) {
+    Manager *manager = data;
+    g_auto(Error) fault = {0};
     if (err)
         log_error("the first administrator could not be made: %s", err->message);
-    else if (password) /* on the terminal once, never in the log */
-        g_print("First administrator: admin, password: %s\n", password);
+    if (!password)
+        return;
+    g_autofree char *path = g_build_filename(manager->state_folder, "first-password", NULL);
+    g_autofree char *text = g_strdup_printf("%s\n", password);
+    if (file_replace(path, text, strlen(text), 0600, &fault))
+        log_info("the first administrator is `admin`; its password is in %s: read it and remove the file", path);
+    else
+        log_error("the first administrator's password could not be saved: %s", fault.message);
 }
 
 static bool start(Manager *manager, Error *err) {
@@ -223,7 +232,7 @@ static bool start(Manager *manager, Error *err) {
     fleet_on_connected(manager->fleet, host_connected, manager);
     fleet_start(manager->fleet);
     jobs_resume(manager->jobs);
-    api_first_administrator(manager->api, first_administrator, NULL);
+    api_first_administrator(manager->api, first_administrator, manager);
     return true;
 }
 
