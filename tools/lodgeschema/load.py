@@ -138,6 +138,7 @@ class Schema:
     def __init__(self):
         self.errors, self.enums, self.types, self.resources = {}, {}, {}, {}
         self.methods, self.agent_methods, self.roles = [], [], {}
+        self.options, self.commands = {}, {}  # of the command line, beside the methods
 
     def type_order(self):
         """Types so that each stands behind those it contains."""
@@ -211,6 +212,8 @@ def load(folder):
     for table in tables:
         schema.errors.update(table.get("error", {}))
         schema.roles.update(table.get("roles", {}))
+        schema.options.update(table.get("option", {}))
+        schema.commands.update(table.get("command", {}))
         for name, data in table.get("enum", {}).items():
             schema.enums[name] = Enum(name, data)
         for name, data in table.get("type", {}).items():

@@ -3,10 +3,12 @@ import argparse
 import pathlib
 import sys
 
-from . import c_errors, c_methods, c_types, load, openapi, typescript
+from . import c_cli, c_errors, c_methods, c_types, load, man, openapi, typescript
 
 KINDS = {
     "errors": c_errors.write,
+    "cli": c_cli.write,
+    "man": man.write,
     "model": lambda schema: c_types.write(schema) | c_methods.write(schema),
     "openapi": openapi.write,
     "typescript": typescript.write,

@@ -1,0 +1,109 @@
+/* A serial console in the terminal. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+#include "base/file.h"
+#include "cli/console.h"
+
+enum { CONTROL_RIGHT_BRACKET = 0x1d, INPUT_BYTES = 4096 };
+
+typedef struct Console {
+    HttpWebSocket *websocket;
+    bool is_over, has_left, input_has_ended;
+    uint16_t code;
+    Error failure;
+} Console;
+
+static void on_message(HttpWebSocket *websocket, bool is_text, const void *data, size_t length, void *user) {
+    Console *console = user;
+    (void)websocket, (void)is_text;
+    if (!error_is_set(&console->failure))
+        fd_write_all(STDOUT_FILENO, data, length, &console->failure);
+}
+
+static void on_closed(HttpWebSocket *websocket, uint16_t code, void *user) {
+    Console *console = user;
+    (void)websocket;
+    console->is_over = true;
+    console->code = code;
+}
+
+static void take_input(Console *console) {
+    char data[INPUT_BYTES];
+    ssize_t n = read(STDIN_FILENO, data, sizeof data);
+    if (n <= 0) {
+        console->input_has_ended = n == 0 || errno != EINTR;
+        return;
+    }
+    const char *leave = memchr(data, CONTROL_RIGHT_BRACKET, (size_t)n);
+    size_t length = leave ? (size_t)(leave - data) : (size_t)n;
+    if (length > 0)
+        http_websocket_send(console->websocket, false, data, length);
+    if (leave) {
+        console->has_left = true;
+        http_websocket_close(console->websocket, HTTP_WEBSOCKET_NORMAL, NULL);
+    }
+}
+
+/* Takes input only while the last of it is on its way, so that nothing of it is refused. */
+static void shuttle(Console *console) {
+    while (!console->is_over && !console->has_left && !error_is_set(&console->failure)) {
+        if (!http_client_websocket_pump(console->websocket))
+            return;
+        bool takes_input = !console->input_has_ended && http_websocket_queued(console->websocket) == 0;
+        struct pollfd fds[] = {
+            {.fd = http_client_websocket_fd(console->websocket),
+                .events = http_client_websocket_interest(console->websocket)},
+            {.fd = takes_input ? STDIN_FILENO : -1, .events = POLLIN},
+        };
+        if (poll(fds, G_N_ELEMENTS(fds), -1) < 0 && errno != EINTR)
+            return;
+        if (fds[1].revents)
+            take_input(console);
+    }
+    http_client_websocket_pump(console->websocket); /* what was typed last, and the goodbye */
+}
+
+static bool make_raw(struct termios *ret_before) {
+    if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, ret_before) < 0)
+        return false;
+    struct termios raw = *ret_before;
+    cfmakeraw(&raw);
+    return tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
+}
+
+bool console_run(Session *session, const char *path, const char *name, Error *err) {
+    static const HttpWebSocketEvents events = {.on_message = on_message, .on_closed = on_closed};
+    const HttpWebSocketOptions options = {0};
+    Console console = {0};
+    g_auto(HttpResponse) refusal = {0};
+    g_auto(Error) failure = {0};
+    if (!http_client_websocket(session_client(session), path, &options, &events, &console, &console.websocket,
+            &refusal, &failure)) {
+        if (refusal.body && refusal.body->len > 0)
+            session_answer_error(&refusal, err);
+        else
+            error_move(err, &failure);
+        return false;
+    }
+    struct termios before;
+    bool is_raw = make_raw(&before);
+    if (is_raw)
+        fprintf(stderr, "Console of %s; ctrl-] leaves.\r\n", name);
+    shuttle(&console);
+    if (is_raw) {
+        tcsetattr(STDIN_FILENO, TCSANOW, &before);
+        fprintf(stderr, "\n");
+    }
+    uint16_t code = console.code;
+    bool is_broken = console.is_over && !console.has_left && code == HTTP_WEBSOCKET_ABNORMAL;
+    http_client_websocket_free(console.websocket);
+    if (error_is_set(&console.failure)) {
+        error_move(err, &console.failure);
+        return false;
+    }
+    return !is_broken || error_set(err, ERROR_UNREACHABLE, NULL, "the connection to the console broke");
+}

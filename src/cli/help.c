@@ -1,0 +1,131 @@
+/* Help from the tables. */
+#include "cli/help.h"
+#include "cli/table.h"
+
+enum { LEFT_COLUMN = 30 };
+
+/* A term and its explanation; a long term gets a line of its own. */
+static void append_entry(GString *out, const char *term, const char *doc) {
+    int blanks = LEFT_COLUMN - 2 - text_width(term);
+    if (blanks < 2)
+        g_string_append_printf(out, "  %s\n%*s%s\n", term, LEFT_COLUMN, "", doc);
+    else
+        g_string_append_printf(out, "  %s%*s%s\n", term, blanks, "", doc);
+}
+
+static void append_options(GString *out, const char *command, bool has_common) {
+    for (CliOptionId id = 0; id < CLI_OPTION_MAX; id++) {
+        const CliOption *option = &cli_options[id];
+        if (!cli_option_applies(id, command) || (!has_common && !option->commands))
+            continue;
+        g_autoptr(GString) term = g_string_new(NULL);
+        if (option->letter)
+            g_string_append_printf(term, "-%c, ", option->letter);
+        g_string_append_printf(
+            term, "--%s%s%s", option->name, option->value ? " " : "", option->value ? option->value : "");
+        g_autofree char *values = option->values ? g_strjoinv(", ", (char **)option->values) : NULL;
+        g_autofree char *doc =
+            values ? g_strdup_printf("%s (%s)", option->doc, values) : g_strdup(option->doc);
+        append_entry(out, term->str, doc);
+    }
+}
+
+void help_general(GString *out) {
+    g_string_append(
+        out, "lodge NOUN VERB [NAME] [OPTIONS]\n\nNouns (`lodge NOUN --help` lists the verbs):\n");
+    for (ResourceId id = 0; id < RESOURCE_MAX; id++)
+        append_entry(out, resources[id].name, resources[id].doc);
+    g_string_append(out, "\nCommands:\n");
+    for (CliCommandId id = 0; id < CLI_COMMAND_MAX; id++) {
+        g_autofree char *term = g_strdup_printf("%s %s", cli_commands[id].name, cli_commands[id].arguments);
+        append_entry(out, term, cli_commands[id].doc);
+    }
+    g_string_append(out, "\nOptions:\n");
+    append_options(out, NULL, true);
+}
+
+static void append_words(GString *out, const MethodDescriptor *method) {
+    if (method_has_reference(method)) {
+        g_autofree char *noun = g_ascii_strup(resources[method->resource].name, -1);
+        g_string_append_printf(out, " %s%s", noun, method_takes_many(method) ? "..." : "");
+    }
+    for (size_t i = 0; i < method->parameters->n_fields; i++) {
+        const FieldDescriptor *field = &method->parameters->fields[i];
+        g_autofree char *title = g_ascii_strup(field->name, -1);
+        if (flag_is_word(method, field))
+            g_string_append_printf(out, " %s", title);
+    }
+    if (flag_upload_field(method))
+        g_string_append(out, " FILE|URL");
+    if (method->kind == METHOD_KIND_DOWNLOAD)
+        g_string_append(out, " FILE");
+}
+
+void help_noun(ResourceId resource, GString *out) {
+    g_string_append_printf(
+        out, "lodge %s VERB [OPTIONS]\n\n%s\n\nVerbs:\n", resources[resource].name, resources[resource].doc);
+    for (MethodId id = 0; id < METHOD_MAX; id++) {
+        if (methods[id].resource != resource || !methods[id].is_in_cli)
+            continue;
+        g_autoptr(GString) term = g_string_new(methods[id].verb);
+        append_words(term, &methods[id]);
+        append_entry(out, term->str, methods[id].doc);
+    }
+}
+
+static void append_flag(GString *out, const FieldDescriptor *field) {
+    g_autofree char *name = flag_name(field);
+    const char *form = flag_form(field);
+    g_autofree char *term = g_strdup_printf("--%s%s%s", name, form ? " " : "", form ? form : "");
+    g_autoptr(GString) doc = g_string_new(field->doc);
+    for (size_t i = 0; field->enumeration && i < field->enumeration->n_values; i++)
+        g_string_append_printf(doc, "%s%s", i ? ", " : " (", field->enumeration->values[i].name);
+    if (field->enumeration)
+        g_string_append_c(doc, ')');
+    if (field->is_list)
+        g_string_append(doc, " May be repeated.");
+    if (field->default_text)
+        g_string_append_printf(doc, " Default: %s.", field->default_text);
+    append_entry(out, term, doc->str);
+}
+
+void help_verb(MethodId id, GString *out) {
+    const MethodDescriptor *method = &methods[id];
+    const char *command = method->kind == METHOD_KIND_UPDATE ? "update" : method->verb;
+    g_string_append_printf(out, "lodge %s %s", resources[method->resource].name, method->verb);
+    append_words(out, method);
+    g_string_append_printf(out, " [OPTIONS]\n\n%s\n\nOptions:\n", method->doc);
+    for (size_t i = 0; i < method->parameters->n_fields; i++)
+        if (flag_is_offered(method, &method->parameters->fields[i]))
+            append_flag(out, &method->parameters->fields[i]);
+    append_options(out, command, false);
+    g_string_append(out, "\n`lodge help` lists the options of all commands.\n");
+}
+
+void help_command(CliCommandId id, GString *out) {
+    const CliCommand *command = &cli_commands[id];
+    g_string_append_printf(
+        out, "lodge %s %s [OPTIONS]\n\n%s\n\nOptions:\n", command->name, command->arguments, command->doc);
+    append_options(out, command->name, true);
+}
+
+/* `lodge help NOUN VERB` and `lodge NOUN VERB --help` are the same. */
+void help_for(const Arguments *arguments, GString *out) {
+    const GPtrArray *words = arguments->words;
+    ResourceId resource = arguments->resource;
+    MethodId method = arguments->method;
+    if (arguments->command == CLI_COMMAND_HELP) {
+        resource = words->len > 0 ? resource_find(words->pdata[0]) : RESOURCE_MAX;
+        method =
+            words->len > 1 && resource < RESOURCE_MAX ? method_find(resource, words->pdata[1]) : METHOD_MAX;
+    } else if (arguments->command < CLI_COMMAND_MAX) {
+        help_command(arguments->command, out);
+        return;
+    }
+    if (method < METHOD_MAX)
+        help_verb(method, out);
+    else if (resource < RESOURCE_MAX)
+        help_noun(resource, out);
+    else
+        help_general(out);
+}

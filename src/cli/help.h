@@ -1,0 +1,10 @@
+/* Help from the tables, on standard output. One thread. */
+#pragma once
+#include "cli/arguments.h"
+
+void help_general(GString *out);
+void help_noun(ResourceId resource, GString *out);
+void help_verb(MethodId method, GString *out);
+void help_command(CliCommandId command, GString *out);
+/* What fits what was typed. */
+void help_for(const Arguments *arguments, GString *out);

@@ -1,0 +1,236 @@
+/* Results in the format that the user chose. */
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "base/file.h"
+#include "cli/output.h"
+#include "cli/table.h"
+#include "cli/value.h"
+#include "cli/yaml.h"
+
+enum { WIDTH_FALLBACK = 80 };
+
+static const char *format_of(const CliOptions *options) {
+    const char *format = options->values[CLI_OPTION_OUTPUT];
+    return format ? format : "table";
+}
+
+static bool has_format(const CliOptions *options, const char *format) {
+    return g_str_equal(format_of(options), format);
+}
+
+bool output_is_human(const CliOptions *options) {
+    return has_format(options, "table") || has_format(options, "wide");
+}
+
+int terminal_width(FILE *stream) {
+    struct winsize size = {0};
+    if (!isatty(fileno(stream)))
+        return 0;
+    return ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : WIDTH_FALLBACK;
+}
+
+bool output_write(const GString *text, Error *err) {
+    return fd_write_all(STDOUT_FILENO, text->str, text->len, err);
+}
+
+/* The columns chosen by --columns: a title of the resource's columns in any case, or any path of its type. */
+static bool choose_columns(
+    const ResourceDescriptor *resource, const char *names, GArray *chosen, Error *err) {
+    g_auto(GStrv) parts = g_strsplit(names, ",", -1);
+    for (char **part = parts; *part; part++) {
+        const ColumnDescriptor *found = NULL;
+        const ColumnDescriptor *const lists[] = {resource->columns, resource->wide};
+        for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)
+            for (const ColumnDescriptor *column = lists[i]; !found && column->title; column++)
+                if (g_ascii_strcasecmp(column->title, *part) == 0 || g_str_equal(column->path, *part))
+                    found = column;
+        const FieldDescriptor *field = found ? NULL : value_field_at(resource->type, *part);
+        if (!found && !field)
+            return error_set(
+                err, ERROR_INVALID, NULL, "--columns: %s has no column %s", resource->name, *part);
+        ColumnDescriptor own = {NULL, NULL};
+        if (found)
+            own = (ColumnDescriptor){found->title, found->path};
+        else
+            own = (ColumnDescriptor){g_intern_string(*part), g_intern_string(*part)};
+        g_array_append_val(chosen, own);
+    }
+    return true;
+}
+
+static void append_columns(GArray *chosen, const ColumnDescriptor *columns) {
+    for (; columns->title; columns++)
+        g_array_append_val(chosen, *columns);
+}
+
+static void append_table(const CliOptions *options, const ResourceDescriptor *resource, const json_t *objects,
+    const GArray *columns, int width, GString *out) {
+    g_autoptr(GPtrArray) titles = g_ptr_array_new();
+    const ColumnDescriptor *column = (const ColumnDescriptor *)(void *)columns->data;
+    for (guint i = 0; i < columns->len; i++)
+        g_ptr_array_add(titles, (void *)column[i].title);
+    g_autoptr(Table) table = table_new((const char *const *)titles->pdata, columns->len);
+    size_t row;
+    json_t *object;
+    json_array_foreach ((json_t *)objects, row, object) {
+        for (guint i = 0; i < columns->len; i++) {
+            const FieldDescriptor *field = value_field_at(resource->type, column[i].path);
+            g_autofree char *text = value_to_text(field, json_at(object, column[i].path));
+            table_add(table, text);
+        }
+    }
+    table_write(table, cli_option_is(options, CLI_OPTION_HEADERS, true), width, out);
+}
+
+static void append_csv(
+    const CliOptions *options, const json_t *objects, const GArray *columns, GString *out) {
+    const ColumnDescriptor *column = (const ColumnDescriptor *)(void *)columns->data;
+    for (guint i = 0; i < columns->len && cli_option_is(options, CLI_OPTION_HEADERS, true); i++) {
+        csv_append(out, column[i].title);
+        g_string_append_c(out, i + 1 < columns->len ? ',' : '\n');
+    }
+    size_t row;
+    json_t *object;
+    json_array_foreach ((json_t *)objects, row, object) {
+        for (guint i = 0; i < columns->len; i++) {
+            g_autofree char *text = value_to_plain(json_at(object, column[i].path));
+            csv_append(out, text);
+            g_string_append_c(out, i + 1 < columns->len ? ',' : '\n');
+        }
+    }
+}
+
+static void append_name(const json_t *object, GString *out) {
+    const char *name = json_text_at(object, "name");
+    if (!name)
+        name = json_text_at(object, "id");
+    g_string_append_printf(out, "%s\n", name ? name : "-");
+}
+
+static void append_json(const json_t *value, GString *out) {
+    g_autofree char *text = json_to_pretty_text(value);
+    g_string_append(out, text);
+}
+
+/* True when `value` was written in a format that needs no columns. */
+static bool append_data(const CliOptions *options, const json_t *value, GString *out) {
+    if (has_format(options, "json"))
+        append_json(value, out);
+    else if (has_format(options, "yaml"))
+        yaml_append(out, value);
+    else
+        return false;
+    return true;
+}
+
+bool output_list_text(const CliOptions *options, ResourceId resource_id, const json_t *objects, int width,
+    GString *out, Error *err) {
+    const ResourceDescriptor *resource = &resources[resource_id];
+    if (append_data(options, objects, out))
+        return true;
+    size_t i;
+    json_t *object;
+    if (has_format(options, "name")) {
+        json_array_foreach ((json_t *)objects, i, object)
+            append_name(object, out);
+        return true;
+    }
+    g_autoptr(GArray) columns = g_array_new(FALSE, FALSE, sizeof(ColumnDescriptor));
+    const char *names = options->values[CLI_OPTION_COLUMNS];
+    if (names && !choose_columns(resource, names, columns, err))
+        return false;
+    if (!names) {
+        append_columns(columns, resource->columns);
+        if (has_format(options, "wide"))
+            append_columns(columns, resource->wide);
+    }
+    if (has_format(options, "csv"))
+        append_csv(options, objects, columns, out);
+    else
+        append_table(options, resource, objects, columns, width, out);
+    return true;
+}
+
+bool output_list(const CliOptions *options, ResourceId resource, const json_t *objects, Error *err) {
+    g_autoptr(GString) out = g_string_new(NULL);
+    return output_list_text(options, resource, objects, terminal_width(stdout), out, err) &&
+           output_write(out, err);
+}
+
+/* "disk_size" as "Disk size". */
+static char *label_of(const char *name) {
+    char *label = g_strdelimit(g_strdup(name), "_", ' ');
+    label[0] = g_ascii_toupper(label[0]);
+    return label;
+}
+
+static void append_fields(const TypeDescriptor *type, const json_t *object, int indent, GString *out);
+
+static void append_field(
+    const FieldDescriptor *field, const char *name, const json_t *value, int indent, GString *out) {
+    const TypeDescriptor *type = field ? field->type : NULL;
+    g_autofree char *label = label_of(name);
+    g_string_append_printf(out, "%*s%s:", indent, "", label);
+    if (json_is_object(value) && json_object_size(value) > 0) {
+        g_string_append_c(out, '\n');
+        append_fields(type, value, indent + 2, out);
+        return;
+    }
+    if (!json_is_object(json_array_get(value, 0))) {
+        g_autofree char *text = value_to_text(field, value);
+        g_string_append_printf(out, " %s\n", text);
+        return;
+    }
+    g_string_append_c(out, '\n');
+    size_t i;
+    json_t *item;
+    json_array_foreach ((json_t *)value, i, item) {
+        if (i > 0)
+            g_string_append_c(out, '\n');
+        append_fields(type, item, indent + 2, out);
+    }
+}
+
+/* In the order of the answer; its depth is bounded by JSON_MAX_DEPTH. */
+static void append_fields(const TypeDescriptor *type, const json_t *object, int indent, GString *out) {
+    const char *name;
+    json_t *value;
+    json_object_foreach ((json_t *)object, name, value)
+        append_field(type ? model_field(type, name) : NULL, name, value, indent, out);
+}
+
+void output_fields_text(const TypeDescriptor *type, const json_t *object, GString *out) {
+    append_fields(type, object, 0, out);
+}
+
+bool output_object(const CliOptions *options, ResourceId resource, const json_t *object, Error *err) {
+    if (!has_format(options, "csv") && !options->values[CLI_OPTION_COLUMNS])
+        return output_value(options, resources[resource].type, object, err);
+    g_autoptr(json_t) list = json_pack("[O]", object);
+    return output_list(options, resource, list, err);
+}
+
+bool output_value(const CliOptions *options, const TypeDescriptor *type, const json_t *value, Error *err) {
+    g_autoptr(GString) out = g_string_new(NULL);
+    if (append_data(options, value, out))
+        return output_write(out, err);
+    if (has_format(options, "name") && json_is_object(value))
+        append_name(value, out);
+    else if (json_is_object(value))
+        append_fields(type, value, 0, out);
+    else
+        append_json(value, out);
+    return output_write(out, err);
+}
+
+void output_error(const Error *err) {
+    const ErrorInfo *info = error_info(err->code);
+    g_autofree char *detail = error_text(err);
+    fprintf(stderr, "lodge: %s: %s", info->title, detail);
+    if (err->field)
+        fprintf(stderr, " (%s)", err->field);
+    fprintf(stderr, "\n");
+    if (info->hint)
+        fprintf(stderr, "  %s\n", info->hint);
+}

@@ -1,0 +1,267 @@
+/* Runs a method: by its kind. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/file.h"
+#include "cli/console.h"
+#include "cli/output.h"
+#include "cli/run.h"
+#include "cli/transfer.h"
+#include "cli/value.h"
+#include "cli/wait.h"
+#include "cli/watch.h"
+
+typedef struct Run {
+    const Arguments *arguments;
+    const MethodDescriptor *method;
+    Session *session;
+    GPtrArray *jobs; /* of json_t, submitted and not waited for yet */
+} Run;
+
+static bool number_of(const CliOptions *options, CliOptionId id, uint64_t *ret_number, Error *err) {
+    const char *text = options->values[id];
+    *ret_number = 0;
+    if (text && !g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT32, ret_number, NULL))
+        return error_set(
+            err, ERROR_INVALID, NULL, "--%s: \"%s\" is not a number above 0", cli_options[id].name, text);
+    return true;
+}
+
+static bool run_list(const Run *run, Error *err) {
+    static const CliOptionId sent[] = {CLI_OPTION_FILTER, CLI_OPTION_SORT};
+    const CliOptions *options = &run->arguments->options;
+    uint64_t limit = 0;
+    if (!number_of(options, CLI_OPTION_LIMIT, &limit, err))
+        return false;
+    g_autoptr(GString) path = g_string_new(run->method->path);
+    for (size_t i = 0; i < G_N_ELEMENTS(sent); i++)
+        if (options->values[sent[i]])
+            session_path_add(path, cli_options[sent[i]].name, options->values[sent[i]]);
+    g_autoptr(json_t) objects = NULL;
+    return session_list(run->session, path->str, limit, &objects, err) &&
+           output_list(options, run->method->resource, objects, err);
+}
+
+/* Objects that a job made, by what its result says: {"vms": [{id, name, error?}]}. Null when it says nothing
+ * such. */
+static bool made_objects(const Run *run, const json_t *job, json_t **ret_objects, Error *err) {
+    const ResourceDescriptor *resource = &resources[run->method->resource];
+    const json_t *made = json_object_get(json_object_get(job, "result"), resource->plural);
+    g_autoptr(json_t) objects = json_array();
+    g_autofree char *template = g_strdup_printf("/v1/%s/{id}", resource->plural);
+    size_t i;
+    json_t *item;
+    json_array_foreach ((json_t *)made, i, item) {
+        const char *id = json_text_at(item, "id");
+        json_t *fault = json_object_get(item, "error");
+        if (json_is_object(fault)) {
+            if (!error_is_set(err))
+                error_from_json(fault, err);
+            const char *name = json_text_at(item, "name"), *detail = json_text_at(fault, "detail");
+            fprintf(stderr, "lodge: %s: %s\n", name ? name : "?", detail ? detail : "failed");
+            continue;
+        }
+        g_autofree char *path = session_path(template, id ? id : "");
+        json_t *object = NULL;
+        if (id && session_get(run->session, path, &object, NULL))
+            json_array_append_new(objects, object);
+    }
+    *ret_objects = g_steal_pointer(&objects);
+    return !error_is_set(err);
+}
+
+static bool is_making(const MethodDescriptor *method) {
+    return method->kind == METHOD_KIND_CREATE || method->kind == METHOD_KIND_COLLECTION_ACTION ||
+           g_str_equal(method->verb, "clone");
+}
+
+/* The object that the job is about, when it can still be read. */
+static json_t *target_of(const Run *run, const json_t *job) {
+    const char *target = json_text_at(job, "target"), *noun = resources[run->method->resource].name;
+    size_t length = strlen(noun);
+    json_t *object = NULL;
+    if (!target || strncmp(target, noun, length) != 0 || target[length] != '/')
+        return NULL;
+    g_autofree char *template = g_strdup_printf("/v1/%s/{id}", resources[run->method->resource].plural);
+    g_autofree char *path = session_path(template, target + length + 1);
+    return session_get(run->session, path, &object, NULL) ? object : NULL;
+}
+
+static bool show_job(const Run *run, const json_t *job, Error *err) {
+    const CliOptions *options = &run->arguments->options;
+    ResourceId resource = run->method->resource;
+    const char *name = json_text_at(job, "target_name");
+    if (!is_making(run->method)) {
+        fprintf(stderr, "%s %s: done\n", run->method->verb, name ? name : resources[resource].name);
+        return output_is_human(options) || output_value(options, run->method->result, job, err);
+    }
+    g_auto(Error) partial = {0};
+    g_autoptr(json_t) objects = NULL;
+    made_objects(run, job, &objects, &partial);
+    g_autoptr(json_t) target = json_array_size(objects) ? NULL : target_of(run, job);
+    if (target)
+        json_array_append(objects, target);
+    if (json_array_size(objects) > 0 && !output_list(options, resource, objects, err))
+        return false;
+    if (json_array_size(objects) == 0 && !error_is_set(&partial))
+        fprintf(stderr, "%s %s: done\n", run->method->verb, name ? name : resources[resource].name);
+    if (!error_is_set(&partial))
+        return true;
+    error_move(err, &partial);
+    return false;
+}
+
+/* A wave of jobs is submitted first and waited for afterwards, so that they run side by side. */
+static bool finish_jobs(const Run *run, Error *err) {
+    const CliOptions *options = &run->arguments->options;
+    bool has_all = true, waits = cli_option_is(options, CLI_OPTION_WAIT, true);
+    uint64_t timeout_s = 0;
+    if (!number_of(options, CLI_OPTION_TIMEOUT, &timeout_s, err))
+        return false;
+    for (guint i = 0; i < run->jobs->len; i++) {
+        g_auto(Error) failure = {0};
+        g_autoptr(json_t) job = NULL;
+        const json_t *submitted = run->jobs->pdata[i];
+        bool is_done;
+        if (!waits)
+            is_done = output_is_human(options)
+                          ? puts(json_text_at(submitted, "id") ? json_text_at(submitted, "id") : "-") >= 0
+                          : output_value(options, run->method->result, submitted, &failure);
+        else
+            is_done = wait_for_job(run->session, submitted, (int64_t)timeout_s, &job, &failure) &&
+                      show_job(run, job, &failure);
+        if (is_done)
+            continue;
+        if (!has_all) /* the first one is reported by main */
+            output_error(&failure);
+        else
+            error_move(err, &failure);
+        has_all = false;
+    }
+    return has_all;
+}
+
+static bool show_answer(Run *run, json_t *answer, Error *err) {
+    const Arguments *arguments = run->arguments;
+    if (cli_option_is(&arguments->options, CLI_OPTION_DRY_RUN, false))
+        return output_value(&arguments->options, NULL, answer, err);
+    if (run->method->is_job) {
+        g_ptr_array_add(run->jobs, json_incref(answer));
+        return true;
+    }
+    if (json_is_null(answer) || run->method->kind == METHOD_KIND_DELETE)
+        return true;
+    if (is_making(run->method) && output_is_human(&arguments->options) &&
+        !json_object_get(answer, "secret")) {
+        g_autoptr(json_t) list = json_pack("[O]", answer);
+        return output_list(&arguments->options, run->method->resource, list, err);
+    }
+    bool is_of_resource = run->method->result == resources[run->method->resource].type;
+    if (is_of_resource &&
+        (run->method->kind == METHOD_KIND_GET || run->method->kind == METHOD_KIND_SINGLETON_GET))
+        return output_object(&arguments->options, run->method->resource, answer, err);
+    if (output_is_human(&arguments->options) && run->method->kind != METHOD_KIND_CREATE &&
+        run->method->kind != METHOD_KIND_GET && run->method->kind != METHOD_KIND_SINGLETON_GET)
+        return true;
+    return output_value(&arguments->options, run->method->result, answer, err);
+}
+
+static void add_parameters(GString *path, const json_t *parameters) {
+    const char *name;
+    json_t *value;
+    json_object_foreach ((json_t *)parameters, name, value) {
+        g_autofree char *text = value_to_plain(value);
+        session_path_add(path, name, text);
+    }
+}
+
+static bool run_request(Run *run, const char *reference, Error *err) {
+    const Arguments *arguments = run->arguments;
+    const MethodDescriptor *method = run->method;
+    g_autofree char *own = session_path(method->path, reference);
+    g_autoptr(GString) path = g_string_new(own);
+    bool has_body = g_str_equal(method->http, "POST") || g_str_equal(method->http, "PATCH");
+    bool is_dry = cli_option_is(&arguments->options, CLI_OPTION_DRY_RUN, false);
+    if (!has_body || arguments->file)
+        add_parameters(path, arguments->parameters);
+    if (is_dry)
+        session_path_add(path, "dry_run", "true");
+    g_autoptr(json_t) answer = NULL;
+    if (arguments->file) {
+        if (!transfer_upload(run->session, method, path->str, arguments->file, &answer, err))
+            return false;
+    } else {
+        const SessionRequest request = {.method = method->http,
+            .path = path->str,
+            .body = has_body ? arguments->parameters : NULL,
+            .is_idempotent_job = method->is_job && !is_dry};
+        if (!session_request(run->session, &request, &answer, err))
+            return false;
+    }
+    return show_answer(run, answer, err);
+}
+
+static bool confirm(const Arguments *arguments, const MethodDescriptor *method, Error *err) {
+    if (!method->needs_confirmation || cli_option_is(&arguments->options, CLI_OPTION_YES, false) ||
+        cli_option_is(&arguments->options, CLI_OPTION_DRY_RUN, false))
+        return true;
+    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+        return error_set(err, ERROR_INVALID, NULL, "this needs --yes when nobody can be asked");
+    fprintf(stderr, "%s %s", method->verb, resources[method->resource].name);
+    for (guint i = 0; i < arguments->words->len; i++)
+        fprintf(stderr, " %s", (const char *)arguments->words->pdata[i]);
+    fprintf(stderr, "? [y/N] ");
+    char answer[16] = "";
+    if (!fgets(answer, sizeof answer, stdin) || g_ascii_tolower(answer[0]) != 'y')
+        return error_set(err, ERROR_CANCELLED, NULL, "not confirmed");
+    return true;
+}
+
+/* Every named object gets its turn, whatever happened to those before it; the first error counts. */
+static bool run_all(Run *run, Error *err) {
+    const GPtrArray *names = run->arguments->words;
+    bool has_all = true;
+    for (guint i = 0; i < MAX(names->len, 1); i++) {
+        g_auto(Error) failure = {0};
+        if (run_request(run, names->len ? names->pdata[i] : "", &failure))
+            continue;
+        if (!has_all)
+            output_error(&failure);
+        else
+            error_move(err, &failure);
+        has_all = false;
+    }
+    g_auto(Error) failure = {0};
+    if (finish_jobs(run, &failure))
+        return has_all;
+    if (has_all)
+        error_move(err, &failure);
+    else
+        output_error(&failure);
+    return false;
+}
+
+bool run_method(const Arguments *arguments, Session *session, Error *err) {
+    const MethodDescriptor *method = &methods[arguments->method];
+    g_autoptr(GPtrArray) jobs = g_ptr_array_new_with_free_func((GDestroyNotify)json_decref);
+    Run run = {.arguments = arguments, .method = method, .session = session, .jobs = jobs};
+    if (cli_option_is(&arguments->options, CLI_OPTION_DRY_RUN, false) && !method->has_dry_run)
+        return error_set(err, ERROR_INVALID, NULL, "%s has no dry run", method->name);
+    if (!confirm(arguments, method, err))
+        return false;
+    switch (method->kind) {
+    case METHOD_KIND_LIST:
+        return run_list(&run, err);
+    case METHOD_KIND_STREAM:
+        return watch_events(session, &arguments->options, method, err);
+    case METHOD_KIND_WEBSOCKET: {
+        g_autofree char *path = session_path(method->path, arguments->words->pdata[0]);
+        return console_run(session, path, arguments->words->pdata[0], err);
+    }
+    case METHOD_KIND_DOWNLOAD:
+        return transfer_download(session, method->path, arguments->file, err);
+    default:
+        return run_all(&run, err);
+    }
+}

@@ -1,0 +1,267 @@
+/* Values as people write and read them. */
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/file.h"
+#include "cli/value.h"
+
+enum { INPUT_LIMIT = 1 << 20 };
+
+static const char units[] = "KMGTPE";
+
+/* The power of 1024 that a unit names, or -1. */
+static int unit_power(const char *unit) {
+    if (!*unit || g_ascii_strcasecmp(unit, "B") == 0)
+        return 0;
+    const char *found = strchr(units, g_ascii_toupper(*unit));
+    if (!found)
+        return -1;
+    const char *rest = unit + 1;
+    if (*rest && g_ascii_strcasecmp(rest, "iB") != 0 && g_ascii_strcasecmp(rest, "B") != 0 &&
+        strcmp(rest, "i") != 0)
+        return -1;
+    return (int)(found - units) + 1;
+}
+
+bool value_parse_size(const char *text, uint64_t *ret_bytes, Error *err) {
+    if (!g_ascii_isdigit(*text))
+        return error_set(err, ERROR_INVALID, NULL, "\"%s\" is not a size such as 512M or 2G", text);
+    size_t n = strspn(text, "0123456789.");
+    const char *unit = text + n + (text[n] == ' ');
+    g_autofree char *digits = g_strndup(text, n);
+    char *end = NULL;
+    int power = unit_power(unit);
+    if (power < 0 || n > 20)
+        return error_set(err, ERROR_INVALID, NULL, "\"%s\" is not a size such as 512M or 2G", text);
+    if (!strchr(digits, '.')) {
+        uint64_t number = g_ascii_strtoull(digits, &end, 10);
+        if (number > (uint64_t)MODEL_SIZE_MAX >> (10 * power))
+            return error_set(err, ERROR_INVALID, NULL, "\"%s\" is too large", text);
+        *ret_bytes = number << (10 * power);
+        return true;
+    }
+    double number = g_ascii_strtod(digits, &end);
+    if (*end || power == 0)
+        return error_set(err, ERROR_INVALID, NULL, "\"%s\" is not a size such as 512M or 2G", text);
+    number *= (double)(UINT64_C(1) << (10 * power));
+    if (number > (double)MODEL_SIZE_MAX)
+        return error_set(err, ERROR_INVALID, NULL, "\"%s\" is too large", text);
+    *ret_bytes = (uint64_t)number;
+    return true;
+}
+
+char *value_size_text(uint64_t bytes) {
+    int power = 0;
+    while (power < 6 && bytes >> (10 * (power + 1)))
+        power++;
+    if (power == 0)
+        return g_strdup_printf("%" G_GUINT64_FORMAT " B", bytes);
+    double number = (double)bytes / (double)(UINT64_C(1) << (10 * power));
+    char text[G_ASCII_DTOSTR_BUF_SIZE];
+    g_ascii_formatd(text, sizeof text, "%.1f", number);
+    if (g_str_has_suffix(text, ".0"))
+        text[strlen(text) - 2] = 0;
+    return g_strdup_printf("%s %ciB", text, units[power - 1]);
+}
+
+static json_t *parse_integer(const char *text, Error *err) {
+    gint64 number = 0;
+    if (!g_ascii_string_to_signed(text, 10, G_MININT64, G_MAXINT64, &number, NULL)) {
+        error_set(err, ERROR_INVALID, NULL, "\"%s\" is not a whole number", text);
+        return NULL;
+    }
+    return json_integer(number);
+}
+
+static json_t *parse_bool(const char *text, Error *err) {
+    static const char *const yes[] = {"true", "yes", "on", "1", NULL}, *const no[] = {
+                                                                           "false", "no", "off", "0", NULL};
+    if (g_strv_contains(yes, text))
+        return json_true();
+    if (g_strv_contains(no, text))
+        return json_false();
+    error_set(err, ERROR_INVALID, NULL, "\"%s\" is neither yes nor no", text);
+    return NULL;
+}
+
+static json_t *parse_enum(const EnumDescriptor *enumeration, const char *text, Error *err) {
+    if (model_enum_value(enumeration, text) >= 0)
+        return json_string(text);
+    g_autoptr(GString) all = g_string_new(NULL);
+    for (size_t i = 0; i < enumeration->n_values; i++)
+        g_string_append_printf(all, "%s%s", i ? ", " : "", enumeration->values[i].name);
+    error_set(err, ERROR_INVALID, NULL, "\"%s\" is none of %s", text, all->str);
+    return NULL;
+}
+
+static json_t *parse_json(const char *text, Error *err) {
+    g_autofree char *content = NULL;
+    size_t length = strlen(text);
+    if (*text == '@' && !value_read_input(text + 1, INPUT_LIMIT, &content, &length, err))
+        return NULL;
+    return json_parse(content ? content : text, length, err);
+}
+
+static json_t *parse_string(const FieldDescriptor *field, const char *text, Error *err) {
+    if (!g_utf8_validate(text, -1, NULL)) {
+        error_set(err, ERROR_INVALID, NULL, "is not UTF-8");
+        return NULL;
+    }
+    return model_check_string(field, text, err) ? json_string(text) : NULL;
+}
+
+json_t *value_from_text(const FieldDescriptor *field, const char *text, Error *err) {
+    uint64_t bytes = 0;
+    int64_t time_ns = 0;
+    switch (field->kind) {
+    case FIELD_BOOL:
+        return parse_bool(text, err);
+    case FIELD_INT:
+        return parse_integer(text, err);
+    case FIELD_SIZE:
+        return value_parse_size(text, &bytes, err) ? json_integer((json_int_t)bytes) : NULL;
+    case FIELD_ENUM:
+        return parse_enum(field->enumeration, text, err);
+    case FIELD_TIME:
+        if (time_from_text(text, &time_ns))
+            return json_string(text);
+        error_set(err, ERROR_INVALID, NULL, "\"%s\" is not a time such as 2030-01-31T12:00:00Z", text);
+        return NULL;
+    case FIELD_OBJECT:
+    case FIELD_JSON:
+        return parse_json(text, err);
+    case FIELD_STRING:
+        break;
+    }
+    return parse_string(field, text, err);
+}
+
+bool value_read_input(const char *path, size_t limit, char **ret_text, size_t *ret_length, Error *err) {
+    bool is_stdin = g_str_equal(path, "-");
+    fd_auto int fd = is_stdin ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(err, errno, "cannot open %s", path);
+    g_autoptr(GByteArray) all = g_byte_array_new();
+    guint8 chunk[16384];
+    ssize_t n;
+    while ((n = read(fd, chunk, sizeof chunk)) > 0) {
+        g_byte_array_append(all, chunk, (guint)n);
+        if (all->len > limit)
+            return error_set(err, ERROR_TOO_LARGE, NULL, "%s has more than %zu bytes", path, limit);
+    }
+    if (n < 0)
+        return error_set_errno(err, errno, "cannot read %s", path);
+    *ret_length = all->len;
+    g_byte_array_append(all, (const guint8 *)"", 1);
+    *ret_text = (char *)g_byte_array_free(g_steal_pointer(&all), FALSE);
+    return true;
+}
+
+static json_t *lines_of(const FieldDescriptor *field, const char *text, Error *err) {
+    g_autoptr(json_t) list = json_array();
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    for (char **line = lines; *line; line++) {
+        g_strstrip(*line);
+        if (!**line || **line == '#')
+            continue;
+        json_t *item = value_from_text(field, *line, err);
+        if (!item)
+            return NULL;
+        json_array_append_new(list, item);
+    }
+    if (json_array_size(list) == 0) {
+        error_set(err, ERROR_INVALID, NULL, "the file holds no value");
+        return NULL;
+    }
+    return g_steal_pointer(&list);
+}
+
+json_t *value_from_file(const FieldDescriptor *field, const char *path, Error *err) {
+    g_autofree char *text = NULL;
+    size_t length = 0;
+    if (!value_read_input(path, INPUT_LIMIT, &text, &length, err))
+        return NULL;
+    if (strlen(text) != length || !g_utf8_validate(text, -1, NULL)) {
+        error_set(err, ERROR_INVALID, NULL, "%s is not UTF-8 text", path);
+        return NULL;
+    }
+    if (field->is_list)
+        return lines_of(field, text, err);
+    if (field->flags & FIELD_SECRET && field->format == FORMAT_LINE)
+        g_strchomp(text);
+    return value_from_text(field, text, err);
+}
+
+const FieldDescriptor *value_field_at(const TypeDescriptor *type, const char *dotted_path) {
+    g_auto(GStrv) parts = g_strsplit(dotted_path, ".", -1);
+    const FieldDescriptor *field = NULL;
+    for (char **part = parts; *part; part++) {
+        if (g_ascii_isdigit(**part))
+            continue;
+        field = type ? model_field(type, *part) : NULL;
+        if (!field)
+            return NULL;
+        type = field->type;
+    }
+    return field;
+}
+
+static char *local_time_text(const char *text) {
+    int64_t time_ns = 0;
+    if (!time_from_text(text, &time_ns))
+        return g_strdup(text);
+    g_autoptr(GDateTime) time = g_date_time_new_from_unix_local(time_ns / NS_PER_S);
+    return g_date_time_format(time, "%Y-%m-%d %H:%M:%S");
+}
+
+/* Nothing that a terminal would obey, one line. */
+static char *printable(const char *text) {
+    GString *out = g_string_new(NULL);
+    for (const char *at = text; *at; at = g_utf8_next_char(at)) {
+        gunichar character = g_utf8_get_char(at);
+        if (character == '\n' || character == '\t')
+            g_string_append_c(out, ' ');
+        else if (g_unichar_iscntrl(character) || g_unichar_type(character) == G_UNICODE_FORMAT)
+            g_string_append_c(out, '?');
+        else
+            g_string_append_unichar(out, character);
+    }
+    return g_string_free(out, FALSE);
+}
+
+static char *scalar_to_text(const FieldDescriptor *field, const json_t *value) {
+    if (json_is_boolean(value))
+        return g_strdup(json_is_true(value) ? "yes" : "no");
+    if (json_is_integer(value) && field && field->kind == FIELD_SIZE && json_integer_value(value) >= 0)
+        return value_size_text((uint64_t)json_integer_value(value));
+    if (json_is_string(value) && field && field->kind == FIELD_TIME)
+        return local_time_text(json_string_value(value));
+    g_autofree char *plain = value_to_plain(value);
+    return *plain ? printable(plain) : g_strdup("-");
+}
+
+char *value_to_text(const FieldDescriptor *field, const json_t *value) {
+    if (!value || json_is_null(value))
+        return g_strdup("-");
+    if (!json_is_array(value))
+        return scalar_to_text(field, value);
+    if (json_array_size(value) == 0)
+        return g_strdup("-");
+    GString *out = g_string_new(NULL);
+    size_t i;
+    json_t *item;
+    json_array_foreach ((json_t *)value, i, item) {
+        g_autofree char *text = scalar_to_text(field, item);
+        g_string_append_printf(out, "%s%s", i ? "," : "", text);
+    }
+    return g_string_free(out, FALSE);
+}
+
+char *value_to_plain(const json_t *value) {
+    if (!value || json_is_null(value))
+        return g_strdup("");
+    if (json_is_string(value))
+        return g_strdup(json_string_value(value));
+    return json_to_text(value);
+}

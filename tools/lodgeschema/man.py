@@ -1,0 +1,89 @@
+"""man pages: lodge(1) and one page for each noun, lodge-NOUN(1)."""
+INPUT_FORMS = {
+    "bool": "", "int": "N", "size": "SIZE", "time": "TIME", "object": "JSON", "json": "JSON", "uuid": "ID", "mac": "MAC", "path": "PATH",
+    "ref": "NAME", "tag": "TAG",
+}
+
+
+def _escape(text):
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return "\\&" + text if text.startswith((".", "'")) else text
+
+
+def _option(name, option):
+    short = f"\\fB\\-{option['short']}\\fR, " if "short" in option else ""
+    value = f" \\fI{_escape(option['value'])}\\fR" if "value" in option else ""
+    values = f" One of {', '.join(option['values'])}." if "values" in option else ""
+    return [".TP", f"{short}\\fB\\-\\-{_escape(name)}\\fR{value}", _escape(option["doc"] + values)]
+
+
+def _positional(method):
+    """Names of the words behind the verb."""
+    words = [method.resource.name.upper()] if "{id}" in method.path else []
+    for field in method.parameters_type.fields:
+        if field.cli == "positional" or (method.kind == "create" and field.name == "name"):
+            words.append(field.name.upper())
+        elif field.cli == "positional-upload":
+            words.append("[FILE|URL]")
+    return words + (["FILE"] if method.kind == "download" else [])
+
+
+def _is_flag(method, field):
+    if field.read_only or field.cli in ("none", "positional", "positional-upload"):
+        return False
+    if method.kind == "list" or (method.kind == "update" and field.create_only):
+        return False
+    return not (method.kind == "create" and field.name == "name")
+
+
+def _field(schema, field):
+    name = (field.cli or field.name).replace("_", "-")
+    form = "FILE" if field.cli_file else INPUT_FORMS.get(field.kind, "TEXT")
+    if field.secret and not field.cli_file:
+        name, form = name + "-file", "FILE"
+    text = field.doc
+    if field.kind == "enum":
+        form = "VALUE"
+        text += " One of " + ", ".join(schema.enums[field.of].values) + "."
+    if field.is_list:
+        text += " May be repeated."
+    if field.default is not None:
+        text += f" Default: {str(field.default).lower() if isinstance(field.default, bool) else field.default}."
+    return [".TP", f"\\fB\\-\\-{_escape(name)}\\fR" + (f" \\fI{form}\\fR" if form else ""), _escape(text)]
+
+
+def _noun(schema, resource):
+    title = f"lodge-{resource.name}"
+    lines = [f'.TH "{title.upper()}" 1', ".SH NAME", f"{_escape(title)} \\- {_escape(resource.doc.rstrip('.'))}", ".SH SYNOPSIS",
+             f"\\fBlodge {resource.name}\\fR \\fIVERB\\fR [\\fIOPTIONS\\fR]", ".SH VERBS"]
+    for method in schema.methods:
+        if method.resource is not resource or method.cli == "none":
+            continue
+        method.parameters_type = schema.types[method.parameters]
+        words = "".join(f" \\fI{_escape(word)}\\fR" for word in _positional(method))
+        lines += [".SS", f"\\fBlodge {resource.name} {_escape(method.verb)}\\fR{words}", _escape(method.doc)]
+        for field in method.parameters_type.fields:
+            if _is_flag(method, field):
+                lines += _field(schema, field)
+    return "\n".join(lines + [".SH SEE ALSO", ".BR lodge (1)", ""])
+
+
+def write(schema):
+    lines = ['.TH "LODGE" 1', ".SH NAME", "lodge \\- manage virtual machines", ".SH SYNOPSIS",
+             "\\fBlodge\\fR \\fINOUN VERB\\fR [\\fINAME\\fR] [\\fIOPTIONS\\fR]", ".SH NOUNS"]
+    for resource in schema.resources.values():
+        lines += [".TP", f"\\fB{resource.name}\\fR", f"{_escape(resource.doc)} See", f".BR lodge\\-{resource.name} (1)."]
+    lines.append(".SH COMMANDS")
+    for name, command in schema.commands.items():
+        lines += [".TP", f"\\fB{name}\\fR \\fI{_escape(command['arguments'])}\\fR", _escape(command["doc"])]
+    lines.append(".SH OPTIONS")
+    for name, option in schema.options.items():
+        lines += _option(name, option)
+    lines += [".SH EXIT STATUS", "0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 denied, 6 unreachable, 7 timed out.",
+              ".SH ENVIRONMENT", ".TP", "\\fBLODGE_SERVER\\fR, \\fBLODGE_TOKEN_FILE\\fR", "As the options of the same names.",
+              ".TP", "\\fBLODGE_INSTANCE\\fR", "Which instance of this machine to talk to; lodge when absent.",
+              ".SH FILES", ".TP", "\\fI~/.config/lodge/config.json\\fR", "Servers and tokens that lodge login keeps.", ""]
+    pages = {"lodge.1": "\n".join(lines)}
+    for resource in schema.resources.values():
+        pages[f"lodge-{resource.name}.1"] = _noun(schema, resource)
+    return pages
