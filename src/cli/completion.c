@@ -81,9 +81,12 @@ static void offer_flags(GString *out, const char *typed, MethodId id) {
 static bool offer_values(GString *out, const Arguments *arguments, const char *flag, const char *typed) {
     bool is_negated = false;
     const FieldDescriptor *field = NULL;
-    if (!g_str_has_prefix(flag, "--") || strchr(flag, '='))
+    CliOptionId id = CLI_OPTION_MAX;
+    if (flag[0] == '-' && flag[1] && flag[1] != '-' && !flag[2])
+        id = cli_option_find_letter(flag[1], NULL);
+    else if (!g_str_has_prefix(flag, "--") || strchr(flag, '='))
         return false;
-    if (arguments->method < METHOD_MAX)
+    if (id == CLI_OPTION_MAX && arguments->method < METHOD_MAX)
         field = flag_find(&methods[arguments->method], flag + 2, &is_negated);
     if (field && field->kind == FIELD_BOOL)
         return false;
@@ -94,7 +97,8 @@ static bool offer_values(GString *out, const Arguments *arguments, const char *f
             offer_names(out, &arguments->options, typed, resource_find(field->reference));
         return true;
     }
-    CliOptionId id = cli_option_find(flag + 2, NULL, &is_negated);
+    if (id == CLI_OPTION_MAX)
+        id = cli_option_find(flag + 2, NULL, &is_negated);
     if (id == CLI_OPTION_MAX || !cli_options[id].value)
         return false;
     for (const char *const *value = cli_options[id].values; value && *value; value++)

@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "cli/console.h"
 
-enum { CONTROL_RIGHT_BRACKET = 0x1d, INPUT_BYTES = 4096 };
+enum { CONTROL_RIGHT_BRACKET = 0x1d, INPUT_BYTES = 4096, GOODBYE_MS = 1000 };
 
 typedef struct Console {
     HttpWebSocket *websocket;
@@ -42,29 +42,32 @@ static void take_input(Console *console) {
     size_t length = leave ? (size_t)(leave - data) : (size_t)n;
     if (length > 0)
         http_websocket_send(console->websocket, false, data, length);
-    if (leave) {
-        console->has_left = true;
-        http_websocket_close(console->websocket, HTTP_WEBSOCKET_NORMAL, NULL);
-    }
+    console->has_left = leave != NULL;
 }
 
-/* Takes input only while the last of it is on its way, so that nothing of it is refused. */
+/* Takes input only when the last of it is gone, so that nothing of it is refused. After ctrl-] says goodbye
+ * behind what was typed (a close would overtake it) and gives the server a moment to do the same. */
 static void shuttle(Console *console) {
-    while (!console->is_over && !console->has_left && !error_is_set(&console->failure)) {
-        if (!http_client_websocket_pump(console->websocket))
-            return;
-        bool takes_input = !console->input_has_ended && http_websocket_queued(console->websocket) == 0;
+    int64_t end_us = 0;
+    while (http_client_websocket_pump(console->websocket) && !error_is_set(&console->failure)) {
+        bool is_sent = http_websocket_queued(console->websocket) == 0;
+        bool takes_input = is_sent && !console->input_has_ended && !console->has_left;
+        if (is_sent && console->has_left)
+            http_websocket_close(console->websocket, HTTP_WEBSOCKET_NORMAL, NULL);
         struct pollfd fds[] = {
             {.fd = http_client_websocket_fd(console->websocket),
                 .events = http_client_websocket_interest(console->websocket)},
             {.fd = takes_input ? STDIN_FILENO : -1, .events = POLLIN},
         };
-        if (poll(fds, G_N_ELEMENTS(fds), -1) < 0 && errno != EINTR)
+        if (poll(fds, G_N_ELEMENTS(fds), console->has_left ? GOODBYE_MS : -1) < 0 && errno != EINTR)
             return;
         if (fds[1].revents)
             take_input(console);
+        if (console->has_left && !end_us)
+            end_us = g_get_monotonic_time() + GOODBYE_MS * 1000;
+        if (end_us && g_get_monotonic_time() >= end_us)
+            return;
     }
-    http_client_websocket_pump(console->websocket); /* what was typed last, and the goodbye */
 }
 
 static bool make_raw(struct termios *ret_before) {

@@ -113,7 +113,7 @@ static bool perform(Session *session, const HttpClientRequest *request, bool may
     if (may_repeat && failure.code == ERROR_PROTOCOL)
         return http_client_perform(session->client, request, ret_response, err);
     error_move(err, &failure);
-    return error_wrap(err, ERROR_NONE, "%s", session->server);
+    return false;
 }
 
 bool session_request(Session *session, const SessionRequest *request, json_t **ret_answer, Error *err) {

@@ -1,4 +1,5 @@
 /* Values as people write and read them. */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -141,7 +142,7 @@ bool value_read_input(const char *path, size_t limit, char **ret_text, size_t *r
     bool is_stdin = g_str_equal(path, "-");
     fd_auto int fd = is_stdin ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return error_set_errno(err, errno, "cannot open %s", path);
+        return error_set(err, ERROR_INVALID, NULL, "cannot open %s: %s", path, g_strerror(errno));
     g_autoptr(GByteArray) all = g_byte_array_new();
     guint8 chunk[16384];
     ssize_t n;

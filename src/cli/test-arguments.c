@@ -1,0 +1,183 @@
+/* What is typed becomes what is sent. */
+#include <glib/gstdio.h>
+#include <string.h>
+#include "base/file.h"
+#include "cli/arguments.h"
+#include "cli/completion.h"
+#include "cli/help.h"
+
+static bool parse(const char *line, Arguments *arguments, Error *err) {
+    g_auto(GStrv) argv = g_strsplit(line, " ", -1);
+    g_autoptr(GPtrArray) interned = g_ptr_array_new();
+    for (char **word = argv; *word; word++)
+        g_ptr_array_add(interned, (void *)g_intern_string(*word));
+    return arguments_parse((int)interned->len, (const char *const *)interned->pdata, arguments, err);
+}
+
+static void expect_sent(const char *line, MethodId method, const char *parameters) {
+    g_auto(Arguments) arguments = {0};
+    g_auto(Error) err = {0};
+    bool is_understood = parse(line, &arguments, &err);
+    g_assert_cmpstr(err.message, ==, NULL);
+    g_assert_true(is_understood);
+    g_assert_cmpint((int)arguments.method, ==, (int)method);
+    g_autofree char *text = json_to_text(arguments.parameters);
+    g_assert_cmpstr(text, ==, parameters);
+}
+
+static void expect_refused(const char *line, const char *part) {
+    g_auto(Arguments) arguments = {0};
+    g_auto(Error) err = {0};
+    g_assert_false(parse(line, &arguments, &err));
+    g_autofree char *text = error_text(&err);
+    if (!strstr(text, part))
+        g_test_message("%s: %s", line, text);
+    g_assert_nonnull(strstr(text, part));
+    g_assert_cmpint(error_info(err.code)->exit_status, ==, 2);
+}
+
+static void test_flags_become_fields(void) {
+    expect_sent("lodge vm create web --count 8 --memory 512M --start --clone=reflink --tag a --tag b",
+        METHOD_VM_CREATE,
+        "{\"count\":8,\"memory\":536870912,\"start\":true,\"clone\":\"reflink\",\"tags\":[\"a\",\"b\"],"
+        "\"name\":\"web\"}");
+    expect_sent("lodge vm create --no-start -- web", METHOD_VM_CREATE, "{\"start\":false,\"name\":\"web\"}");
+    expect_sent("lodge vms list -o json", METHOD_VM_LIST, "{}");
+    expect_sent("lodge vm stop web --grace 5 --force", METHOD_VM_STOP, "{\"timeout_s\":5,\"force\":true}");
+    expect_sent("lodge vm clone web copy --count 2", METHOD_VM_CLONE, "{\"count\":2,\"name\":\"copy\"}");
+    expect_sent("lodge repository create main --path /srv/lodge", METHOD_REPOSITORY_CREATE,
+        "{\"path\":\"/srv/lodge\",\"name\":\"main\"}");
+}
+
+static void test_update_sends_only_what_is_given(void) {
+    expect_sent("lodge vm update web --vcpus 2 --unset description --name other", METHOD_VM_UPDATE,
+        "{\"vcpus\":2,\"name\":\"other\",\"description\":null}");
+    expect_refused("lodge vm update web", "nothing to change");
+    expect_refused("lodge vm update web --unset status", "--unset");
+    expect_refused("lodge vm update web --pool other", "there is no --pool");
+}
+
+static void test_wrong_usage_names_what_is_wrong(void) {
+    expect_refused(
+        "lodge vm create web --clone magic", "--clone: \"magic\" is none of auto, reflink, overlay, full");
+    expect_refused("lodge vm create web --memory lots", "--memory: \"lots\"");
+    expect_refused("lodge vm create web --count many", "--count: \"many\"");
+    expect_refused("lodge vm create", "NAME is missing");
+    expect_refused("lodge vm create web more", "\"more\"");
+    expect_refused("lodge vm create web --disks []", "there is no --disks");
+    expect_refused("lodge vm create bad_name!", "NAME");
+    expect_refused("lodge vm list --nonsense", "--nonsense");
+    expect_refused("lodge vm list -o xml", "--output: \"xml\" is none of table");
+    expect_refused("lodge vm start", "the name is missing");
+    expect_refused("lodge vm start web --filter a=b", "there is no --filter");
+    expect_refused("lodge vm fly web", "no verb \"fly\"");
+    expect_refused("lodge planet list", "no noun \"planet\"");
+    expect_refused("lodge system login", "no verb \"login\"");
+    expect_refused("lodge vm list --columns", "--columns needs a value");
+    expect_refused("lodge host add one", "--address is required");
+}
+
+static void test_one_verb_takes_many_objects(void) {
+    g_auto(Arguments) arguments = {0};
+    g_assert_true(parse("lodge vm delete a b c -y", &arguments, NULL));
+    g_assert_cmpuint(arguments.words->len, ==, 3);
+    g_assert_true(cli_option_is(&arguments.options, CLI_OPTION_YES, false));
+}
+
+static void test_imports_tell_urls_from_files(void) {
+    expect_sent("lodge iso import cd https://host/cd.iso", METHOD_ISO_IMPORT,
+        "{\"name\":\"cd\",\"source\":\"https://host/cd.iso\"}");
+    g_auto(Arguments) arguments = {0};
+    g_assert_true(parse("lodge iso import cd ./cd.iso", &arguments, NULL));
+    g_assert_cmpstr(arguments.file, ==, "./cd.iso");
+    expect_refused("lodge iso import cd", "FILE or URL");
+}
+
+static void test_files_hold_keys_and_secrets(void) {
+    g_autofree char *path = NULL, *line = NULL, *user = NULL, *script = NULL;
+    fd_auto int fd = g_file_open_tmp("lodge-test-XXXXXX", &path, NULL);
+    static const char keys[] = "# mine\nssh-ed25519 AAAA one\n\nssh-ed25519 BBBB two\n";
+    g_assert_true(fd_write_all(fd, keys, strlen(keys), NULL));
+    line = g_strdup_printf("lodge vm create web --ssh-key %s", path);
+    expect_sent(line, METHOD_VM_CREATE,
+        "{\"ssh_keys\":[\"ssh-ed25519 AAAA one\",\"ssh-ed25519 BBBB two\"],\"name\":\"web\"}");
+    script = g_strdup_printf("lodge vm create web --user-data %s", path);
+    expect_sent(script, METHOD_VM_CREATE,
+        "{\"user_data\":\"# mine\\nssh-ed25519 AAAA one\\n\\nssh-ed25519 BBBB two\\n\",\"name\":\"web\"}");
+    g_assert_true(file_replace(path, "secret word\n", 12, 0600, NULL));
+    user = g_strdup_printf("lodge principal create eva --password-file %s", path);
+    expect_sent(user, METHOD_PRINCIPAL_CREATE, "{\"password\":\"secret word\",\"name\":\"eva\"}");
+    expect_refused("lodge principal create eva --password word", "there is no --password");
+    g_unlink(path);
+    expect_refused(line, "--ssh-key");
+}
+
+static void test_switches_can_be_turned_off(void) {
+    g_auto(Arguments) arguments = {0};
+    g_assert_true(parse("lodge --no-headers vm list --no-wait", &arguments, NULL));
+    g_assert_false(cli_option_is(&arguments.options, CLI_OPTION_HEADERS, true));
+    g_assert_false(cli_option_is(&arguments.options, CLI_OPTION_WAIT, true));
+    expect_refused("lodge vm list --wait=yes", "takes no value");
+}
+
+static void expect_candidates(const char *line, const char *expected) {
+    g_auto(GStrv) words = g_strsplit(line, "|", -1);
+    g_autoptr(GString) out = g_string_new(NULL);
+    completion_candidates((int)g_strv_length(words), (const char *const *)words, out);
+    g_assert_cmpstr(out->str, ==, expected);
+}
+
+static void test_completion_follows_the_tables(void) {
+    expect_candidates("v", "vm\n");
+    expect_candidates("vm|st", "start\nstop\n");
+    expect_candidates("vm|create|web|--firmware|", "bios\nuefi\n");
+    expect_candidates("vm|create|web|--disk", "--disk-size\n");
+    expect_candidates("vm|list|-o|j", "json\n");
+    expect_candidates("completion|f", "fish\n");
+    g_autoptr(GString) out = g_string_new(NULL);
+    g_assert_true(completion_script("bash", out, NULL));
+    g_assert_nonnull(strstr(out->str, "__complete"));
+    g_assert_false(completion_script("tcsh", out, NULL));
+}
+
+static void test_every_verb_has_help(void) {
+    for (MethodId id = 0; id < METHOD_MAX; id++) {
+        g_autoptr(GString) out = g_string_new(NULL);
+        help_verb(id, out);
+        g_assert_nonnull(strstr(out->str, methods[id].doc));
+    }
+}
+
+/* A flag that two fields of a method, or a field and an option, both claim could never be given. */
+static void test_no_flag_has_two_meanings(void) {
+    for (MethodId id = 0; id < METHOD_MAX; id++) {
+        g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        for (size_t i = 0; i < methods[id].parameters->n_fields && methods[id].is_in_cli; i++) {
+            const FieldDescriptor *field = &methods[id].parameters->fields[i];
+            if (!flag_is_offered(&methods[id], field))
+                continue;
+            bool is_negated = false;
+            char *name = flag_name(field);
+            const char *command = methods[id].kind == METHOD_KIND_UPDATE ? "update" : methods[id].verb;
+            if (cli_option_find(name, command, &is_negated) != CLI_OPTION_MAX)
+                g_error("%s: --%s is an option already", methods[id].name, name);
+            g_assert_true(g_hash_table_add(seen, name));
+        }
+    }
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+    g_setenv("LODGE_SERVER", "unix:/nonexistent", TRUE);
+    g_test_add_func("/cli/arguments/flags-become-fields", test_flags_become_fields);
+    g_test_add_func("/cli/arguments/update-sends-only-what-is-given", test_update_sends_only_what_is_given);
+    g_test_add_func("/cli/arguments/wrong-usage-names-what-is-wrong", test_wrong_usage_names_what_is_wrong);
+    g_test_add_func("/cli/arguments/one-verb-takes-many-objects", test_one_verb_takes_many_objects);
+    g_test_add_func("/cli/arguments/imports-tell-urls-from-files", test_imports_tell_urls_from_files);
+    g_test_add_func("/cli/arguments/files-hold-keys-and-secrets", test_files_hold_keys_and_secrets);
+    g_test_add_func("/cli/arguments/switches-can-be-turned-off", test_switches_can_be_turned_off);
+    g_test_add_func("/cli/completion/follows-the-tables", test_completion_follows_the_tables);
+    g_test_add_func("/cli/help/every-verb-has-help", test_every_verb_has_help);
+    g_test_add_func("/cli/flags/no-flag-has-two-meanings", test_no_flag_has_two_meanings);
+    return g_test_run();
+}

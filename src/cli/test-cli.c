@@ -1,0 +1,253 @@
+/* The real `lodge` against a small server that answers what is written here. */
+#include <string.h>
+#include <sys/wait.h>
+#include "base/file.h"
+#include "cli/test-server.h"
+#include "model/json.h"
+
+static void test_list_asks_for_all_pages(CliServer *server) {
+    server_answer(server, "GET /v1/vms", 200, "{\"items\":[{\"name\":\"a\",\"vcpus\":1}],\"next\":\"more\"}");
+    server_answer(server, "GET /v1/vms", 200, "{\"items\":[{\"name\":\"b\",\"vcpus\":2}]}");
+    CliResult *result =
+        cli_run(server, "vm", "list", "--columns", "name,vcpus", "--filter", "state=running", NULL);
+    g_assert_cmpstr(result->err, ==, "");
+    g_assert_cmpstr(result->out, ==, "NAME  VCPUS\na     1\nb     2\n");
+    g_assert_cmpint(result->status, ==, 0);
+    g_assert_cmpstr(server_query(server, 0, "filter"), ==, "state=running");
+    g_assert_cmpstr(server_query(server, 0, "cursor"), ==, NULL);
+    g_assert_cmpstr(server_query(server, 1, "cursor"), ==, "more");
+    cli_result_free(result);
+}
+
+static void test_limit_ends_the_list(CliServer *server) {
+    server_answer(server, "GET /v1/vms", 200, "{\"items\":[{\"name\":\"a\"}],\"next\":\"more\"}");
+    CliResult *result = cli_run(server, "vm", "list", "--limit", "1", "-o", "name", NULL);
+    g_assert_cmpstr(result->out, ==, "a\n");
+    g_assert_cmpstr(server_query(server, 0, "limit"), ==, "1");
+    g_assert_cmpuint(server->n_requests, ==, 1);
+    cli_result_free(result);
+}
+
+#define JOB(state, rest) \
+    "{\"id\":\"11111111-2222-4333-8444-555555555555\",\"kind\":\"vm.create\",\"state\":\"" state "\"" rest "}"
+static const char job_path[] = "GET /v1/jobs/11111111-2222-4333-8444-555555555555";
+
+static void test_create_waits_and_shows_what_was_made(CliServer *server) {
+    server_answer(server, "POST /v1/vms", 202, JOB("queued", ""));
+    server_answer(
+        server, job_path, 200, JOB("running", ",\"progress\":{\"percent\":50,\"phase\":\"cloning\"}"));
+    server_answer(
+        server, job_path, 200, JOB("succeeded", ",\"result\":{\"vms\":[{\"id\":\"x-1\",\"name\":\"web\"}]}"));
+    server_answer(server, "GET /v1/vms/x-1", 200, "{\"id\":\"x-1\",\"name\":\"web\",\"memory\":536870912}");
+    CliResult *result =
+        cli_run(server, "vm", "create", "web", "--memory", "512M", "--columns", "name,memory", NULL);
+    g_assert_cmpstr(result->out, ==, "NAME  MEMORY\nweb   512 MiB\n");
+    g_assert_nonnull(strstr(result->err, "cloning\n"));
+    g_assert_cmpint(result->status, ==, 0);
+    g_assert_cmpstr(server->requests[0].body, ==, "{\"memory\":536870912,\"name\":\"web\"}");
+    g_assert_nonnull(server->requests[0].idempotency_key);
+    cli_result_free(result);
+}
+
+static void test_no_wait_writes_the_job(CliServer *server) {
+    server_answer(server, "POST /v1/vms/web/start", 202, JOB("queued", ""));
+    CliResult *result = cli_run(server, "vm", "start", "web", "--no-wait", NULL);
+    g_assert_cmpstr(result->out, ==, "11111111-2222-4333-8444-555555555555\n");
+    g_assert_cmpuint(server->n_requests, ==, 1);
+    cli_result_free(result);
+}
+
+static void test_failed_job_tells_its_error(CliServer *server) {
+    server_answer(server, "POST /v1/vms/web/start", 202, JOB("queued", ""));
+    server_answer(server, job_path, 200,
+        JOB("failed", ",\"error\":{\"type\":\"urn:lodge:error:no-capacity\",\"code\":\"no-capacity\","
+                      "\"detail\":\"512 MiB "
+                      "are missing\",\"field\":\"/memory\"}"));
+    CliResult *result = cli_run(server, "vm", "start", "web", NULL);
+    g_assert_nonnull(strstr(result->err, "lodge: Not enough capacity: 512 MiB are missing (/memory)\n  "));
+    g_assert_cmpstr(result->out, ==, "");
+    g_assert_cmpint(result->status, ==, 4);
+    cli_result_free(result);
+}
+
+static void test_timeout_leaves_the_job(CliServer *server) {
+    server_answer(server, "POST /v1/vms/web/start", 202, JOB("queued", ""));
+    for (int i = 0; i < 20; i++)
+        server_answer(server, job_path, 200, JOB("running", ""));
+    CliResult *result = cli_run(server, "vm", "start", "web", "--timeout", "1", NULL);
+    g_assert_cmpint(result->status, ==, 7);
+    cli_result_free(result);
+}
+
+static void test_problem_becomes_exit_status(CliServer *server) {
+    server_answer(
+        server, "GET /v1/vms/nothing", 404, "{\"code\":\"not-found\",\"detail\":\"there is no vm nothing\"}");
+    CliResult *result = cli_run(server, "vm", "show", "nothing", NULL);
+    g_assert_nonnull(strstr(result->err, "lodge: Not found: there is no vm nothing\n"));
+    g_assert_cmpint(result->status, ==, 3);
+    cli_result_free(result);
+}
+
+static void test_delete_needs_yes_and_goes_on(CliServer *server) {
+    CliResult *asked = cli_run(server, "principal", "delete", "eva", NULL);
+    g_assert_cmpint(asked->status, ==, 2);
+    g_assert_nonnull(strstr(asked->err, "--yes"));
+    g_assert_cmpuint(server->n_requests, ==, 0);
+    cli_result_free(asked);
+    server_answer(server, "DELETE /v1/principals/eva", 404, "{\"code\":\"not-found\",\"detail\":\"no eva\"}");
+    server_answer(server, "DELETE /v1/principals/max", 204, "");
+    CliResult *result = cli_run(server, "principal", "delete", "eva", "max", "--yes", NULL);
+    g_assert_cmpint(result->status, ==, 3);
+    g_assert_cmpuint(server->n_requests, ==, 2);
+    cli_result_free(result);
+}
+
+static void test_dry_run_asks_for_one(CliServer *server) {
+    server_answer(server, "POST /v1/vms", 200, "{\"steps\":[{\"name\":\"clone\"}]}");
+    CliResult *result = cli_run(server, "vm", "create", "web", "--dry-run", NULL);
+    g_assert_cmpstr(result->out, ==, "Steps:\n  Name: clone\n");
+    g_assert_cmpstr(server_query(server, 0, "dry_run"), ==, "true");
+    cli_result_free(result);
+}
+
+static void test_api_sends_what_it_is_given(CliServer *server) {
+    server_answer(server, "PATCH /v1/pools/p", 200, "{\"name\":\"p\"}");
+    CliResult *result =
+        cli_run(server, "api", "patch", "/v1/pools/p", "--data", "{\"description\":null}", NULL);
+    g_autoptr(json_t) answer = json_parse(result->out, strlen(result->out), NULL);
+    g_assert_cmpstr(json_text_at(answer, "name"), ==, "p");
+    g_assert_cmpstr(server->requests[0].body, ==, "{\"description\":null}");
+    cli_result_free(result);
+}
+
+static void test_backup_is_whole_or_not_there(CliServer *server) {
+    g_autofree char *path = g_build_filename(server->folder, "backup", NULL), *text = NULL;
+    server_answer(server, "GET /v1/system/backup", 403, "{\"code\":\"denied\",\"detail\":\"no\"}");
+    server_answer(server, "GET /v1/system/backup", 200, "the store");
+    CliResult *refused = cli_run(server, "system", "backup", path, NULL);
+    g_assert_cmpint(refused->status, ==, 5);
+    g_assert_false(g_file_test(path, G_FILE_TEST_EXISTS));
+    CliResult *result = cli_run(server, "system", "backup", path, NULL);
+    g_assert_cmpint(result->status, ==, 0);
+    g_assert_true(file_read(path, 100, &text, NULL, NULL));
+    g_assert_cmpstr(text, ==, "the store");
+    CliResult *again = cli_run(server, "system", "backup", path, NULL);
+    g_assert_cmpint(again->status, ==, 4);
+    cli_result_free(refused);
+    cli_result_free(result);
+    cli_result_free(again);
+}
+
+static void test_import_uploads_the_file(CliServer *server) {
+    g_autofree char *path = g_build_filename(server->folder, "cd.iso", NULL);
+    g_assert_true(file_replace(path, "image bytes", 11, 0600, NULL));
+    server_answer(server, "POST /v1/isos/import", 202, JOB("queued", ""));
+    CliResult *result = cli_run(server, "iso", "import", "cd", path, "--no-wait", NULL);
+    g_assert_cmpstr(result->err, ==, "");
+    g_assert_cmpstr(server_query(server, 0, "name"), ==, "cd");
+    g_assert_cmpstr(server->requests[0].body, ==, "image bytes");
+    cli_result_free(result);
+}
+
+static void test_console_carries_both_ways(CliServer *server) {
+    CliResult *result = cli_run_with_input(server,
+        "hello\x1d"
+        "ignored",
+        "vm", "console", "web", NULL);
+    g_assert_cmpstr(result->err, ==, "");
+    g_assert_cmpstr(result->out, ==, "login: ");
+    g_assert_cmpint(result->status, ==, 0);
+    g_assert_cmpstr(server->typed->str, ==, "hello");
+    cli_result_free(result);
+}
+
+static void test_refused_console_says_why(CliServer *server) {
+    server_answer(
+        server, "GET /v1/vms/off/console", 409, "{\"code\":\"wrong-state\",\"detail\":\"off does not run\"}");
+    CliResult *result = cli_run(server, "vm", "console", "off", NULL);
+    g_assert_nonnull(strstr(result->err, "off does not run"));
+    g_assert_cmpint(result->status, ==, 4);
+    cli_result_free(result);
+}
+
+static void test_watch_ends_with_the_error(CliServer *server) {
+    server_answer(server, "GET /v1/events/watch", 200,
+        ": hello\nid: e:7\ndata: {\"kind\":\"created\",\"object\":\"vm/1\",\"name\":\"web\"}\n\n");
+    server_answer(server, "GET /v1/events/watch", 410, "{\"code\":\"too-old\",\"detail\":\"gone\"}");
+    CliResult *result = cli_run(server, "event", "watch", NULL);
+    g_assert_cmpstr(result->out, ==, "-  created  vm/1  web  -  -\n");
+    g_assert_cmpint(result->status, ==, 1);
+    g_assert_cmpstr(server->requests[1].last_event_id, ==, "e:7");
+    cli_result_free(result);
+}
+
+static void test_unreachable_server(CliServer *server) {
+    CliResult *result = cli_run(server, "vm", "list", "--server", "unix:/nonexistent/socket", NULL);
+    g_assert_cmpint(result->status, ==, 6);
+    cli_result_free(result);
+}
+
+static void test_unknown_authority_needs_a_login(CliServer *server) {
+    CliResult *result = cli_run(server, "vm", "list", "--server", "https://127.0.0.1:9", NULL);
+    g_assert_cmpint(result->status, ==, 5);
+    g_assert_nonnull(strstr(result->err, "lodge login https://127.0.0.1:9"));
+    cli_result_free(result);
+}
+
+static void test_login_pins_and_remembers(CliServer *server) {
+    g_autofree char *url = g_strdup_printf("https://127.0.0.1:%u", server->tls_port);
+    server_answer(server, "POST /v1/system/login", 201, "{\"name\":\"session\",\"secret\":\"lodge_abc\"}");
+    server_answer(server, "GET /v1/vms", 200, "{\"items\":[]}");
+    CliResult *wrong =
+        cli_run_with_input(server, "word\n", "login", url, "--name", "eva", "--ca-fingerprint", "00", NULL);
+    g_assert_cmpint(wrong->status, ==, 5);
+    g_assert_cmpuint(server->n_requests, ==, 0);
+    CliResult *login = cli_run_with_input(
+        server, "word\n", "login", url, "--name", "eva", "--ca-fingerprint", server->fingerprint, NULL);
+    g_assert_cmpint(login->status, ==, 0);
+    g_assert_cmpstr(server->requests[0].body, ==, "{\"name\":\"eva\",\"password\":\"word\"}");
+    CliResult *list = cli_run(server, "vm", "list", "--server", url, NULL);
+    g_assert_cmpstr(list->err, ==, "");
+    g_assert_cmpint(list->status, ==, 0);
+    g_assert_cmpstr(server->requests[1].authorization, ==, "Bearer lodge_abc");
+    cli_result_free(wrong);
+    cli_result_free(login);
+    cli_result_free(list);
+}
+
+static const struct {
+    const char *path;
+    void (*body)(CliServer *server);
+} tests[] = {
+    {"/cli/list-asks-for-all-pages", test_list_asks_for_all_pages},
+    {"/cli/limit-ends-the-list", test_limit_ends_the_list},
+    {"/cli/create-waits-and-shows-what-was-made", test_create_waits_and_shows_what_was_made},
+    {"/cli/no-wait-writes-the-job", test_no_wait_writes_the_job},
+    {"/cli/failed-job-tells-its-error", test_failed_job_tells_its_error},
+    {"/cli/timeout-leaves-the-job", test_timeout_leaves_the_job},
+    {"/cli/problem-becomes-exit-status", test_problem_becomes_exit_status},
+    {"/cli/delete-needs-yes-and-goes-on", test_delete_needs_yes_and_goes_on},
+    {"/cli/dry-run-asks-for-one", test_dry_run_asks_for_one},
+    {"/cli/api-sends-what-it-is-given", test_api_sends_what_it_is_given},
+    {"/cli/backup-is-whole-or-not-there", test_backup_is_whole_or_not_there},
+    {"/cli/import-uploads-the-file", test_import_uploads_the_file},
+    {"/cli/console-carries-both-ways", test_console_carries_both_ways},
+    {"/cli/refused-console-says-why", test_refused_console_says_why},
+    {"/cli/watch-ends-with-the-error", test_watch_ends_with_the_error},
+    {"/cli/unreachable-server", test_unreachable_server},
+    {"/cli/unknown-authority-needs-a-login", test_unknown_authority_needs_a_login},
+    {"/cli/login-pins-and-remembers", test_login_pins_and_remembers},
+};
+
+static void run_test(const void *data) {
+    CliServer *server = server_new();
+    ((void (*)(CliServer *))data)(server);
+    server_free(server);
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+    for (size_t i = 0; i < G_N_ELEMENTS(tests); i++)
+        g_test_add_data_func(tests[i].path, (const void *)tests[i].body, run_test);
+    return g_test_run();
+}

@@ -1,0 +1,194 @@
+/* Values and tables as people and programs read them. */
+#include <string.h>
+#include "cli/output.h"
+#include "cli/table.h"
+#include "cli/value.h"
+#include "cli/yaml.h"
+
+static void expect_size(const char *text, uint64_t expected) {
+    uint64_t bytes = 0;
+    g_assert_true(value_parse_size(text, &bytes, NULL));
+    g_assert_cmpuint(bytes, ==, expected);
+}
+
+static void test_sizes_are_binary(void) {
+    expect_size("0", 0);
+    expect_size("1000", 1000);
+    expect_size("512M", UINT64_C(512) << 20);
+    expect_size("512MiB", UINT64_C(512) << 20);
+    expect_size("512 mib", UINT64_C(512) << 20);
+    expect_size("2G", UINT64_C(2) << 30);
+    expect_size("2GB", UINT64_C(2) << 30);
+    expect_size("1.5T", UINT64_C(3) << 39);
+    expect_size("9007199254740991", UINT64_C(9007199254740991));
+}
+
+static void test_what_is_no_size_is_refused(void) {
+    static const char *const texts[] = {"", "M", "-1", "1.5", "1..5G", "5Q", "5MM", "9007199254740992", "8P",
+        "99999999999999999999E", "1e3", "0x10", "1 2"};
+    for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+        g_auto(Error) err = {0};
+        uint64_t bytes = 0;
+        g_test_message("%s", texts[i]);
+        g_assert_false(value_parse_size(texts[i], &bytes, &err));
+        g_assert_cmpint(err.code, ==, ERROR_INVALID);
+    }
+}
+
+static void test_sizes_are_shown_short(void) {
+    static const struct {
+        uint64_t bytes;
+        const char *text;
+    } cases[] = {{0, "0 B"}, {1023, "1023 B"}, {1024, "1 KiB"}, {UINT64_C(512) << 20, "512 MiB"},
+        {UINT64_C(3) << 29, "1.5 GiB"}, {UINT64_C(1) << 50, "1 PiB"}};
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *text = value_size_text(cases[i].bytes);
+        g_assert_cmpstr(text, ==, cases[i].text);
+    }
+}
+
+static void test_width_is_what_the_terminal_shows(void) {
+    g_assert_cmpint(text_width("abc"), ==, 3);
+    g_assert_cmpint(text_width("bücher"), ==, 6);
+    g_assert_cmpint(text_width("e\u0301"), ==, 1);
+    g_assert_cmpint(text_width("仮想"), ==, 4);
+}
+
+static const char *const two[] = {"NAME", "DESCRIPTION"};
+
+static Table *sample_table(void) {
+    Table *table = table_new(two, 2);
+    table_add(table, "仮想");
+    table_add(table, "a");
+    table_add(table, "b");
+    table_add(table, "a rather long description");
+    return table;
+}
+
+static void test_columns_stand_under_each_other(void) {
+    g_autoptr(Table) table = sample_table();
+    g_autoptr(GString) out = g_string_new(NULL);
+    table_write(table, true, 0, out);
+    g_assert_cmpstr(out->str, ==, "NAME  DESCRIPTION\n仮想  a\nb     a rather long description\n");
+}
+
+static void test_only_the_last_column_is_shortened(void) {
+    g_autoptr(Table) table = sample_table();
+    g_autoptr(GString) out = g_string_new(NULL), narrow = g_string_new(NULL);
+    table_write(table, false, 16, out);
+    g_assert_cmpstr(out->str, ==, "仮想  a\nb     a rather …\n");
+    table_write(table, false, 3, narrow);
+    g_assert_cmpstr(narrow->str, ==, "仮想  a\nb     a r…\n");
+}
+
+static void expect_csv(const char *text, const char *expected) {
+    g_autoptr(GString) out = g_string_new(NULL);
+    csv_append(out, text);
+    g_assert_cmpstr(out->str, ==, expected);
+}
+
+static void test_csv_quotes_what_it_must(void) {
+    expect_csv("plain", "plain");
+    expect_csv("a,b", "\"a,b\"");
+    expect_csv("say \"x\"", "\"say \"\"x\"\"\"");
+    expect_csv("two\nlines", "\"two\nlines\"");
+    expect_csv(" blank", "\" blank\"");
+}
+
+static void test_yaml_is_unambiguous(void) {
+    static const char text[] =
+        "{\"name\":\"web\",\"no\":\"yes\",\"a\":\"1\",\"b\":\"x: y\",\"c\":\"two\\nlines\",\"d\":[],"
+        "\"e\":[{\"k\":1,\"l\":[true,null]},\"s\"],\"f\":{\"g\":1.5},\"h\":\"\"}";
+    g_autoptr(json_t) json = json_parse(text, strlen(text), NULL);
+    g_autoptr(GString) out = g_string_new(NULL);
+    yaml_append(out, json);
+    g_assert_cmpstr(out->str, ==,
+        "name: web\n\"no\": \"yes\"\na: \"1\"\nb: \"x: y\"\nc: \"two\\nlines\"\nd: []\n"
+        "e:\n  - k: 1\n    l:\n      - true\n      - null\n  - s\nf:\n  g: 1.5\nh: \"\"\n");
+}
+
+static json_t *sample_vms(void) {
+    static const char text[] = "[{\"id\":\"1\",\"name\":\"web\",\"vcpus\":2,\"memory\":536870912,\"nics\":[{"
+                               "\"mac\":\"52:54:00:00:00:01\"}],"
+                               "\"status\":{\"state\":\"running\",\"addresses\":[{\"address\":\"192.0.2.7\"}]"
+                               "},\"repository_name\":\"main\"},"
+                               "{\"id\":\"2\",\"name\":\"db\",\"vcpus\":1,\"memory\":1610612736,\"status\":{"
+                               "\"state\":\"stopped\"}}]";
+    return json_parse(text, strlen(text), NULL);
+}
+
+static void expect_list(const char *format, const char *columns, const char *expected) {
+    g_autoptr(json_t) vms = sample_vms();
+    CliOptions options = {0};
+    options.values[CLI_OPTION_OUTPUT] = format;
+    options.values[CLI_OPTION_COLUMNS] = columns;
+    g_autoptr(GString) out = g_string_new(NULL);
+    g_assert_true(output_list_text(&options, RESOURCE_VM, vms, 0, out, NULL));
+    g_assert_cmpstr(out->str, ==, expected);
+}
+
+static void test_lists_come_in_every_format(void) {
+    expect_list(NULL, NULL,
+        "NAME  STATE    VCPUS  MEMORY   MAC                IP         REPOSITORY  HOST\n"
+        "web   running  2      512 MiB  52:54:00:00:00:01  192.0.2.7  main        -\n"
+        "db    stopped  1      1.5 GiB  -                  -          -           -\n");
+    expect_list("csv", "name,memory,IP", "NAME,MEMORY,IP\nweb,536870912,192.0.2.7\ndb,1610612736,\n");
+    expect_list("name", NULL, "web\ndb\n");
+    expect_list("table", "name,status.state,id", "NAME  STATE    ID\nweb   running  1\ndb    stopped  2\n");
+}
+
+static void test_unknown_column_is_refused(void) {
+    g_autoptr(json_t) vms = sample_vms();
+    CliOptions options = {0};
+    options.values[CLI_OPTION_COLUMNS] = "name,colour";
+    g_autoptr(GString) out = g_string_new(NULL);
+    g_auto(Error) err = {0};
+    g_assert_false(output_list_text(&options, RESOURCE_VM, vms, 0, out, &err));
+    g_assert_nonnull(strstr(err.message, "colour"));
+}
+
+static void test_lists_fit_80_columns(void) {
+    g_autoptr(json_t) vms = sample_vms();
+    json_object_set_new(json_array_get(vms, 0), "host_name", json_string("a-host-with-quite-a-long-name"));
+    CliOptions options = {0};
+    g_autoptr(GString) out = g_string_new(NULL);
+    g_assert_true(output_list_text(&options, RESOURCE_VM, vms, 80, out, NULL));
+    g_auto(GStrv) lines = g_strsplit(out->str, "\n", -1);
+    for (char **line = lines; *line; line++)
+        g_assert_cmpint(text_width(*line), <=, 80);
+    g_assert_nonnull(strstr(out->str, "a-ho"));
+}
+
+static void test_show_has_a_line_for_each_field(void) {
+    g_autoptr(json_t) vms = sample_vms();
+    g_autoptr(GString) out = g_string_new(NULL);
+    output_fields_text(resources[RESOURCE_VM].type, json_array_get(vms, 0), out);
+    g_assert_cmpstr(out->str, ==,
+        "Id: 1\nName: web\nVcpus: 2\nMemory: 512 MiB\nNics:\n  Mac: 52:54:00:00:00:01\nStatus:\n  State: "
+        "running\n"
+        "  Addresses:\n    Address: 192.0.2.7\nRepository name: main\n");
+}
+
+static void test_text_cannot_steer_the_terminal(void) {
+    g_autoptr(json_t) evil = json_string("a\x1b[2Jb\nc\u202ed");
+    g_autofree char *text = value_to_text(NULL, evil);
+    g_assert_cmpstr(text, ==, "a?[2Jb c?d");
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/cli/size/binary", test_sizes_are_binary);
+    g_test_add_func("/cli/size/refused", test_what_is_no_size_is_refused);
+    g_test_add_func("/cli/size/shown-short", test_sizes_are_shown_short);
+    g_test_add_func("/cli/table/width", test_width_is_what_the_terminal_shows);
+    g_test_add_func("/cli/table/columns-stand-under-each-other", test_columns_stand_under_each_other);
+    g_test_add_func("/cli/table/only-the-last-column-is-shortened", test_only_the_last_column_is_shortened);
+    g_test_add_func("/cli/csv/quotes-what-it-must", test_csv_quotes_what_it_must);
+    g_test_add_func("/cli/yaml/unambiguous", test_yaml_is_unambiguous);
+    g_test_add_func("/cli/output/lists-come-in-every-format", test_lists_come_in_every_format);
+    g_test_add_func("/cli/output/unknown-column-is-refused", test_unknown_column_is_refused);
+    g_test_add_func("/cli/output/lists-fit-80-columns", test_lists_fit_80_columns);
+    g_test_add_func("/cli/output/show-has-a-line-for-each-field", test_show_has_a_line_for_each_field);
+    g_test_add_func("/cli/output/text-cannot-steer-the-terminal", test_text_cannot_steer_the_terminal);
+    return g_test_run();
+}
