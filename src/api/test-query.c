@@ -95,7 +95,7 @@ static void test_pages_show_every_row_once(void) {
 
 static void test_fields_are_chosen_and_the_id_stays(void) {
     g_autoptr(json_t) page = NULL;
-    g_autofree char *names = names_of("fields=vcpus&limit=1", &page);
+    g_free(names_of("fields=vcpus&limit=1", &page));
     g_autofree char *text = json_to_text(json_object_get(page, "items"));
     g_assert_cmpstr(text, ==, "[{\"id\":\"4\",\"vcpus\":4}]");
 }

@@ -34,17 +34,21 @@ bool output_write(const GString *text, Error *err) {
     return fd_write_all(STDOUT_FILENO, text->str, text->len, err);
 }
 
+static const ColumnDescriptor *find_column(const ColumnDescriptor *column, const char *name) {
+    for (; column->title; column++)
+        if (g_ascii_strcasecmp(column->title, name) == 0 || g_str_equal(column->path, name))
+            return column;
+    return NULL;
+}
+
 /* The columns chosen by --columns: a title of the resource's columns in any case, or any path of its type. */
 static bool choose_columns(
     const ResourceDescriptor *resource, const char *names, GArray *chosen, Error *err) {
     g_auto(GStrv) parts = g_strsplit(names, ",", -1);
     for (char **part = parts; *part; part++) {
-        const ColumnDescriptor *found = NULL;
-        const ColumnDescriptor *const lists[] = {resource->columns, resource->wide};
-        for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)
-            for (const ColumnDescriptor *column = lists[i]; !found && column->title; column++)
-                if (g_ascii_strcasecmp(column->title, *part) == 0 || g_str_equal(column->path, *part))
-                    found = column;
+        const ColumnDescriptor *found = find_column(resource->columns, *part);
+        if (!found)
+            found = find_column(resource->wide, *part);
         const FieldDescriptor *field = found ? NULL : value_field_at(resource->type, *part);
         if (!found && !field)
             return error_set(
