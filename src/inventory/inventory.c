@@ -423,8 +423,12 @@ json_t *inventory_encode(Inventory *inventory, const Object *object) {
     add_reference_names(inventory, type, json);
     if (object->kind == RESOURCE_POOL)
         count_pool(inventory, object->id, json);
-    if (object->kind == RESOURCE_JOB)
+    if (object->kind == RESOURCE_JOB) {
         json_object_set_new(json, "short_id", json_stringn(object->id, SHORT_ID));
+        model_drop_secrets(json_object_get(json, "parameters"));
+        model_drop_secrets(json_object_get(json, "data"));
+        model_drop_secrets(json_object_get(json, "result"));
+    }
     return json;
 }
 

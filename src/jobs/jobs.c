@@ -262,6 +262,8 @@ json_t *job_dry_run(Jobs *jobs, const char *kind, const JobRequest *request, Err
     if (!prepare(jobs, kind, request, &job, err))
         return NULL;
     g_autoptr(json_t) all = job_encode(&job, MODEL_ENCODE_PUBLIC);
+    model_drop_secrets(json_object_get(all, "parameters"));
+    model_drop_secrets(json_object_get(all, "data"));
     json_t *plan = json_object();
     static const char *const shown[] = {
         "kind", "target", "target_name", "parameters", "steps", "claims", "data"};

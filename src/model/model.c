@@ -192,6 +192,27 @@ json_t *model_encode(const TypeDescriptor *type, const void *object, ModelEncodi
     return json;
 }
 
+/* Children wait in a list of their own: no recursion on what may have come from outside. */
+static void drop_secret_members(json_t *json, GPtrArray *waiting) {
+    size_t i;
+    json_t *value;
+    const char *key;
+    json_array_foreach(json, i, value)
+        g_ptr_array_add(waiting, value);
+    for (const char *const *name = model_secret_names; *name; name++)
+        json_object_del(json, *name);
+    json_object_foreach(json, key, value)
+        g_ptr_array_add(waiting, value);
+}
+
+void model_drop_secrets(json_t *json) {
+    g_autoptr(GPtrArray) waiting = g_ptr_array_new();
+    if (json)
+        g_ptr_array_add(waiting, json);
+    while (waiting->len > 0)
+        drop_secret_members(g_ptr_array_steal_index_fast(waiting, waiting->len - 1), waiting);
+}
+
 bool model_equal(const TypeDescriptor *type, const void *a, const void *b) {
     g_autoptr(json_t) left = model_encode(type, a, MODEL_ENCODE_ALL);
     g_autoptr(json_t) right = model_encode(type, b, MODEL_ENCODE_ALL);

@@ -158,4 +158,7 @@ def write(schema):
         source += _type_source(type_)
     header.append("extern const TypeDescriptor *const model_types[]; /* all types, NULL-terminated */\n")
     source += ["const TypeDescriptor *const model_types[] = {"] + [f"    &{lower(t.name)}_type," for t in schema.type_order()] + ["    NULL,", "};", ""]
+    secrets = sorted({field.name for type_ in schema.types.values() if not type_.name.startswith("agent_")
+                      for field in type_.fields if field.secret})
+    source += ["const char *const model_secret_names[] = {"] + [f"    {c_string(name)}," for name in secrets] + ["    NULL,", "};", ""]
     return {"types.h": "\n".join(header), "types.c": "\n".join(source)}
