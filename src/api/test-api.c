@@ -205,6 +205,18 @@ static void test_a_job_is_submitted_once_for_each_key(void) {
     g_assert_cmpint((int)json_array_size(json_at(jobs, "items")), ==, 1);
 }
 
+static void test_jobs_show_no_secrets(void) {
+    g_autoptr(World) world = world_new();
+    static const char *const body = "{\"name\":\"web\",\"user_data\":\"#cloud-config hush\"}";
+    g_autoptr(json_t) job = ask(world, "POST", "/v1/vms", body, 202);
+    g_autoptr(json_t) plan = ask(world, "POST", "/v1/vms?dry_run=true", body, 200);
+    g_autoptr(json_t) jobs = ask(world, "GET", "/v1/jobs", NULL, 200);
+    g_autoptr(json_t) all = json_pack("[OOO]", job, plan, jobs);
+    g_autofree char *text = json_to_text(all);
+    g_assert_cmpstr(json_text_at(job, "parameters.name"), ==, "web");
+    g_assert_null(strstr(text, "hush"));
+}
+
 static json_t *log_in(World *world, const char *name, const char *password, unsigned status) {
     g_autofree char *body = g_strdup_printf("{\"name\":\"%s\",\"password\":\"%s\"}", name, password);
     return ask(world, "POST", "/v1/system/login", body, status);
@@ -334,6 +346,9 @@ static void test_the_system_answers(void) {
     assert_problem(ask(world, "GET", "/v1/nothing", NULL, 404), "not-found", NULL);
     assert_problem(ask(world, "PUT", "/v1/pools", "{}", 405), "method-not-allowed", NULL);
     assert_problem(ask(world, "POST", "/v1/pools", "{", 400), "malformed", NULL);
+    assert_problem(ask_with(world, NULL, "Content-Type: application/octet-stream", "POST",
+                       "/v1/templates/import", "x", 422),
+        "unsupported", NULL);
     assert_problem(ask(world, "GET", "/v1/pools?limit=x", NULL, 400), "invalid", "/limit");
     tell(world, "GET", "/elsewhere", NULL, 404);
 }
@@ -430,6 +445,7 @@ int main(int argc, char **argv) {
     ADD(a_stale_etag_is_refused);
     ADD(references_are_resolved_and_guard_what_they_name);
     ADD(a_job_is_submitted_once_for_each_key);
+    ADD(jobs_show_no_secrets);
     ADD(a_viewer_sees_and_changes_nothing);
     ADD(a_grant_counts_for_its_pool_only);
     ADD(tokens_are_seen_by_their_owner_only);
