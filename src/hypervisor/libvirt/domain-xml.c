@@ -4,8 +4,12 @@
 
 enum {
     MEMORY_SLOTS = 16,
-    TRANSLATION_CACHE_MIB = 32, /* the default grows to a gibibyte for each emulated guest */
-    VCPUS_WITHOUT_IOMMU = 255   /* above, interrupts need an IOMMU in extended mode */
+    /* The default grows to a gibibyte for each emulated guest. QEMU dies when a vCPU is added while every
+     * part of the cache is taken (assertion in tcg/region.c of 7.2), so a VM that may grow has a larger one;
+     * update.c looks first. */
+    TRANSLATION_CACHE_MIB = 32,
+    TRANSLATION_CACHE_TO_GROW_MIB = 256,
+    VCPUS_WITHOUT_IOMMU = 255 /* above, interrupts need an IOMMU in extended mode */
 };
 
 static void add(GString *xml, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -186,7 +190,8 @@ static void add_features(GString *xml, const Vm *vm, const DomainXmlOptions *opt
     if (domain_vcpus_maximum(vm) > VCPUS_WITHOUT_IOMMU)
         add(xml, "    <ioapic driver='qemu'/>\n");
     if (!options->is_kvm)
-        add(xml, "    <tcg><tb-cache unit='MiB'>%d</tb-cache></tcg>\n", TRANSLATION_CACHE_MIB);
+        add(xml, "    <tcg><tb-cache unit='MiB'>%d</tb-cache></tcg>\n",
+            domain_vcpus_maximum(vm) > vm->vcpus ? TRANSLATION_CACHE_TO_GROW_MIB : TRANSLATION_CACHE_MIB);
     add(xml, "  </features>\n");
 }
 

@@ -2,10 +2,18 @@
  * Changes of a running VM. The domain's metadata holds the definition that runs; what is changed here is
  * written back to it, so that the next comparison starts from what is.
  */
+#include <libvirt/libvirt-qemu.h>
+#include <string.h>
 #include "hypervisor/libvirt/session.h"
 #include "hypervisor/restart.h"
 
-enum { GUEST_WAIT_MS = 30000, GUEST_POLL_MS = 500, MEMORY_BLOCK = 128 * 1024 * 1024, KIB = 1024 };
+enum {
+    GUEST_WAIT_MS = 30000,
+    GUEST_POLL_MS = 500,
+    MEMORY_BLOCK = 128 * 1024 * 1024,
+    KIB = 1024,
+    TRANSLATION_REGION = 2 * 1024 * 1024
+};
 
 typedef struct Update {
     virDomain *domain;
@@ -35,13 +43,37 @@ static bool wait_for_vcpus(
     return true;
 }
 
+/* An emulating QEMU dies when a vCPU comes while every region of its translation cache is taken (see
+ * domain-xml.c). The cache has up to eight regions a vCPU of at least 2 MiB; a started one counts as taken.
+ */
+static bool has_room_for_vcpus(const Update *update, int64_t present, int64_t wanted) {
+    g_autofree char *text = NULL;
+    uint64_t used = 0, capacity = 0;
+    if (update->options->is_kvm)
+        return true;
+    if (virDomainQemuMonitorCommand(update->domain, "info jit", &text, VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP) <
+        0)
+        return false;
+    const char *line = strstr(text, "gen code size");
+    const char *digits = line ? line + strcspn(line, "0123456789\r\n") : "";
+    char *end = NULL;
+    used = g_ascii_strtoull(digits, &end, 10);
+    if (*end != '/')
+        return false;
+    capacity = g_ascii_strtoull(end + 1, NULL, 10);
+    uint64_t maximum = (uint64_t)domain_vcpus_maximum(update->running);
+    uint64_t region = MAX(capacity / (maximum * 8), TRANSLATION_REGION);
+    return capacity > used && (capacity - used) / region > (uint64_t)(MAX(present, 1) + wanted - present);
+}
+
 static bool update_vcpus(Update *update, const Cancel *cancel, Error *err) {
     int64_t wanted = update->vm->vm->vcpus;
     int present = virDomainGetVcpusFlags(update->domain, VIR_DOMAIN_AFFECT_LIVE);
     bool has_them = false;
     if (present < 0)
         return connection_error(err, "the VM's vCPUs cannot be counted");
-    if (wanted < present || wanted > domain_vcpus_maximum(update->running)) {
+    if (wanted < present || wanted > domain_vcpus_maximum(update->running) ||
+        (wanted > present && !has_room_for_vcpus(update, present, wanted))) {
         agent_vm_changed_add_pending(update->changed, "/vcpus");
         return true;
     }
