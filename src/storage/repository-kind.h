@@ -1,8 +1,8 @@
 /*
- * The repository plug point: one const struct of functions for each kind of storage (dir; later nfs, ocfs2…). A repository
- * describes itself (docs/repository-format.md): whoever finds the folder can rebuild everything in it. All functions block;
- * several threads may work on different objects of one repository at once. All changes can be repeated: done again after
- * a crash they end in the same state.
+ * The repository plug point: one const struct of functions for each kind of storage (dir; later nfs, ocfs2…).
+ * A repository describes itself (docs/repository-format.md): whoever finds the folder can rebuild everything
+ * in it. All functions block; several threads may work on different objects of one repository at once. All
+ * changes can be repeated: done again after a crash they end in the same state.
  */
 #pragma once
 #include "base/cancel.h"
@@ -19,25 +19,31 @@ typedef struct RepositoryKindOps {
     /* Reads all definitions; damaged ones become debris, never an error. */
     bool (*scan)(const Repository *repository, AgentRepositoryContent *ret_content, Error *err);
 
-    /* Makes the disks of a VM (clone from the template's or a source VM's, or empty), the cloud-init medium, and last
-     * vm.json: a VM without vm.json does not exist. Sets each disk's id-named file, format, clone method in *vm.
-     * ERROR_NO_SPACE before anything is written where that can be known. On failure nothing stays. */
+    /* Makes the disks of a VM (clone from the template's or a source VM's, or empty), the cloud-init medium,
+     * and last vm.json: a VM without vm.json does not exist. Sets each disk's id-named file, format, clone
+     * method in *vm. ERROR_NO_SPACE before anything is written where that can be known. On failure nothing
+     * stays. */
     bool (*vm_create)(const AgentVm *request, Vm *vm, const Cancel *cancel, Error *err);
-    /* Writes vm.json (and domain.xml when `definition` is given), refuses to replace a higher revision (ERROR_CONFLICT);
-     * makes disks that are new, grows disks that grew; removed disks go to the trash. */
+    /* Writes vm.json (and domain.xml when `definition` is given), refuses to replace a higher revision
+     * (ERROR_CONFLICT); makes disks that are new, grows disks that grew; removed disks go to the trash. */
     bool (*vm_write)(const Repository *repository, Vm *vm, const char *definition, Error *err);
     bool (*vm_read)(const Repository *repository, const char *vm_id, Vm *ret_vm, Error *err);
     /* To the trash, or gone. A VM that is not there is success. */
     bool (*vm_delete)(const Repository *repository, const char *vm_id, bool purge, Error *err);
 
-    /* Moves files that a build, import or copy left in `work_folder` ("disk", "kernel", "initrd") into place under the
-     * template's id; last writes template.json. Sets size, built. Replaces an older build of the same template. */
-    bool (*template_store)(const Repository *repository, Template *definition, const char *work_folder, Error *err);
+    /* Moves files that a build, import or copy left in `work_folder` ("disk", "kernel", "initrd") into place
+     * under the template's id; last writes template.json. Sets size, built. Replaces an older build of the
+     * same template. */
+    bool (*template_store)(
+        const Repository *repository, Template *definition, const char *work_folder, Error *err);
     bool (*template_write)(const Repository *repository, const Template *definition, Error *err);
-    bool (*template_delete)(const Repository *repository, const Template *definition, Error *err); /* ERROR_IN_USE by overlays */
-    /* A folder on the repository's file system for unfinished work, named by the operation; emptied if it exists. */
+    bool (*template_delete)(
+        const Repository *repository, const Template *definition, Error *err); /* ERROR_IN_USE by overlays */
+    /* A folder on the repository's file system for unfinished work, named by the operation; emptied if it
+     * exists. */
     bool (*work_folder)(const Repository *repository, const char *operation, char **ret_path, Error *err);
-    bool (*iso_store)(const Repository *repository, Iso *iso, const char *work_folder, Error *err); /* file "iso" */
+    bool (*iso_store)(
+        const Repository *repository, Iso *iso, const char *work_folder, Error *err); /* file "iso" */
     bool (*iso_delete)(const Repository *repository, const Iso *iso, Error *err);
 } RepositoryKindOps;
 

@@ -1,0 +1,31 @@
+/*
+ * Definitions as files: JSON with a format number in front, replaced as a whole. Private to src/storage.
+ * Blocks; any thread.
+ */
+#pragma once
+#include "types.h"
+
+enum {
+    REPOSITORY_FORMAT = 1,      /* what this version writes, and the newest that it reads */
+    DEFINITION_LIMIT = 1 << 20, /* bytes of one file */
+};
+
+/* Without runtime and secret fields. Mode 0600. */
+bool definition_write(const char *path, const TypeDescriptor *type, const void *object, Error *err);
+/* ERROR_NOT_FOUND, ERROR_CORRUPT, ERROR_NEWER_FORMAT; *object is empty then. */
+bool definition_read(const char *path, const TypeDescriptor *type, void *object, Error *err);
+
+/* The file beside a disk: who uses it and what it needs. Members are NULL where they say nothing. */
+typedef struct DiskNote {
+    char *vm, *template; /* ids of who uses it */
+    char *backing;       /* id of the template disk that it is an overlay of */
+} DiskNote;
+void disk_note_clear(DiskNote *note);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(DiskNote, disk_note_clear)
+bool disk_note_write(const Repository *repository, const char *disk_id, const DiskNote *note, Error *err);
+bool disk_note_read(const Repository *repository, const char *disk_id, DiskNote *ret_note, Error *err);
+/* All notes of the repository by disk id (owned strings, DiskNote *). Damaged ones are left out. */
+bool disk_notes_read(const Repository *repository, GHashTable **ret_notes, Error *err);
+
+/* Names in a folder, sorted, without what begins with a dot; ERROR_TOO_LARGE beyond 200,000. */
+bool folder_list(const char *path, GPtrArray **ret_names, Error *err);

@@ -1,0 +1,256 @@
+/*
+ * Templates and ISOs in a folder. A template's disk never changes once it has its name: overlays may lean on
+ * it. A rebuild brings new disks; the old ones go unless a VM needs them.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/file.h"
+#include "storage/definition.h"
+#include "storage/dir.h"
+
+static char *template_file(const Repository *repository, const char *id, const char *name) {
+    return repository_template_file_path(repository, id, name);
+}
+
+/* Readable for every hypervisor: what is copied by all holds no secrets. ERROR_NOT_FOUND when it is not
+ * there. */
+static bool move_in(const char *work_folder, const char *name, const char *destination,
+    uint64_t *occupied_bytes, Error *err) {
+    g_autofree char *source = g_build_filename(work_folder, name, NULL);
+    struct stat status;
+    if (lstat(source, &status) < 0 || !S_ISREG(status.st_mode))
+        return error_set(err, ERROR_NOT_FOUND, NULL, "there is no file %s", source);
+    if (chmod(source, 0644) < 0 || rename(source, destination) < 0)
+        return error_set_errno(err, errno, "moving %s into the repository", name);
+    *occupied_bytes += (uint64_t)status.st_blocks * 512;
+    g_autofree char *folder = g_path_get_dirname(destination);
+    return folder_sync(folder, err);
+}
+
+static bool has_file(const char *folder, const char *name) {
+    g_autofree char *path = g_build_filename(folder, name, NULL);
+    return access(path, F_OK) == 0;
+}
+
+static bool disk_store(const Repository *repository, Template *definition, const char *work_folder,
+    uint64_t *occupied_bytes, Error *err) {
+    g_autofree char *source = g_build_filename(work_folder, "disk", NULL);
+    struct stat status;
+    if (stat(source, &status) < 0)
+        return error_set_errno(err, errno, "reading %s", source);
+    TemplateDisk *disk =
+        definition->disks.n > 0 ? &definition->disks.items[0] : template_add_disks(definition);
+    if (!template_disk_has(disk, TEMPLATE_DISK_FIELD_FORMAT))
+        template_disk_set_format(disk, DISK_FORMAT_RAW);
+    if (!template_disk_has(disk, TEMPLATE_DISK_FIELD_SIZE))
+        template_disk_set_size(disk, (uint64_t)status.st_size);
+    g_autofree char *id = g_uuid_string_random();
+    template_disk_set_id(disk, id);
+    const DiskNote note = {.template = definition->id};
+    g_autofree char *path = repository_template_disk_path(repository, disk);
+    return disk_note_write(repository, id, &note, err) &&
+           move_in(work_folder, "disk", path, occupied_bytes, err);
+}
+
+static bool boot_file_store(const Repository *repository, const Template *definition, const char *work_folder,
+    const char *name, uint64_t *occupied_bytes, Error *err) {
+    g_autofree char *path = template_file(repository, definition->id, name);
+    return move_in(work_folder, name, path, occupied_bytes, err);
+}
+
+static bool boot_files_store(const Repository *repository, Template *definition, const char *work_folder,
+    uint64_t *occupied_bytes, Error *err) {
+    DirectBoot *boot = template_put_direct_boot(definition);
+    direct_boot_set_template(boot, definition->id);
+    direct_boot_set_kernel(boot, "kernel");
+    if (!boot_file_store(repository, definition, work_folder, "kernel", occupied_bytes, err))
+        return false;
+    if (!has_file(work_folder, "initrd"))
+        return true;
+    direct_boot_set_initrd(boot, "initrd");
+    return boot_file_store(repository, definition, work_folder, "initrd", occupied_bytes, err);
+}
+
+static bool is_backing(GHashTable *notes, const char *disk_id) {
+    GHashTableIter each;
+    void *note;
+    g_hash_table_iter_init(&each, notes);
+    while (g_hash_table_iter_next(&each, NULL, &note))
+        if (g_strcmp0(((DiskNote *)note)->backing, disk_id) == 0)
+            return true;
+    return false;
+}
+
+static void disk_remove(const Repository *repository, const TemplateDisk *disk) {
+    g_autofree char *path = repository_template_disk_path(repository, disk);
+    g_autofree char *note = g_strdup_printf("%s/disks/%s.json", repository->path, disk->id);
+    unlink(path);
+    unlink(note);
+}
+
+static bool old_disks_remove(const Repository *repository, const Template *old, Error *err) {
+    g_autoptr(GHashTable) notes = NULL;
+    if (old->disks.n == 0)
+        return true;
+    if (!disk_notes_read(repository, &notes, err))
+        return false;
+    for (size_t i = 0; i < old->disks.n; i++)
+        if (old->disks.items[i].id && !is_backing(notes, old->disks.items[i].id))
+            disk_remove(repository, &old->disks.items[i]);
+    return true;
+}
+
+static bool template_folder_make(const Repository *repository, const char *id, Error *err) {
+    g_autofree char *folder = g_build_filename(repository->path, "templates", id, NULL);
+    if (!folder_make(folder, 0711, err))
+        return false;
+    if (chmod(folder, 0711) < 0)
+        return error_set_errno(err, errno, "opening %s for the hypervisor", folder);
+    return true;
+}
+
+static bool template_read(const Repository *repository, const char *id, Template *ret_template, Error *err) {
+    g_autofree char *path = template_file(repository, id, "template.json");
+    return definition_read(path, &template_type, ret_template, err);
+}
+
+static bool template_check(const Repository *repository, const Template *definition, Error *err) {
+    if (!template_has(definition, TEMPLATE_FIELD_ID))
+        return error_set(err, ERROR_INVALID, "/template/id", "a template needs an id");
+    return dir_check(repository, err);
+}
+
+bool dir_template_store(
+    const Repository *repository, Template *definition, const char *work_folder, Error *err) {
+    if (!template_check(repository, definition, err) ||
+        !template_folder_make(repository, definition->id, err))
+        return false;
+    g_auto(Template) old = {0};
+    g_auto(Error) missing = {0};
+    if (!template_read(repository, definition->id, &old, &missing) && missing.code == ERROR_NEWER_FORMAT) {
+        error_move(err, &missing);
+        return false;
+    }
+    uint64_t occupied_bytes = 0;
+    if (has_file(work_folder, "disk") &&
+        !disk_store(repository, definition, work_folder, &occupied_bytes, err))
+        return false;
+    if (has_file(work_folder, "kernel") &&
+        !boot_files_store(repository, definition, work_folder, &occupied_bytes, err))
+        return false;
+    template_set_size(definition, occupied_bytes);
+    template_set_built(definition, clock_realtime_ns(clock_system()));
+    template_set_state(definition, TEMPLATE_STATE_READY);
+    g_autofree char *path = template_file(repository, definition->id, "template.json");
+    return definition_write(path, &template_type, definition, err) && old_disks_remove(repository, &old, err);
+}
+
+bool dir_template_write(const Repository *repository, const Template *definition, Error *err) {
+    g_auto(Template) old = {0};
+    if (!template_check(repository, definition, err) || !template_read(repository, definition->id, &old, err))
+        return false;
+    if (old.revision > definition->revision)
+        return error_set(err, ERROR_CONFLICT, "/template/revision",
+            "the repository holds revision %" PRId64 " of this template, which is newer than %" PRId64,
+            old.revision, definition->revision);
+    g_autofree char *path = template_file(repository, definition->id, "template.json");
+    return definition_write(path, &template_type, definition, err);
+}
+
+/* A VM that boots the template's kernel, or has that ISO in a drive. */
+static bool vm_needs(const Vm *vm, const char *template_id, const Iso *iso) {
+    if (template_id && vm_has(vm, VM_FIELD_DIRECT_BOOT) &&
+        g_strcmp0(vm->direct_boot.template, template_id) == 0)
+        return true;
+    for (size_t i = 0; iso && i < vm->disks.n; i++) {
+        const char *image = vm->disks.items[i].image;
+        if (image && (g_strcmp0(image, iso->id) == 0 || g_strcmp0(image, iso->name) == 0))
+            return true;
+    }
+    return false;
+}
+
+static bool check_no_vm_needs(
+    const Repository *repository, const char *template_id, const Iso *iso, Error *err) {
+    g_autofree char *folder = g_build_filename(repository->path, "vms", NULL);
+    g_autoptr(GPtrArray) names = NULL;
+    if (!folder_list(folder, &names, err))
+        return false;
+    for (guint i = 0; i < names->len; i++) {
+        g_autofree char *path = g_build_filename(folder, g_ptr_array_index(names, i), "vm.json", NULL);
+        g_auto(Vm) vm = {0};
+        if (definition_read(path, &vm_type, &vm, NULL) && vm_needs(&vm, template_id, iso))
+            return error_set(err, ERROR_IN_USE, NULL, "the VM %s needs it", vm.name ? vm.name : vm.id);
+    }
+    return true;
+}
+
+static bool check_no_overlay(const Repository *repository, const Template *definition, Error *err) {
+    g_autoptr(GHashTable) notes = NULL;
+    if (!disk_notes_read(repository, &notes, err))
+        return false;
+    for (size_t i = 0; i < definition->disks.n; i++)
+        if (definition->disks.items[i].id && is_backing(notes, definition->disks.items[i].id))
+            return error_set(err, ERROR_IN_USE, NULL, "disks of VMs are overlays of this template's disk");
+    return true;
+}
+
+bool dir_template_delete(const Repository *repository, const Template *definition, Error *err) {
+    if (!template_check(repository, definition, err))
+        return false;
+    g_auto(Template) stored = {0};
+    g_auto(Error) missing = {0};
+    if (!template_read(repository, definition->id, &stored, &missing)) {
+        if (missing.code == ERROR_NOT_FOUND)
+            return true;
+        error_move(err, &missing);
+        return false;
+    }
+    if (!check_no_overlay(repository, &stored, err) ||
+        !check_no_vm_needs(repository, definition->id, NULL, err))
+        return false;
+    for (size_t i = 0; i < stored.disks.n; i++)
+        if (stored.disks.items[i].id)
+            disk_remove(repository, &stored.disks.items[i]);
+    g_autofree char *folder = g_build_filename(repository->path, "templates", definition->id, NULL);
+    return tree_remove(folder, err);
+}
+
+static char *iso_note_path(const Repository *repository, const Iso *iso) {
+    return g_strdup_printf("%s/isos/%s.json", repository->path, iso->id);
+}
+
+static bool iso_check(const Repository *repository, const Iso *iso, Error *err) {
+    if (!iso_has(iso, ISO_FIELD_ID))
+        return error_set(err, ERROR_INVALID, "/iso/id", "an ISO needs an id");
+    return dir_check(repository, err);
+}
+
+bool dir_iso_store(const Repository *repository, Iso *iso, const char *work_folder, Error *err) {
+    uint64_t occupied_bytes = 0;
+    struct stat status;
+    if (!iso_check(repository, iso, err))
+        return false;
+    g_autofree char *path = repository_iso_path(repository, iso->id);
+    if (!move_in(work_folder, "iso", path, &occupied_bytes, err))
+        return false;
+    if (stat(path, &status) < 0)
+        return error_set_errno(err, errno, "reading %s", path);
+    iso_set_size(iso, (uint64_t)status.st_size);
+    g_autofree char *note = iso_note_path(repository, iso);
+    return definition_write(note, &iso_type, iso, err);
+}
+
+bool dir_iso_delete(const Repository *repository, const Iso *iso, Error *err) {
+    if (!iso_check(repository, iso, err) || !check_no_vm_needs(repository, NULL, iso, err))
+        return false;
+    g_autofree char *note = iso_note_path(repository, iso);
+    g_autofree char *path = repository_iso_path(repository, iso->id);
+    if ((unlink(path) < 0 && errno != ENOENT) || (unlink(note) < 0 && errno != ENOENT))
+        return error_set_errno(err, errno, "removing %s", path);
+    return true;
+}

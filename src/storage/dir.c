@@ -1,0 +1,174 @@
+/* The repository kind `dir`: a folder on any file system of one host. */
+#include "storage/dir.h"
+#include <errno.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include "base/clock.h"
+#include "base/file.h"
+#include "storage/definition.h"
+#include "storage/disk-file.h"
+
+#define DESCRIPTION_FILE "lodge-repository.json"
+
+/* The hypervisor's user walks through these to the disks, but cannot list them. */
+static const struct {
+    const char *name;
+    mode_t mode;
+} folders[] = {{"vms", 0711}, {"templates", 0711}, {"disks", 0711}, {"isos", 0711}, {"trash", 0700},
+    {"secrets", 0700}, {"work", 0700}};
+
+static char *description_path(const Repository *repository) {
+    return g_build_filename(repository->path, DESCRIPTION_FILE, NULL);
+}
+
+static bool check_id(const Repository *repository, const Repository *found, Error *err) {
+    if (!repository->id || g_strcmp0(found->id, repository->id) != 0)
+        return error_set(err, ERROR_NOT_OWNER, "/repository/path", "%s is another repository (%s, id %s)",
+            repository->path, found->name ? found->name : "no name", found->id ? found->id : "none");
+    return true;
+}
+
+bool dir_check(const Repository *repository, Error *err) {
+    g_autofree char *path = description_path(repository);
+    g_auto(Repository) found = {0};
+    if (!definition_read(path, &repository_type, &found, err))
+        return error_wrap(err, ERROR_NONE, "%s is no usable repository", repository->path);
+    return check_id(repository, &found, err);
+}
+
+/* What an interrupted write of the description left, and what mkfs makes, may lie there. */
+static bool check_empty(const char *path, Error *err) {
+    g_autoptr(GPtrArray) names = NULL;
+    if (!folder_list(path, &names, err))
+        return false;
+    for (guint i = 0; i < names->len; i++) {
+        const char *name = g_ptr_array_index(names, i);
+        if (strcmp(name, "lost+found") != 0 && !g_str_has_prefix(name, DESCRIPTION_FILE ".tmp-"))
+            return error_set(err, ERROR_EXISTS, "/repository/path",
+                "%s is neither empty nor a repository (it holds %s)", path, name);
+    }
+    return true;
+}
+
+static bool describe(const Repository *repository, Error *err) {
+    g_autofree char *path = description_path(repository);
+    g_auto(Repository) found = {0};
+    g_auto(Error) missing = {0};
+    if (definition_read(path, &repository_type, &found, &missing))
+        return check_id(repository, &found, err);
+    if (missing.code != ERROR_NOT_FOUND) {
+        error_move(err, &missing);
+        return false;
+    }
+    return check_empty(repository->path, err) && definition_write(path, &repository_type, repository, err);
+}
+
+static bool make_folders(const Repository *repository, Error *err) {
+    for (size_t i = 0; i < G_N_ELEMENTS(folders); i++) {
+        g_autofree char *path = g_build_filename(repository->path, folders[i].name, NULL);
+        if (!folder_make(path, folders[i].mode, err))
+            return false;
+        if (chmod(path, folders[i].mode) < 0)
+            return error_set_errno(err, errno, "opening %s for the hypervisor", path);
+    }
+    return true;
+}
+
+static const char *file_system_name(const struct statfs *info) {
+    static const struct {
+        unsigned long magic;
+        const char *name;
+    } names[] = {{EXT4_SUPER_MAGIC, "ext4"}, {XFS_SUPER_MAGIC, "xfs"}, {BTRFS_SUPER_MAGIC, "btrfs"},
+        {TMPFS_MAGIC, "tmpfs"}, {OVERLAYFS_SUPER_MAGIC, "overlay"}, {NFS_SUPER_MAGIC, "nfs"},
+        {OCFS2_SUPER_MAGIC, "ocfs2"}};
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+        if (names[i].magic == (unsigned long)info->f_type)
+            return names[i].name;
+    return NULL;
+}
+
+static void dir_probe(Repository *repository) {
+    RepositoryStatus *status = repository_put_status(repository);
+    repository_status_clear(status);
+    g_auto(Error) err = {0};
+    struct statfs info;
+    bool is_usable = dir_check(repository, &err);
+    if (is_usable && statfs(repository->path, &info) < 0)
+        is_usable = error_set_errno(&err, errno, "asking for the free space of %s", repository->path);
+    repository_status_set_state(status, is_usable ? REPOSITORY_STATE_READY : REPOSITORY_STATE_FAILED);
+    if (!is_usable) {
+        g_autofree char *reason = error_text(&err);
+        repository_status_set_reason(status, reason);
+        return;
+    }
+    repository_status_set_size(status, (uint64_t)info.f_blocks * (uint64_t)info.f_frsize);
+    repository_status_set_free(status, (uint64_t)info.f_bavail * (uint64_t)info.f_frsize);
+    repository_status_set_file_system(status, file_system_name(&info));
+    g_autofree char *work = g_build_filename(repository->path, "work", NULL);
+    repository_status_set_reflink(status, folder_can_reflink(work));
+}
+
+static bool dir_open(Repository *repository, Error *err) {
+    if (!repository_has(repository, REPOSITORY_FIELD_ID))
+        return error_set(err, ERROR_INVALID, "/repository/id", "a repository needs an id");
+    struct stat status;
+    bool is_new = stat(repository->path, &status) < 0;
+    if (is_new && !folder_make(repository->path, 0711, err))
+        return false;
+    if (is_new && chmod(repository->path, 0711) < 0)
+        return error_set_errno(err, errno, "opening %s for the hypervisor", repository->path);
+    if (!describe(repository, err) || !make_folders(repository, err))
+        return false;
+    dir_probe(repository);
+    return true;
+}
+
+static bool dir_work_folder(
+    const Repository *repository, const char *operation, char **ret_path, Error *err) {
+    if (!dir_check(repository, err))
+        return false;
+    /* The operation's name may hold any character. */
+    g_autofree char *name = g_compute_checksum_for_string(G_CHECKSUM_SHA256, operation, -1);
+    name[32] = '\0';
+    g_autofree char *path = g_build_filename(repository->path, "work", name, NULL);
+    if (!tree_remove(path, err) || !folder_make(path, 0700, err))
+        return false;
+    *ret_path = g_steal_pointer(&path);
+    return true;
+}
+
+bool dir_trash_make(const Repository *repository, const char *id, char **ret_path, Error *err) {
+    g_autofree char *time = time_to_text(clock_realtime_ns(clock_system()));
+    g_autofree char *path = g_strdup_printf("%s/trash/%s-%s", repository->path, time, id);
+    if (!folder_make(path, 0700, err))
+        return false;
+    *ret_path = g_steal_pointer(&path);
+    return true;
+}
+
+bool dir_move_to_trash(const char *path, const char *trash, Error *err) {
+    g_autofree char *name = g_path_get_basename(path);
+    g_autofree char *destination = g_build_filename(trash, name, NULL);
+    if (rename(path, destination) < 0 && errno != ENOENT)
+        return error_set_errno(err, errno, "moving %s to the trash", path);
+    return true;
+}
+
+const RepositoryKindOps repository_dir = {
+    .name = "dir",
+    .open = dir_open,
+    .probe = dir_probe,
+    .scan = dir_scan,
+    .vm_create = dir_vm_create,
+    .vm_write = dir_vm_write,
+    .vm_read = dir_vm_read,
+    .vm_delete = dir_vm_delete,
+    .template_store = dir_template_store,
+    .template_write = dir_template_write,
+    .template_delete = dir_template_delete,
+    .work_folder = dir_work_folder,
+    .iso_store = dir_iso_store,
+    .iso_delete = dir_iso_delete,
+};

@@ -1,0 +1,23 @@
+/* The parts of the kind `dir`. Private to src/storage; contracts as in repository-kind.h. */
+#pragma once
+#include "storage/repository-kind.h"
+
+/* That the folder is this very repository: nothing is written into a mount point whose file system is
+ * missing. */
+bool dir_check(const Repository *repository, Error *err);
+/* Moves a file or folder into a folder of the trash; a missing one is no error. */
+bool dir_move_to_trash(const char *path, const char *trash, Error *err);
+/* A new folder trash/<time>-<id>. */
+bool dir_trash_make(const Repository *repository, const char *id, char **ret_path, Error *err);
+
+bool dir_vm_create(const AgentVm *request, Vm *vm, const Cancel *cancel, Error *err);
+bool dir_vm_write(const Repository *repository, Vm *vm, const char *definition, Error *err);
+bool dir_vm_read(const Repository *repository, const char *vm_id, Vm *ret_vm, Error *err);
+bool dir_vm_delete(const Repository *repository, const char *vm_id, bool purge, Error *err);
+bool dir_template_store(
+    const Repository *repository, Template *definition, const char *work_folder, Error *err);
+bool dir_template_write(const Repository *repository, const Template *definition, Error *err);
+bool dir_template_delete(const Repository *repository, const Template *definition, Error *err);
+bool dir_iso_store(const Repository *repository, Iso *iso, const char *work_folder, Error *err);
+bool dir_iso_delete(const Repository *repository, const Iso *iso, Error *err);
+bool dir_scan(const Repository *repository, AgentRepositoryContent *ret_content, Error *err);

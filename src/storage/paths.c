@@ -1,0 +1,31 @@
+/* Where things lie inside a repository: docs/repository-format.md. */
+#include "storage/repository-kind.h"
+
+static char *disk_file_path(const Repository *repository, const char *id, DiskFormat format) {
+    return g_strdup_printf(
+        "%s/disks/%s.%s", repository->path, id, format == DISK_FORMAT_QCOW2 ? "qcow2" : "raw");
+}
+
+char *repository_disk_path(const Repository *repository, const Disk *disk) {
+    return disk_file_path(repository, disk->id, disk->format);
+}
+
+char *repository_template_disk_path(const Repository *repository, const TemplateDisk *disk) {
+    return disk_file_path(repository, disk->id, disk->format);
+}
+
+char *repository_template_file_path(const Repository *repository, const char *template_id, const char *file) {
+    return g_strdup_printf("%s/templates/%s/%s", repository->path, template_id, file);
+}
+
+char *repository_seed_path(const Repository *repository, const char *vm_id) {
+    return g_strdup_printf("%s/vms/%s/seed.iso", repository->path, vm_id);
+}
+
+char *repository_iso_path(const Repository *repository, const char *iso_id) {
+    return g_strdup_printf("%s/isos/%s.iso", repository->path, iso_id);
+}
+
+const RepositoryKindOps *repository_kind_find(RepositoryKind kind) {
+    return kind == REPOSITORY_KIND_DIR ? &repository_dir : NULL;
+}

@@ -1,0 +1,342 @@
+/* Proves that a folder describes itself, that clones are what they say, and that crashes leave only what can
+ * be found. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/file.h"
+#include "storage/definition.h"
+#include "storage/repository-kind.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define REPOSITORY_ID "11111111-1111-4111-8111-111111111111"
+#define OTHER_ID "22222222-2222-4222-8222-222222222222"
+#define VM_ID "33333333-3333-4333-8333-333333333333"
+#define DISK_ID "44444444-4444-4444-8444-444444444444"
+#define TEMPLATE_ID "55555555-5555-4555-8555-555555555555"
+
+typedef struct Place {
+    char *folder;
+    Repository repository;
+    Template template;
+} Place;
+
+static void place_init(Place *place) {
+    *place = (Place){.folder = g_dir_make_tmp("lodge-storage-XXXXXX", NULL)};
+    g_autofree char *path = g_build_filename(place->folder, "repository", NULL);
+    repository_set_id(&place->repository, REPOSITORY_ID);
+    repository_set_name(&place->repository, "first");
+    repository_set_path(&place->repository, path);
+    g_auto(Error) err = {0};
+    if (!repository_dir.open(&place->repository, &err))
+        g_error("%s", err.message);
+}
+
+static void place_clear(Place *place) {
+    tree_remove(place->folder, NULL);
+    g_free(place->folder);
+    repository_clear(&place->repository);
+    template_clear(&place->template);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Place, place_clear)
+
+/* A template whose disk holds "content" at 64 KiB, 1 MiB in all. */
+static void place_add_template(Place *place) {
+    g_autofree char *work = NULL;
+    g_assert_true(repository_dir.work_folder(&place->repository, "build/1", &work, NULL));
+    g_autofree char *disk = g_build_filename(work, "disk", NULL);
+    fd_auto int fd = open(disk, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    g_assert_cmpint(pwrite(fd, "content", 7, 65536), ==, 7);
+    g_assert_cmpint(ftruncate(fd, (off_t)MIB), ==, 0);
+    g_autofree char *kernel = g_build_filename(work, "kernel", NULL);
+    g_assert_true(file_replace(kernel, "kernel", 6, 0600, NULL));
+    template_clear(&place->template);
+    template_set_id(&place->template, TEMPLATE_ID);
+    template_set_name(&place->template, "small");
+    g_auto(Error) err = {0};
+    if (!repository_dir.template_store(&place->repository, &place->template, work, &err))
+        g_error("%s", err.message);
+}
+
+static void request_init(AgentVm *request, const Place *place, bool from_template) {
+    *request = (AgentVm){0};
+    Vm *vm = agent_vm_put_vm(request);
+    vm_set_id(vm, VM_ID);
+    vm_set_name(vm, "web");
+    vm_set_revision(vm, 3);
+    disk_set_id(vm_add_disks(vm), DISK_ID);
+    if (!from_template)
+        disk_set_size(&vm->disks.items[0], 2 * MIB);
+    cloud_init_set_user_data(vm_put_cloud_init(vm), "#cloud-config\npassword: secret\n");
+    repository_copy(agent_vm_put_repository(request), &place->repository);
+    if (from_template)
+        template_copy(agent_vm_put_template(request), &place->template);
+}
+
+static void make_vm(const Place *place, bool from_template, CloneMethod clone, Vm *ret_vm) {
+    g_auto(AgentVm) request;
+    request_init(&request, place, from_template);
+    agent_vm_set_clone(&request, clone);
+    vm_copy(ret_vm, &request.vm);
+    g_auto(Error) err = {0};
+    if (!repository_dir.vm_create(&request, ret_vm, NULL, &err))
+        g_error("%s", err.message);
+}
+
+static bool exists(const Place *place, const char *name) {
+    g_autofree char *path = g_build_filename(place->repository.path, name, NULL);
+    return access(path, F_OK) == 0;
+}
+
+static void assert_no_debris(const Place *place, size_t n_vms) {
+    g_auto(AgentRepositoryContent) content = {0};
+    g_assert_true(repository_dir.scan(&place->repository, &content, NULL));
+    g_assert_cmpuint(content.debris.n, ==, 0);
+    g_assert_cmpuint(content.vms.n, ==, n_vms);
+}
+
+static void test_only_the_same_repository_is_taken_over(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    g_assert_cmpint(place.repository.status.state, ==, REPOSITORY_STATE_READY);
+    g_assert_cmpuint(place.repository.status.size, >, 0);
+    g_assert_true(repository_dir.open(&place.repository, NULL));
+    repository_set_id(&place.repository, OTHER_ID);
+    g_auto(Error) err = {0};
+    g_assert_false(repository_dir.open(&place.repository, &err));
+    g_assert_cmpint(err.code, ==, ERROR_NOT_OWNER);
+}
+
+static void test_folder_with_foreign_files_is_left_alone(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    g_autofree char *path = g_build_filename(place.folder, "home", NULL),
+                    *file = g_build_filename(path, "letter", NULL);
+    g_assert_true(folder_make(path, 0755, NULL) && file_replace(file, "x", 1, 0600, NULL));
+    repository_set_path(&place.repository, path);
+    g_auto(Error) err = {0};
+    g_assert_false(repository_dir.open(&place.repository, &err));
+    g_assert_cmpint(err.code, ==, ERROR_EXISTS);
+}
+
+static void test_newer_format_is_refused(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    g_autofree char *path = g_build_filename(place.repository.path, "lodge-repository.json", NULL);
+    const char text[] = "{\"format\":2,\"id\":\"" REPOSITORY_ID "\"}";
+    g_assert_true(file_replace(path, text, strlen(text), 0600, NULL));
+    g_auto(Error) err = {0};
+    g_assert_false(repository_dir.open(&place.repository, &err));
+    g_assert_cmpint(err.code, ==, ERROR_NEWER_FORMAT);
+    repository_dir.probe(&place.repository);
+    g_assert_cmpint(place.repository.status.state, ==, REPOSITORY_STATE_FAILED);
+}
+
+static void test_vm_json_holds_no_secret(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    g_auto(Vm) vm = {0};
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    g_autofree char *path = g_build_filename(place.repository.path, "vms", VM_ID, "vm.json", NULL),
+                    *text = NULL;
+    g_assert_true(file_read(path, 1 << 20, &text, NULL, NULL));
+    g_assert_null(strstr(text, "secret"));
+    g_assert_true(exists(&place, "vms/" VM_ID "/seed.iso"));
+    g_assert_false(exists(&place, "vms/" VM_ID "/draft.json"));
+    assert_no_debris(&place, 1);
+}
+
+static void assert_content(const Place *place, const Vm *vm) {
+    g_autofree char *path = repository_disk_path(&place->repository, &vm->disks.items[0]);
+    fd_auto int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char content[8] = {0};
+    struct stat status;
+    g_assert_cmpint(pread(fd, content, 7, 65536), ==, 7);
+    g_assert_cmpstr(content, ==, "content");
+    g_assert_cmpint(fstat(fd, &status), ==, 0);
+    g_assert_cmpint(status.st_size, ==, (int64_t)MIB);
+    g_assert_cmpint(status.st_blocks * 512, <, (int64_t)MIB);
+}
+
+static void test_full_copy_has_the_content_and_stays_sparse(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    place_add_template(&place);
+    g_auto(Vm) vm = {0};
+    make_vm(&place, true, CLONE_METHOD_FULL, &vm);
+    g_assert_cmpint(vm.disks.items[0].clone, ==, CLONE_METHOD_FULL);
+    assert_content(&place, &vm);
+}
+
+static void test_overlay_keeps_its_template(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    place_add_template(&place);
+    g_auto(Vm) vm = {0};
+    make_vm(&place, true, CLONE_METHOD_OVERLAY, &vm);
+    g_assert_cmpint(vm.disks.items[0].format, ==, DISK_FORMAT_QCOW2);
+    g_autofree char *old_disk =
+        repository_template_disk_path(&place.repository, &place.template.disks.items[0]);
+    g_auto(Error) err = {0};
+    g_assert_false(repository_dir.template_delete(&place.repository, &place.template, &err));
+    g_assert_cmpint(err.code, ==, ERROR_IN_USE);
+    place_add_template(&place); /* a rebuild */
+    g_assert_cmpint(access(old_disk, F_OK), ==, 0);
+    assert_no_debris(&place, 1);
+    g_assert_true(repository_dir.vm_delete(&place.repository, VM_ID, true, NULL));
+    g_assert_true(repository_dir.template_delete(&place.repository, &place.template, NULL));
+    g_assert_false(exists(&place, "templates/" TEMPLATE_ID));
+}
+
+static void test_automatic_clone_works_on_every_file_system(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    place_add_template(&place);
+    g_auto(Vm) vm = {0};
+    make_vm(&place, true, CLONE_METHOD_AUTO, &vm);
+    CloneMethod expected = place.repository.status.reflink ? CLONE_METHOD_REFLINK : CLONE_METHOD_OVERLAY;
+    g_assert_cmpint(vm.disks.items[0].clone, ==, expected);
+    g_assert_cmpuint(vm.disks.items[0].size, ==, MIB);
+}
+
+static void test_create_twice_is_done_once(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    g_auto(Vm) first = {0};
+    make_vm(&place, false, CLONE_METHOD_AUTO, &first);
+    g_autofree char *path = repository_disk_path(&place.repository, &first.disks.items[0]);
+    fd_auto int fd = open(path, O_WRONLY | O_CLOEXEC);
+    g_assert_cmpint(write(fd, "guest", 5), ==, 5);
+    g_auto(Vm) second = {0};
+    make_vm(&place, false, CLONE_METHOD_AUTO, &second);
+    g_assert_true(model_equal(&vm_type, &first, &second));
+    g_autofree char *content = NULL;
+    g_assert_true(file_read(path, 4 * MIB, &content, NULL, NULL));
+    g_assert_cmpstr(content, ==, "guest");
+}
+
+static void test_failed_create_leaves_nothing(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    g_auto(AgentVm) request;
+    request_init(&request, &place, false);
+    vm_add_disks(&request.vm); /* without an id */
+    g_auto(Vm) vm = {0};
+    vm_copy(&vm, &request.vm);
+    g_auto(Error) err = {0};
+    g_assert_false(repository_dir.vm_create(&request, &vm, NULL, &err));
+    g_assert_cmpstr(err.field, ==, "/disks/1/id");
+    assert_no_debris(&place, 0);
+    g_assert_false(exists(&place, "vms/" VM_ID));
+}
+
+static void test_interrupted_create_is_debris_and_can_be_repeated(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    g_auto(Vm) vm = {0};
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    /* As a crash before the last step leaves it. */
+    g_autofree char *path = g_build_filename(place.repository.path, "vms", VM_ID, "vm.json", NULL);
+    g_autofree char *draft = g_build_filename(place.repository.path, "vms", VM_ID, "draft.json", NULL);
+    g_assert_cmpint(rename(path, draft), ==, 0);
+    g_auto(AgentRepositoryContent) content = {0};
+    g_assert_true(repository_dir.scan(&place.repository, &content, NULL));
+    g_assert_cmpuint(content.vms.n, ==, 0);
+    g_assert_cmpuint(content.debris.n, ==, 3); /* the folder, the disk, its note */
+    g_auto(Vm) again = {0};
+    make_vm(&place, false, CLONE_METHOD_AUTO, &again);
+    assert_no_debris(&place, 1);
+    g_assert_cmpint(rename(path, draft), ==, 0);
+    g_assert_true(repository_dir.vm_delete(&place.repository, VM_ID, false, NULL));
+    assert_no_debris(&place, 0);
+}
+
+static void test_higher_revision_is_never_overwritten(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    g_auto(Vm) vm = {0};
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    vm_set_revision(&vm, 2);
+    g_auto(Error) err = {0};
+    g_assert_false(repository_dir.vm_write(&place.repository, &vm, NULL, &err));
+    g_assert_cmpint(err.code, ==, ERROR_CONFLICT);
+    vm_set_revision(&vm, 4);
+    g_assert_true(repository_dir.vm_write(&place.repository, &vm, "<domain/>", NULL));
+    g_assert_true(exists(&place, "vms/" VM_ID "/domain.xml"));
+}
+
+static void test_disks_grow_appear_and_go_to_the_trash(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    g_auto(Vm) vm = {0};
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    disk_set_size(&vm.disks.items[0], 3 * MIB);
+    disk_set_id(vm_add_disks(&vm), OTHER_ID);
+    disk_set_size(&vm.disks.items[1], MIB);
+    disk_set_format(&vm.disks.items[1], DISK_FORMAT_QCOW2);
+    g_assert_true(repository_dir.vm_write(&place.repository, &vm, NULL, NULL));
+    g_assert_true(exists(&place, "disks/" OTHER_ID ".qcow2"));
+    g_autofree char *path = repository_disk_path(&place.repository, &vm.disks.items[0]);
+    struct stat status;
+    g_assert_cmpint(stat(path, &status), ==, 0);
+    g_assert_cmpint(status.st_size, ==, (int64_t)(3 * MIB));
+    disk_clear(&vm.disks.items[1]);
+    vm.disks.n = 1;
+    g_assert_true(repository_dir.vm_write(&place.repository, &vm, NULL, NULL));
+    g_assert_false(exists(&place, "disks/" OTHER_ID ".qcow2"));
+    assert_no_debris(&place, 1);
+    disk_set_size(&vm.disks.items[0], MIB);
+    g_auto(Error) err = {0};
+    g_assert_false(repository_dir.vm_write(&place.repository, &vm, NULL, &err));
+    g_assert_cmpstr(err.field, ==, "/disks/0/size");
+}
+
+static void test_lost_disk_is_never_replaced_by_an_empty_one(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    g_auto(Vm) vm = {0};
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    g_autofree char *path = repository_disk_path(&place.repository, &vm.disks.items[0]);
+    unlink(path);
+    g_auto(Error) err = {0};
+    g_assert_false(repository_dir.vm_write(&place.repository, &vm, NULL, &err));
+    g_assert_cmpint(err.code, ==, ERROR_NOT_FOUND);
+    g_assert_false(exists(&place, "disks/" DISK_ID ".raw"));
+}
+
+static void test_kernel_of_a_vm_keeps_the_template(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    place_add_template(&place);
+    g_auto(AgentVm) request;
+    request_init(&request, &place, false);
+    direct_boot_copy(vm_put_direct_boot(&request.vm), &place.template.direct_boot);
+    g_auto(Vm) vm = {0};
+    vm_copy(&vm, &request.vm);
+    g_assert_true(repository_dir.vm_create(&request, &vm, NULL, NULL));
+    g_auto(Error) err = {0};
+    g_assert_false(repository_dir.template_delete(&place.repository, &place.template, &err));
+    g_assert_cmpint(err.code, ==, ERROR_IN_USE);
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func(
+        "/storage/only-the-same-repository-is-taken-over", test_only_the_same_repository_is_taken_over);
+    g_test_add_func(
+        "/storage/folder-with-foreign-files-is-left-alone", test_folder_with_foreign_files_is_left_alone);
+    g_test_add_func("/storage/newer-format-is-refused", test_newer_format_is_refused);
+    g_test_add_func("/storage/vm-json-holds-no-secret", test_vm_json_holds_no_secret);
+    g_test_add_func("/storage/full-copy-is-sparse", test_full_copy_has_the_content_and_stays_sparse);
+    g_test_add_func("/storage/overlay-keeps-its-template", test_overlay_keeps_its_template);
+    g_test_add_func("/storage/automatic-clone", test_automatic_clone_works_on_every_file_system);
+    g_test_add_func("/storage/create-twice-is-done-once", test_create_twice_is_done_once);
+    g_test_add_func("/storage/failed-create-leaves-nothing", test_failed_create_leaves_nothing);
+    g_test_add_func("/storage/interrupted-create", test_interrupted_create_is_debris_and_can_be_repeated);
+    g_test_add_func(
+        "/storage/higher-revision-is-never-overwritten", test_higher_revision_is_never_overwritten);
+    g_test_add_func("/storage/disks-grow-appear-and-go", test_disks_grow_appear_and_go_to_the_trash);
+    g_test_add_func("/storage/lost-disk", test_lost_disk_is_never_replaced_by_an_empty_one);
+    g_test_add_func("/storage/kernel-keeps-the-template", test_kernel_of_a_vm_keeps_the_template);
+    return g_test_run();
+}
