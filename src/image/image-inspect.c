@@ -61,7 +61,7 @@ bool image_inspect(const ImageSource *source, const Cancel *cancel, ImageInfo *r
 
 typedef struct Conversion {
     const ImageSource *source;
-    const Progress *progress;
+    const ImageProgress *progress;
     const Cancel *cancel;
     ImageFormat format;
     ImageInfo info;
@@ -121,7 +121,7 @@ static bool check_result(Conversion *conversion, const char *path, ImageInfo *re
 }
 
 bool image_convert(const ImageSource *source, const char *destination, ImageFormat format,
-    const Progress *progress, const Cancel *cancel, ImageInfo *ret, Error *err) {
+    const ImageProgress *progress, const Cancel *cancel, ImageInfo *ret, Error *err) {
     g_assert(format == IMAGE_FORMAT_RAW || format == IMAGE_FORMAT_QCOW2);
     Conversion conversion = {.source = source, .progress = progress, .cancel = cancel, .format = format};
     ImageInfo result = {0};

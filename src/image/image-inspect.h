@@ -37,4 +37,4 @@ bool image_inspect(const ImageSource *source, const Cancel *cancel, ImageInfo *r
  * (sparse) or IMAGE_FORMAT_QCOW2, mode 0600, root's. *ret (may be NULL) describes the result, which has the
  * source's virtual size. On failure nothing is left. ERROR_NO_SPACE when the disk is full. */
 bool image_convert(const ImageSource *source, const char *destination, ImageFormat format,
-    const Progress *progress, const Cancel *cancel, ImageInfo *ret, Error *err);
+    const ImageProgress *progress, const Cancel *cancel, ImageInfo *ret, Error *err);

@@ -3,15 +3,15 @@
  */
 #pragma once
 
-typedef struct Progress {
+typedef struct ImageProgress {
     /* percent 0..100, never falling; `phase` is a short text for people, valid during the call. NULL: nobody
      * asks. */
     void (*report)(int percent, const char *phase, void *data);
     void *data;
-} Progress;
+} ImageProgress;
 
 /* Accepts NULL. */
-static inline void progress_report(const Progress *progress, int percent, const char *phase) {
+static inline void progress_report(const ImageProgress *progress, int percent, const char *phase) {
     if (progress && progress->report)
         progress->report(percent, phase, progress->data);
 }

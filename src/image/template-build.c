@@ -24,7 +24,7 @@ typedef struct Build {
     const Recipe *recipe;
     const char *work_folder;
     TemplateOptions options;
-    const Progress *progress;
+    const ImageProgress *progress;
     const Cancel *cancel;
     JailKind kind;
     char *folder; /* the jail's, inside the work folder */
@@ -312,7 +312,7 @@ static void remove_results(const char *work_folder) {
 }
 
 bool template_build(const char *recipe_name, const char *work_folder, const TemplateOptions *options,
-    const Progress *progress, const Cancel *cancel, TemplateResult *ret, Error *err) {
+    const ImageProgress *progress, const Cancel *cancel, TemplateResult *ret, Error *err) {
     static bool (*const kinds[])(Build *, Error *) = {
         [RECIPE_SECTOR] = build_sector, [RECIPE_KERNEL] = build_kernel, [RECIPE_DISK] = build_disk};
     const Recipe *recipe = recipe_find(recipe_name);

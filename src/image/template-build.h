@@ -42,4 +42,4 @@ typedef struct TemplateOptions {
  * builds), whatever else it made there it removes. On failure it leaves nothing. ERROR_NOT_FOUND for an
  * unknown recipe, ERROR_UNSUPPORTED when tools or package sources are missing on this host. */
 bool template_build(const char *recipe_name, const char *work_folder, const TemplateOptions *options,
-    const Progress *progress, const Cancel *cancel, TemplateResult *ret, Error *err);
+    const ImageProgress *progress, const Cancel *cancel, TemplateResult *ret, Error *err);

@@ -91,7 +91,7 @@ static void log_progress(int percent, const char *phase, void *data G_GNUC_UNUSE
 }
 
 static void build(const char *name, const char *folder, TemplateResult *ret) {
-    const Progress progress = {.report = log_progress};
+    const ImageProgress progress = {.report = log_progress};
     const TemplateOptions options = {.cache = "/var/cache/lodge-dev"};
     g_auto(Error) err = {0};
     bool ok = template_build(name, folder, &options, &progress, NULL, ret, &err);
@@ -139,7 +139,7 @@ static void cancel_in_the_middle(int percent, const char *phase G_GNUC_UNUSED, v
 static void test_a_cancelled_build_leaves_nothing(const void *data) {
     g_autofree char *folder = work_folder_new();
     g_autoptr(Cancel) cancel = cancel_new();
-    const Progress progress = {.report = cancel_in_the_middle, .data = cancel};
+    const ImageProgress progress = {.report = cancel_in_the_middle, .data = cancel};
     TemplateResult result;
     g_auto(Error) err = {0};
     g_assert_false(template_build(data, folder, NULL, &progress, cancel, &result, &err));

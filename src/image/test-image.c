@@ -188,7 +188,7 @@ static void count_report(int percent, const char *phase G_GNUC_UNUSED, void *dat
 
 static void test_conversion_keeps_the_content(Fixture *fixture, const void *data G_GNUC_UNUSED) {
     int percent = -1;
-    const Progress progress = {.report = count_report, .data = &percent};
+    const ImageProgress progress = {.report = count_report, .data = &percent};
     g_autofree char *raw = g_build_filename(fixture->folder, "raw", NULL), *content = NULL;
     g_autofree char *qcow2 = g_build_filename(fixture->folder, "qcow2", NULL);
     g_auto(Error) err = {0};
