@@ -1,0 +1,107 @@
+/* Inside of src/agent: the agent's parts and the shape of a call. */
+#pragma once
+#include "agent/agent.h"
+#include "agent/journal.h"
+#include "base/work.h"
+#include "image/progress.h"
+#include "rpc/rpc-connection.h"
+#include "rpc/rpc-listener.h"
+
+/* Pools of threads: what hangs in one does not hold the others. */
+typedef enum AgentLane {
+    LANE_VM,    /* one call after the other for each VM */
+    LANE_PROBE, /* inventory, state, consoles */
+    LANE_HOST,  /* repositories, networks, templates' files */
+    LANE_BUILD, /* template builds */
+    LANE_MAX
+} AgentLane;
+
+typedef struct Reporter Reporter;
+
+struct Agent {
+    char *instance, *state;
+    const Hypervisor *driver;
+    HypervisorSession *session;
+    Acceleration acceleration;
+    bool has_allowed_user;
+    uid_t allowed_uid;
+
+    Journal *journal;
+    WorkPool *pools[LANE_MAX];
+    RpcTickets *tickets;
+    RpcListener *listener;
+    GPtrArray *clients;  /* AgentClient, owned */
+    GHashTable *splices; /* RpcSplice: open consoles */
+    Reporter *reporter;
+    int n_running;
+    bool is_stopping;
+};
+
+/* One connection. */
+typedef struct AgentClient {
+    Agent *agent;
+    RpcConnection *connection;
+    bool is_owner; /* said hello as the owner: gets events */
+} AgentClient;
+
+/* One call while it works. The thread uses parameters, result, err, cancel and progress only. */
+typedef struct AgentCall {
+    Agent *agent; /* in threads: driver, session, instance, state and acceleration, which never change */
+    Operation *operation;
+    AgentMethodId method;
+    char *operation_id;        /* copy for the thread, or NULL */
+    void *parameters, *result; /* of the method's types */
+    Cancel *cancel;
+    bool is_good;
+    Error err;
+    ImageProgress progress;
+    GMutex lock; /* guards the two below */
+    int percent;
+    char *phase;
+} AgentCall;
+
+typedef bool (*AgentWorkFn)(AgentCall *call, Error *err);
+
+/* How a method is served; a row without `run` is not offered (ERROR_UNSUPPORTED). */
+typedef struct AgentHandler {
+    AgentLane lane;
+    AgentWorkFn run;                            /* in a thread */
+    AgentWorkFn finish;                         /* on the main loop after a good run; may be NULL */
+    const char *(*key)(const void *parameters); /* id of the object; NULL: none */
+} AgentHandler;
+extern const AgentHandler agent_handlers[AGENT_METHOD_MAX];
+
+/* dispatch.c */
+RpcHandler agent_lookup(const char *method, void *client);
+
+/* agent.c */
+void agent_identity_fill(const Agent *agent, AgentIdentity *identity);
+
+/* report.c */
+Reporter *reporter_new(Agent *agent);
+void reporter_free(Reporter *reporter); /* accepts NULL; no worker may run any more */
+void reporter_stop(Reporter *reporter);
+/* The driver's on_change; any thread. */
+void reporter_changed(const char *vm_id, void *reporter);
+/* Everything that the hypervisor shows. Blocks; any thread. */
+bool agent_collect(const Agent *agent, AgentInventory *ret_inventory, Error *err);
+/* From now on only differences to this are reported. Main loop. */
+void reporter_know(Reporter *reporter, const AgentInventory *inventory);
+
+/* Handlers, by file. */
+bool handle_vm_create(AgentCall *call, Error *err);
+bool handle_vm_start(AgentCall *call, Error *err);
+bool handle_vm_stop(AgentCall *call, Error *err);
+bool handle_vm_kill(AgentCall *call, Error *err);
+bool handle_vm_reset(AgentCall *call, Error *err);
+bool handle_vm_pause(AgentCall *call, Error *err);
+bool handle_vm_resume(AgentCall *call, Error *err);
+bool handle_vm_update(AgentCall *call, Error *err);
+bool handle_vm_delete(AgentCall *call, Error *err);
+bool handle_vm_console(AgentCall *call, Error *err);
+bool finish_vm_console(AgentCall *call, Error *err);
+bool handle_recipe_list(AgentCall *call, Error *err);
+bool handle_template_build(AgentCall *call, Error *err);
+bool handle_template_write(AgentCall *call, Error *err);
+bool handle_template_delete(AgentCall *call, Error *err);
+bool handle_iso_delete(AgentCall *call, Error *err);

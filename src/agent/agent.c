@@ -1,0 +1,190 @@
+/* The agent's life: journal, driver, pools, socket, connections; and its end. */
+#include "agent/agent-private.h"
+#include <string.h>
+#include <unistd.h>
+#include "base/file.h"
+#include "base/log.h"
+#include "image/jail.h"
+#include "rpc/rpc-splice.h"
+
+enum { TICKETS_LIMIT = 256, QUEUE_LIMIT = 4096, PROTOCOL_VERSION = 1 };
+
+static const struct {
+    const char *name;
+    int threads;
+} lanes[LANE_MAX] = {[LANE_VM] = {"vm", 16},
+    [LANE_PROBE] = {"probe", 4},
+    [LANE_HOST] = {"host", 4},
+    [LANE_BUILD] = {"build", 2}};
+
+void agent_identity_fill(const Agent *agent, AgentIdentity *identity) {
+    agent_identity_set_host(identity, journal_host(agent->journal));
+    agent_identity_set_owner(identity, journal_owner(agent->journal));
+    agent_identity_set_name(identity, g_get_host_name());
+    agent_identity_set_version(identity, LODGE_VERSION);
+    int driver = model_enum_value(&hypervisor_driver_enum, agent->driver->name);
+    if (driver >= 0)
+        agent_identity_set_driver(identity, (HypervisorDriver)driver);
+}
+
+/* ---- connections ---- */
+
+static void client_free(void *data) {
+    AgentClient *client = data;
+    rpc_connection_free(client->connection);
+    g_free(client);
+}
+
+static void on_closed(RpcConnection *connection G_GNUC_UNUSED, const Error *why G_GNUC_UNUSED, void *data) {
+    AgentClient *client = data;
+    g_ptr_array_remove(client->agent->clients, client);
+}
+
+static void on_stream(RpcStream *take_stream, const RpcPeer *peer G_GNUC_UNUSED, void *data) {
+    Agent *agent = data;
+    AgentClient *client = g_new0(AgentClient, 1);
+    client->agent = agent;
+    const RpcOptions options = {
+        .lookup = agent_lookup,
+        .on_closed = on_closed,
+        .data = client,
+        .software = "lodge-agent " LODGE_VERSION,
+        .lowest_version = PROTOCOL_VERSION,
+        .highest_version = PROTOCOL_VERSION,
+        .tickets = agent->tickets,
+        .max_requests = 1024,
+    };
+    client->connection = rpc_connection_new(take_stream, RPC_ACCEPTOR, &options);
+    g_ptr_array_add(agent->clients, client);
+}
+
+static bool is_welcome(const RpcPeer *peer, void *data) {
+    const Agent *agent = data;
+    return peer->uid == 0 || (agent->has_allowed_user && peer->uid == agent->allowed_uid);
+}
+
+static bool listen_on(Agent *agent, const AgentOptions *options, Error *err) {
+    const RpcListenerOptions listening = {
+        .path = options->socket,
+        .mode = options->has_allowed_user ? 0660 : 0600,
+        .gid = options->has_allowed_user ? options->allowed_gid : (gid_t)-1,
+        .max_connections = 256,
+        .is_welcome = is_welcome,
+        .on_stream = on_stream,
+        .data = agent,
+    };
+    agent->listener = rpc_listener_new(&listening, err);
+    return agent->listener != NULL;
+}
+
+/* ---- start ---- */
+
+/* What operations of an agent that died left; nothing works there yet. A repository out of reach is left
+ * alone. */
+static void sweep(const Repository *repository) {
+    g_autofree char *work = g_build_filename(repository->path, "work", NULL);
+    g_auto(Error) err = {0};
+    GDir *folder = g_dir_open(work, 0, NULL);
+    if (!folder)
+        return;
+    for (const char *name; (name = g_dir_read_name(folder)) && !error_is_set(&err);) {
+        g_autofree char *path = g_build_filename(work, name, NULL);
+        if (jail_folders_sweep(path, &err))
+            tree_remove(path, &err);
+    }
+    g_dir_close(folder);
+    if (error_is_set(&err))
+        log_warning("%s cannot be cleaned up: %s", work, err.message);
+}
+
+static bool sweep_all(Agent *agent, Error *err) {
+    g_autoptr(GPtrArray) repositories = NULL;
+    if (!journal_repositories(agent->journal, &repositories, err))
+        return false;
+    for (guint i = 0; i < repositories->len; i++)
+        sweep(g_ptr_array_index(repositories, i));
+    return true;
+}
+
+static bool open_journal(Agent *agent, Error *err) {
+    g_autofree char *path = g_build_filename(agent->state, "journal.sqlite", NULL);
+    agent->journal = journal_open(path, err);
+    return agent->journal != NULL;
+}
+
+static bool open_driver(Agent *agent, Error *err) {
+    const HypervisorOptions options = {.instance = agent->instance,
+        .state_folder = agent->state,
+        .acceleration = agent->acceleration,
+        .on_change = reporter_changed,
+        .on_change_data = agent->reporter};
+    agent->session = agent->driver->open(&options, err);
+    return agent->session != NULL;
+}
+
+Agent *agent_new(const AgentOptions *options, Error *err) {
+    Agent *agent = g_new0(Agent, 1);
+    agent->instance = g_strdup(options->instance);
+    agent->state = g_strdup(options->state);
+    agent->driver = options->driver;
+    agent->acceleration = options->acceleration;
+    agent->has_allowed_user = options->has_allowed_user;
+    agent->allowed_uid = options->allowed_uid;
+    agent->clients = g_ptr_array_new_with_free_func(client_free);
+    agent->splices = g_hash_table_new(g_direct_hash, g_direct_equal);
+    agent->tickets = rpc_tickets_new(NULL, TICKETS_LIMIT);
+    for (AgentLane lane = 0; lane < LANE_MAX; lane++)
+        agent->pools[lane] = work_pool_new(lanes[lane].name, lanes[lane].threads, QUEUE_LIMIT);
+    agent->reporter = reporter_new(agent);
+    if (open_journal(agent, err) && sweep_all(agent, err) && open_driver(agent, err) &&
+        listen_on(agent, options, err))
+        return agent;
+    agent_free(agent);
+    return NULL;
+}
+
+/* ---- end ---- */
+
+void agent_stop(Agent *agent) {
+    agent->is_stopping = true;
+    g_clear_pointer(&agent->listener, rpc_listener_free);
+    reporter_stop(agent->reporter);
+}
+
+int agent_running(const Agent *agent) {
+    return agent->n_running;
+}
+
+static void splices_free(Agent *agent) {
+    GHashTableIter each;
+    void *splice, *console;
+    g_hash_table_iter_init(&each, agent->splices);
+    while (g_hash_table_iter_next(&each, &splice, &console)) {
+        rpc_splice_free(splice);
+        g_free(console);
+    }
+    g_hash_table_unref(agent->splices);
+}
+
+void agent_free(Agent *agent) {
+    if (!agent)
+        return;
+    agent_stop(agent);
+    for (AgentLane lane = 0; lane < LANE_MAX; lane++)
+        work_pool_free(agent->pools[lane]);
+    journal_close(agent->journal); /* calls what still waits for it */
+    splices_free(agent);
+    g_ptr_array_unref(agent->clients);
+    rpc_tickets_free(agent->tickets);
+    if (agent->session)
+        agent->driver->close(agent->session);
+    reporter_free(agent->reporter);
+    g_free(agent->instance);
+    g_free(agent->state);
+    g_free(agent);
+}
+
+void agent_abandon(Agent *agent) {
+    agent_stop(agent);
+    journal_close(agent->journal);
+}

@@ -1,0 +1,212 @@
+/* VMs: files through the repository's kind, running ones through the driver. */
+#include <unistd.h>
+#include "agent/agent-private.h"
+#include "agent/vm-plan.h"
+#include "base/file.h"
+#include "rpc/rpc-splice.h"
+#include "storage/repository-kind.h"
+
+enum { CONSOLE_TICKET_MS = 30 * 1000, STOP_TIMEOUT_S = 60 };
+
+static const RepositoryKindOps *kind_of(const Repository *repository, Error *err) {
+    const RepositoryKindOps *kind = repository_kind_find(repository->kind);
+    if (!kind)
+        error_set(
+            err, ERROR_UNSUPPORTED, "/repository/kind", "this agent cannot use that kind of repository");
+    return kind;
+}
+
+static bool report_state(const AgentCall *call, const char *vm_id, Error *err) {
+    return call->agent->driver->state(call->agent->session, vm_id, call->result, err);
+}
+
+bool handle_vm_create(AgentCall *call, Error *err) {
+    AgentVm *request = call->parameters;
+    AgentVmMade *made = call->result;
+    const RepositoryKindOps *kind = kind_of(&request->repository, err);
+    g_auto(Vm) vm = {0};
+    vm_copy(&vm, &request->vm);
+    if (!kind || !kind->vm_create(request, &vm, call->cancel, err))
+        return false;
+    for (size_t i = 0; i < vm.disks.n; i++)
+        disk_copy(agent_vm_made_add_disks(made), &vm.disks.items[i]);
+    return true;
+}
+
+static Acceleration acceleration_of(const AgentCall *call, const AgentVm *request) {
+    return agent_vm_has(request, AGENT_VM_FIELD_ACCELERATION) ? request->acceleration
+                                                              : call->agent->acceleration;
+}
+
+/* The VM's file and libvirt's beside it are true before the VM runs. */
+static bool write_definition(const AgentCall *call, const RepositoryKindOps *kind,
+    const Repository *repository, Vm *vm, const VmPlan *plan, Error *err) {
+    g_autofree char *text = NULL;
+    const Hypervisor *driver = call->agent->driver;
+    if (driver->definition && !driver->definition(call->agent->session, &plan->vm, &text, err))
+        return false;
+    return kind->vm_write(repository, vm, text, err);
+}
+
+bool handle_vm_start(AgentCall *call, Error *err) {
+    AgentVm *request = call->parameters;
+    const RepositoryKindOps *kind = kind_of(&request->repository, err);
+    if (!kind)
+        return false;
+    const VmPlanSource source = {.vm = &request->vm,
+        .repository = &request->repository,
+        .template_repository =
+            agent_vm_has(request, AGENT_VM_FIELD_TEMPLATE_REPOSITORY) ? &request->template_repository : NULL,
+        .networks = request->networks.items,
+        .n_networks = request->networks.n,
+        .isos = request->isos.items,
+        .n_isos = request->isos.n,
+        .acceleration = acceleration_of(call, request)};
+    g_auto(VmPlan) plan = {0};
+    return vm_plan_make(&source, &plan, err) &&
+           write_definition(call, kind, &request->repository, &request->vm, &plan, err) &&
+           call->agent->driver->start(call->agent->session, &plan.vm, call->cancel, err) &&
+           report_state(call, request->vm.id, err);
+}
+
+bool handle_vm_stop(AgentCall *call, Error *err) {
+    const AgentVmRef *ref = call->parameters;
+    int64_t timeout_s = agent_vm_ref_has(ref, AGENT_VM_REF_FIELD_TIMEOUT_S) ? ref->timeout_s : STOP_TIMEOUT_S;
+    return call->agent->driver->stop(
+               call->agent->session, ref->id, timeout_s * 1000, ref->force, call->cancel, err) &&
+           report_state(call, ref->id, err);
+}
+
+bool handle_vm_kill(AgentCall *call, Error *err) {
+    const AgentVmRef *ref = call->parameters;
+    return call->agent->driver->kill(call->agent->session, ref->id, err) && report_state(call, ref->id, err);
+}
+
+bool handle_vm_reset(AgentCall *call, Error *err) {
+    const AgentVmRef *ref = call->parameters;
+    return call->agent->driver->reset(call->agent->session, ref->id, err) && report_state(call, ref->id, err);
+}
+
+bool handle_vm_pause(AgentCall *call, Error *err) {
+    const AgentVmRef *ref = call->parameters;
+    return call->agent->driver->pause(call->agent->session, ref->id, err) && report_state(call, ref->id, err);
+}
+
+bool handle_vm_resume(AgentCall *call, Error *err) {
+    const AgentVmRef *ref = call->parameters;
+    return call->agent->driver->resume(call->agent->session, ref->id, err) &&
+           report_state(call, ref->id, err);
+}
+
+bool handle_vm_update(AgentCall *call, Error *err) {
+    AgentVmChange *change = call->parameters;
+    AgentVmChanged *changed = call->result;
+    const RepositoryKindOps *kind = kind_of(&change->repository, err);
+    /* The files first: a new disk must exist before a running VM can have it. */
+    if (!kind || !kind->vm_write(&change->repository, &change->vm, NULL, err))
+        return false;
+    for (size_t i = 0; i < change->vm.disks.n; i++)
+        disk_copy(agent_vm_changed_add_disks(changed), &change->vm.disks.items[i]);
+    const VmPlanSource source = {.vm = &change->vm,
+        .repository = &change->repository,
+        .networks = change->networks.items,
+        .n_networks = change->networks.n,
+        .isos = change->isos.items,
+        .n_isos = change->isos.n,
+        .acceleration = call->agent->acceleration};
+    g_auto(VmPlan) plan = {0};
+    return vm_plan_make(&source, &plan, err) &&
+           call->agent->driver->update(call->agent->session, &plan.vm, changed, call->cancel, err);
+}
+
+static bool is_running(const AgentVmState *state) {
+    switch (state->status.state) {
+    case VM_STATE_STARTING:
+    case VM_STATE_RUNNING:
+    case VM_STATE_PAUSED:
+    case VM_STATE_STOPPING:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool handle_vm_delete(AgentCall *call, Error *err) {
+    const AgentVmRef *ref = call->parameters;
+    const RepositoryKindOps *kind = NULL;
+    g_auto(AgentVmState) state = {0};
+    if (!agent_vm_ref_has(ref, AGENT_VM_REF_FIELD_REPOSITORY))
+        return error_set(err, ERROR_INVALID, "/repository", "the repository is needed");
+    if (!(kind = kind_of(&ref->repository, err)) ||
+        !call->agent->driver->state(call->agent->session, ref->id, &state, err))
+        return false;
+    if (is_running(&state) && !ref->force)
+        return error_set(err, ERROR_WRONG_STATE, NULL, "the VM runs");
+    if (is_running(&state) && !call->agent->driver->kill(call->agent->session, ref->id, err))
+        return false;
+    return kind->vm_delete(&ref->repository, ref->id, ref->purge, err);
+}
+
+/* ---- console: a ticket; who presents it gets the serial line ---- */
+
+bool handle_vm_console(AgentCall *call, Error *err) {
+    const AgentVmRef *ref = call->parameters;
+    g_auto(AgentVmState) state = {0};
+    if (!call->agent->driver->state(call->agent->session, ref->id, &state, err))
+        return false;
+    return is_running(&state) || error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
+}
+
+typedef struct ConsoleOpening {
+    Agent *agent;
+    RpcStream *stream;
+    char *vm_id;
+    int fd;
+    RpcSplice *splice;
+} ConsoleOpening;
+
+static void console_ended(uint64_t in_bytes G_GNUC_UNUSED, uint64_t out_bytes G_GNUC_UNUSED,
+    const Error *err G_GNUC_UNUSED, void *data) {
+    ConsoleOpening *console = data;
+    g_hash_table_remove(console->agent->splices, console->splice);
+    g_free(console);
+}
+
+static void open_console(void *data) {
+    ConsoleOpening *console = data;
+    /* Refused: the stream just ends; the caller was told the VM's state when it asked for the ticket. */
+    if (!console->agent->driver->console(console->agent->session, console->vm_id, &console->fd, NULL))
+        console->fd = -1;
+}
+
+static void console_opened(void *data) {
+    ConsoleOpening *console = data;
+    g_clear_pointer(&console->vm_id, g_free);
+    if (console->fd < 0 || console->agent->is_stopping) {
+        fd_close(&console->fd);
+        rpc_stream_free(console->stream);
+        g_free(console);
+        return;
+    }
+    console->splice = rpc_splice(console->stream, rpc_stream_new_fd(console->fd), console_ended, console);
+    g_hash_table_insert(console->agent->splices, console->splice, console);
+}
+
+static void console_claimed(
+    RpcStream *take_stream, const char *purpose G_GNUC_UNUSED, const char *vm_id, void *data) {
+    Agent *agent = data;
+    ConsoleOpening *console = g_new0(ConsoleOpening, 1);
+    *console = (ConsoleOpening){.agent = agent, .stream = take_stream, .vm_id = g_strdup(vm_id), .fd = -1};
+    if (!work_pool_add(agent->pools[LANE_PROBE], open_console, console_opened, console, NULL))
+        console_opened(console);
+}
+
+bool finish_vm_console(AgentCall *call, Error *err) {
+    const AgentVmRef *ref = call->parameters;
+    g_autofree char *ticket = rpc_ticket_issue(
+        call->agent->tickets, "console", ref->id, CONSOLE_TICKET_MS, console_claimed, call->agent, NULL, err);
+    if (!ticket)
+        return false;
+    agent_ticket_set_ticket(call->result, ticket);
+    return true;
+}

@@ -1,0 +1,129 @@
+/* The table of methods that work in threads, and the small ones: inventory, repositories, networks. */
+#include "agent/agent-private.h"
+#include "storage/repository-kind.h"
+
+static bool handle_inventory(AgentCall *call, Error *err) {
+    return agent_collect(call->agent, call->result, err);
+}
+
+static bool finish_inventory(AgentCall *call, Error *err G_GNUC_UNUSED) {
+    reporter_know(call->agent->reporter, call->result);
+    return true;
+}
+
+/* ---- repositories ---- */
+
+static const RepositoryKindOps *kind_of(const Repository *repository, Error *err) {
+    const RepositoryKindOps *kind = repository_kind_find(repository->kind);
+    if (!kind)
+        error_set(
+            err, ERROR_UNSUPPORTED, "/repository/kind", "this agent cannot use that kind of repository");
+    return kind;
+}
+
+static bool handle_repository_open(AgentCall *call, Error *err) {
+    const AgentRepository *request = call->parameters;
+    AgentRepository *opened = call->result;
+    const RepositoryKindOps *kind = kind_of(&request->repository, err);
+    repository_copy(agent_repository_put_repository(opened), &request->repository);
+    return kind && kind->open(&opened->repository, err);
+}
+
+static bool finish_repository_open(AgentCall *call, Error *err G_GNUC_UNUSED) {
+    journal_repository_put(call->agent->journal, &((AgentRepository *)call->result)->repository);
+    return true;
+}
+
+static bool handle_repository_probe(AgentCall *call, Error *err) {
+    const AgentRepository *request = call->parameters;
+    AgentRepository *probed = call->result;
+    const RepositoryKindOps *kind = kind_of(&request->repository, err);
+    if (!kind)
+        return false;
+    repository_copy(agent_repository_put_repository(probed), &request->repository);
+    kind->probe(&probed->repository);
+    return true;
+}
+
+static bool handle_repository_scan(AgentCall *call, Error *err) {
+    const AgentRepository *request = call->parameters;
+    const RepositoryKindOps *kind = kind_of(&request->repository, err);
+    return kind && kind->scan(&request->repository, call->result, err);
+}
+
+static bool handle_repository_close(AgentCall *call G_GNUC_UNUSED, Error *err G_GNUC_UNUSED) {
+    return true; /* nothing is mounted for a folder */
+}
+
+static bool finish_repository_close(AgentCall *call, Error *err G_GNUC_UNUSED) {
+    journal_repository_delete(call->agent->journal, ((AgentRepository *)call->parameters)->repository.id);
+    return true;
+}
+
+/* ---- networks ---- */
+
+static bool handle_network_open(AgentCall *call, Error *err) {
+    const AgentNetwork *request = call->parameters;
+    AgentNetwork *opened = call->result;
+    network_copy(agent_network_put_network(opened), &request->network);
+    return call->agent->driver->network_open(call->agent->session, &opened->network, err);
+}
+
+static bool handle_network_close(AgentCall *call, Error *err) {
+    const AgentNetwork *request = call->parameters;
+    return call->agent->driver->network_close(call->agent->session, &request->network, err);
+}
+
+/* ---- objects that calls work on: the key of their queue and of their claim ---- */
+
+static const char *key_of_repository(const void *parameters) {
+    return ((const AgentRepository *)parameters)->repository.id;
+}
+static const char *key_of_network(const void *parameters) {
+    return ((const AgentNetwork *)parameters)->network.id;
+}
+static const char *key_of_vm(const void *parameters) {
+    return ((const AgentVm *)parameters)->vm.id;
+}
+static const char *key_of_vm_ref(const void *parameters) {
+    return ((const AgentVmRef *)parameters)->id;
+}
+static const char *key_of_vm_change(const void *parameters) {
+    return ((const AgentVmChange *)parameters)->vm.id;
+}
+static const char *key_of_template_build(const void *parameters) {
+    return ((const AgentTemplateBuild *)parameters)->template.id;
+}
+static const char *key_of_template(const void *parameters) {
+    return ((const AgentTemplate *)parameters)->template.id;
+}
+static const char *key_of_iso(const void *parameters) {
+    return ((const AgentIso *)parameters)->iso.id;
+}
+
+const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
+    [AGENT_METHOD_INVENTORY] = {LANE_PROBE, handle_inventory, finish_inventory, NULL},
+    [AGENT_METHOD_REPOSITORY_OPEN] = {LANE_HOST, handle_repository_open, finish_repository_open,
+        key_of_repository},
+    [AGENT_METHOD_REPOSITORY_PROBE] = {LANE_PROBE, handle_repository_probe, NULL, NULL},
+    [AGENT_METHOD_REPOSITORY_SCAN] = {LANE_HOST, handle_repository_scan, NULL, NULL},
+    [AGENT_METHOD_REPOSITORY_CLOSE] = {LANE_HOST, handle_repository_close, finish_repository_close,
+        key_of_repository},
+    [AGENT_METHOD_NETWORK_OPEN] = {LANE_HOST, handle_network_open, NULL, key_of_network},
+    [AGENT_METHOD_NETWORK_CLOSE] = {LANE_HOST, handle_network_close, NULL, key_of_network},
+    [AGENT_METHOD_VM_CREATE] = {LANE_VM, handle_vm_create, NULL, key_of_vm},
+    [AGENT_METHOD_VM_START] = {LANE_VM, handle_vm_start, NULL, key_of_vm},
+    [AGENT_METHOD_VM_STOP] = {LANE_VM, handle_vm_stop, NULL, key_of_vm_ref},
+    [AGENT_METHOD_VM_KILL] = {LANE_VM, handle_vm_kill, NULL, key_of_vm_ref},
+    [AGENT_METHOD_VM_RESET] = {LANE_VM, handle_vm_reset, NULL, key_of_vm_ref},
+    [AGENT_METHOD_VM_PAUSE] = {LANE_VM, handle_vm_pause, NULL, key_of_vm_ref},
+    [AGENT_METHOD_VM_RESUME] = {LANE_VM, handle_vm_resume, NULL, key_of_vm_ref},
+    [AGENT_METHOD_VM_UPDATE] = {LANE_VM, handle_vm_update, NULL, key_of_vm_change},
+    [AGENT_METHOD_VM_DELETE] = {LANE_VM, handle_vm_delete, NULL, key_of_vm_ref},
+    [AGENT_METHOD_VM_CONSOLE] = {LANE_PROBE, handle_vm_console, finish_vm_console, NULL},
+    [AGENT_METHOD_RECIPE_LIST] = {LANE_PROBE, handle_recipe_list, NULL, NULL},
+    [AGENT_METHOD_TEMPLATE_BUILD] = {LANE_BUILD, handle_template_build, NULL, key_of_template_build},
+    [AGENT_METHOD_TEMPLATE_WRITE] = {LANE_HOST, handle_template_write, NULL, key_of_template},
+    [AGENT_METHOD_TEMPLATE_DELETE] = {LANE_HOST, handle_template_delete, NULL, key_of_template},
+    [AGENT_METHOD_ISO_DELETE] = {LANE_HOST, handle_iso_delete, NULL, key_of_iso},
+};

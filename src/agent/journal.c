@@ -1,0 +1,311 @@
+/* The journal: a store and its image in memory. */
+#include "agent/journal.h"
+#include <inttypes.h>
+#include <string.h>
+
+enum { RANGE = 500 };
+
+struct Journal {
+    Store *store;
+    char *host, *owner;
+    int64_t epoch, next_sequence;
+    GHashTable *claims;     /* object -> int64_t * */
+    GHashTable *operations; /* id -> Operation */
+};
+
+Operation *operation_new(const char *id, AgentMethodId method) {
+    Operation *operation = g_new0(Operation, 1);
+    *operation = (Operation){.references = 1,
+        .id = g_strdup(id),
+        .method = method,
+        .state = OPERATION_STATE_RUNNING,
+        .waiters = g_ptr_array_new(),
+        .cancel = cancel_new()};
+    return operation;
+}
+
+Operation *operation_ref(Operation *operation) {
+    operation->references++;
+    return operation;
+}
+
+void operation_unref(Operation *operation) {
+    if (!operation || --operation->references > 0)
+        return;
+    g_assert(operation->waiters->len == 0);
+    g_ptr_array_unref(operation->waiters);
+    cancel_unref(operation->cancel);
+    json_decref(operation->result);
+    error_clear(&operation->error);
+    g_free(operation->id);
+    g_free(operation->key);
+    g_free(operation);
+}
+
+static void release_operation(void *data) {
+    operation_unref(data);
+}
+
+/* ---- reading, at start ---- */
+
+static void take_operation(Journal *journal, const char *id, const json_t *json) {
+    const char *method = json_text_at(json, "method");
+    Operation *operation = operation_new(id, method ? agent_method_find(method) : AGENT_METHOD_MAX);
+    int state = operation_state_enum.n_values
+                    ? model_enum_value(&operation_state_enum, json_text_at(json, "state"))
+                    : -1;
+    operation->state =
+        state < 0 || state == OPERATION_STATE_RUNNING ? OPERATION_STATE_INTERRUPTED : (OperationState)state;
+    operation->sequence = json_integer_value(json_object_get(json, "sequence"));
+    operation->result = json_incref(json_object_get(json, "result"));
+    if (operation->state == OPERATION_STATE_FAILED)
+        error_from_json(json_object_get(json, "error"), &operation->error);
+    journal->next_sequence = MAX(journal->next_sequence, operation->sequence + 1);
+    g_hash_table_replace(journal->operations, operation->id, operation);
+}
+
+static void take_item(Journal *journal, const char *key, const json_t *json) {
+    if (strcmp(key, "host") == 0) {
+        journal->host = g_strdup(json_text_at(json, "id"));
+    } else if (strcmp(key, "owner") == 0) {
+        journal->owner = g_strdup(json_text_at(json, "manager"));
+        journal->epoch = json_integer_value(json_object_get(json, "epoch"));
+    } else if (g_str_has_prefix(key, "claim/")) {
+        int64_t revision = json_integer_value(json_object_get(json, "revision"));
+        g_hash_table_replace(
+            journal->claims, g_strdup(key + strlen("claim/")), g_memdup2(&revision, sizeof revision));
+    } else if (g_str_has_prefix(key, "operation/")) {
+        take_operation(journal, key + strlen("operation/"), json);
+    }
+}
+
+typedef void (*TakeItemFn)(Journal *journal, const char *key, const json_t *json);
+
+static json_t *item_json(const StoreItem *item, Error *err) {
+    size_t length = 0;
+    const char *text = g_bytes_get_data(item->value, &length);
+    json_t *json = json_parse(text, length, err);
+    if (!json)
+        error_wrap(err, ERROR_CORRUPT, "the journal's record %s is damaged", item->key);
+    return json;
+}
+
+static bool read_all(Journal *journal, Error *err) {
+    g_autofree char *after = NULL;
+    for (bool has_more = true; has_more;) {
+        g_auto(StoreRange) range = {0};
+        if (!store_range(journal->store, "", after, RANGE, &range, err))
+            return false;
+        for (size_t i = 0; i < range.n_items; i++) {
+            g_autoptr(json_t) json = item_json(&range.items[i], err);
+            if (!json)
+                return false;
+            take_item(journal, range.items[i].key, json);
+        }
+        has_more = range.has_more && range.n_items > 0;
+        g_free(after);
+        after = has_more ? g_strdup(range.items[range.n_items - 1].key) : NULL;
+    }
+    return true;
+}
+
+static void put_json(StoreTransaction *transaction, const char *key, json_t *take_json) {
+    g_autofree char *text = json_to_text(take_json);
+    store_transaction_put(transaction, key, text, strlen(text), 0);
+    json_decref(take_json);
+}
+
+static bool name_host(Journal *journal, Error *err) {
+    if (journal->host)
+        return true;
+    journal->host = g_uuid_string_random();
+    StoreTransaction *transaction = store_transaction_new();
+    put_json(transaction, "host", json_pack("{ss}", "id", journal->host));
+    return store_commit_wait(journal->store, transaction, NULL, err);
+}
+
+Journal *journal_open(const char *path, Error *err) {
+    Store *store = store_open_sqlite(path, NULL, clock_system(), err);
+    if (!store)
+        return NULL;
+    Journal *journal = g_new0(Journal, 1);
+    journal->store = store;
+    journal->claims = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    journal->operations = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, release_operation);
+    if (read_all(journal, err) && name_host(journal, err))
+        return journal;
+    journal_close(journal);
+    return NULL;
+}
+
+void journal_close(Journal *journal) {
+    if (!journal)
+        return;
+    store_close(journal->store);
+    g_hash_table_unref(journal->operations);
+    g_hash_table_unref(journal->claims);
+    g_free(journal->host);
+    g_free(journal->owner);
+    g_free(journal);
+}
+
+const char *journal_host(const Journal *journal) {
+    return journal->host;
+}
+
+const char *journal_owner(const Journal *journal) {
+    return journal->owner;
+}
+
+int64_t journal_epoch(const Journal *journal) {
+    return journal->epoch;
+}
+
+int64_t journal_claim(const Journal *journal, const char *object) {
+    const int64_t *revision = g_hash_table_lookup(journal->claims, object);
+    return revision ? *revision : 0;
+}
+
+Operation *journal_find(const Journal *journal, const char *id) {
+    return g_hash_table_lookup(journal->operations, id);
+}
+
+GList *journal_operations(const Journal *journal) {
+    return g_hash_table_get_values(journal->operations);
+}
+
+/* ---- changes ---- */
+
+void journal_own(Journal *journal, const char *owner, int64_t epoch, StoreDoneFn done, void *data) {
+    char *copy = g_strdup(owner); /* may be the old owner itself */
+    g_free(journal->owner);
+    journal->owner = copy;
+    journal->epoch = epoch;
+    StoreTransaction *transaction = store_transaction_new();
+    put_json(transaction, "owner", json_pack("{ss sI}", "manager", copy, "epoch", (json_int_t)epoch));
+    store_commit(journal->store, transaction, done, data);
+}
+
+static char *operation_key(const char *id) {
+    return g_strdup_printf("operation/%s", id);
+}
+
+static json_t *operation_to_json(const Operation *operation) {
+    json_t *json = json_pack("{ss ss sI}", "method", agent_methods[operation->method].name, "state",
+        model_enum_name(&operation_state_enum, operation->state), "sequence",
+        (json_int_t)operation->sequence);
+    if (operation->state == OPERATION_STATE_DONE)
+        json_object_set(json, "result", operation->result);
+    if (operation->state == OPERATION_STATE_FAILED)
+        json_object_set_new(json, "error", error_to_json(&operation->error));
+    return json;
+}
+
+static void put_operation(StoreTransaction *transaction, const Operation *operation) {
+    g_autofree char *key = operation_key(operation->id);
+    put_json(transaction, key, operation_to_json(operation));
+}
+
+/* The oldest result that nobody fetched makes room. */
+static bool make_room(Journal *journal, StoreTransaction *transaction) {
+    if (g_hash_table_size(journal->operations) < JOURNAL_OPERATIONS_LIMIT)
+        return true;
+    const Operation *oldest = NULL;
+    GHashTableIter each;
+    void *value;
+    g_hash_table_iter_init(&each, journal->operations);
+    while (g_hash_table_iter_next(&each, NULL, &value)) {
+        const Operation *operation = value;
+        if (operation->state != OPERATION_STATE_RUNNING &&
+            (!oldest || operation->sequence < oldest->sequence))
+            oldest = operation;
+    }
+    if (!oldest)
+        return false;
+    g_autofree char *key = operation_key(oldest->id);
+    store_transaction_delete(transaction, key);
+    g_hash_table_remove(journal->operations, oldest->id);
+    return true;
+}
+
+static void put_claim(Journal *journal, StoreTransaction *transaction, const JournalClaim *claim) {
+    if (claim->revision <= journal_claim(journal, claim->object))
+        return;
+    g_hash_table_replace(
+        journal->claims, g_strdup(claim->object), g_memdup2(&claim->revision, sizeof claim->revision));
+    g_autofree char *key = g_strdup_printf("claim/%s", claim->object);
+    put_json(transaction, key, json_pack("{sI}", "revision", (json_int_t)claim->revision));
+}
+
+void journal_begin(Journal *journal, Operation *operation, const JournalClaim *claims, size_t n_claims,
+    StoreDoneFn done, void *data) {
+    StoreTransaction *transaction = store_transaction_new();
+    if (!make_room(journal, transaction)) {
+        g_auto(Error) err = {0};
+        error_set(&err, ERROR_BUSY, NULL, "%d operations run", JOURNAL_OPERATIONS_LIMIT);
+        store_transaction_free(transaction);
+        done(0, &err, data);
+        return;
+    }
+    operation->sequence = journal->next_sequence++;
+    g_hash_table_replace(journal->operations, operation->id, operation_ref(operation));
+    put_operation(transaction, operation);
+    for (size_t i = 0; i < n_claims; i++)
+        put_claim(journal, transaction, &claims[i]);
+    store_commit(journal->store, transaction, done, data);
+}
+
+void journal_end(Journal *journal, Operation *operation, StoreDoneFn done, void *data) {
+    StoreTransaction *transaction = store_transaction_new();
+    put_operation(transaction, operation);
+    store_commit(journal->store, transaction, done, data);
+}
+
+void journal_forget(Journal *journal, const char *id) {
+    const Operation *operation = journal_find(journal, id);
+    if (!operation || operation->state == OPERATION_STATE_RUNNING)
+        return;
+    StoreTransaction *transaction = store_transaction_new();
+    g_autofree char *key = operation_key(id);
+    store_transaction_delete(transaction, key);
+    store_commit(journal->store, transaction, NULL, NULL);
+    g_hash_table_remove(journal->operations, id);
+}
+
+/* ---- repositories ---- */
+
+void journal_repository_put(Journal *journal, const Repository *repository) {
+    StoreTransaction *transaction = store_transaction_new();
+    g_autofree char *key = g_strdup_printf("repository/%s", repository->id);
+    put_json(transaction, key, repository_encode(repository, MODEL_ENCODE_DEFINITION));
+    store_commit(journal->store, transaction, NULL, NULL);
+}
+
+void journal_repository_delete(Journal *journal, const char *id) {
+    StoreTransaction *transaction = store_transaction_new();
+    g_autofree char *key = g_strdup_printf("repository/%s", id);
+    store_transaction_delete(transaction, key);
+    store_commit(journal->store, transaction, NULL, NULL);
+}
+
+static void repository_release(void *data) {
+    repository_free(data);
+}
+
+bool journal_repositories(Journal *journal, GPtrArray **ret_repositories, Error *err) {
+    g_auto(StoreRange) range = {0};
+    if (!store_range(journal->store, "repository/", NULL, RANGE, &range, err))
+        return false;
+    g_autoptr(GPtrArray) repositories = g_ptr_array_new_with_free_func(repository_release);
+    for (size_t i = 0; i < range.n_items; i++) {
+        g_autoptr(json_t) json = item_json(&range.items[i], err);
+        if (!json)
+            return false;
+        Repository *repository = g_new0(Repository, 1);
+        g_ptr_array_add(repositories, repository);
+        if (!repository_decode(json, MODEL_STORED, repository, err))
+            return false;
+    }
+    *ret_repositories = g_steal_pointer(&repositories);
+    return true;
+}

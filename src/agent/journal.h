@@ -1,0 +1,56 @@
+/*
+ * What the agent must remember beyond its own life, in a store of its own: who it is, who owns it, the
+ * highest claim revision of each object, which operations run and what came of them, which repositories are
+ * open. Read whole at start, every change durable before it counts. Main loop only.
+ */
+#pragma once
+#include "base/cancel.h"
+#include "model/method.h"
+#include "store/store.h"
+
+enum { JOURNAL_OPERATIONS_LIMIT = 10000 };
+
+typedef struct Operation {
+    int references;
+    char *id; /* NULL: of a call that changes nothing; not in the journal */
+    AgentMethodId method;
+    OperationState state;
+    int64_t sequence;   /* in the order of their beginning */
+    json_t *result;     /* once done */
+    Error error;        /* once failed */
+    char *key;          /* the object that it works on, or NULL */
+    GPtrArray *waiters; /* of who waits for its end; the dispatcher's */
+    Cancel *cancel;
+} Operation;
+Operation *operation_new(const char *id, AgentMethodId method);
+Operation *operation_ref(Operation *operation);
+void operation_unref(Operation *operation); /* accepts NULL */
+
+typedef struct Journal Journal;
+Journal *journal_open(const char *path, Error *err); /* blocks */
+void journal_close(Journal *journal);                /* accepts NULL */
+
+const char *journal_host(const Journal *journal);
+const char *journal_owner(const Journal *journal); /* NULL: free */
+int64_t journal_epoch(const Journal *journal);
+int64_t journal_claim(const Journal *journal, const char *object); /* 0: none seen */
+Operation *journal_find(const Journal *journal, const char *id);   /* borrowed, or NULL */
+GList *journal_operations(const Journal *journal);                 /* borrowed Operations; free the list */
+
+typedef struct JournalClaim {
+    const char *object;
+    int64_t revision;
+} JournalClaim;
+
+/* All of these are visible at once; `done` comes when they are durable (or failed: then they are undone). */
+void journal_own(Journal *journal, const char *owner, int64_t epoch, StoreDoneFn done, void *data);
+/* Takes a reference. ERROR_BUSY through `done` when too many unfinished operations are remembered. */
+void journal_begin(Journal *journal, Operation *operation, const JournalClaim *claims, size_t n_claims,
+    StoreDoneFn done, void *data);
+void journal_end(Journal *journal, Operation *operation, StoreDoneFn done, void *data);
+void journal_forget(Journal *journal, const char *id); /* not while it runs; an unknown one is no error */
+
+/* Repositories in use, for cleaning up at start. */
+void journal_repository_put(Journal *journal, const Repository *repository);
+void journal_repository_delete(Journal *journal, const char *id);
+bool journal_repositories(Journal *journal, GPtrArray **ret_repositories, Error *err); /* owned Repository */

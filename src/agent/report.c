@@ -1,0 +1,279 @@
+/*
+ * State reports: the driver says that something may have changed, 50 ms later those VMs are asked in a
+ * thread, and what differs from what the manager knows is sent. Every 10 s all is asked, because no driver is
+ * trusted to say everything.
+ */
+#include <string.h>
+#include <unistd.h>
+#include "agent/agent-private.h"
+#include "base/log.h"
+#include "image/tools.h"
+
+enum { DEBOUNCE_MS = 50, POLL_S = 10, EVENT_VMS = 200 };
+
+struct Reporter {
+    Agent *agent;
+    GHashTable *known; /* id -> AgentVmState of managed VMs that the manager was told of */
+    HostStatus host;   /* the last one that it was told */
+    guint poll_source, due_source;
+    bool is_asking;
+    GMutex lock;         /* guards the three below */
+    GHashTable *changed; /* ids */
+    bool is_all_changed, is_due;
+};
+
+/* One round of asking; belongs to the thread while it works. */
+typedef struct Round {
+    Reporter *reporter;
+    const Agent *agent;
+    GHashTable *ids; /* NULL: all */
+    AgentInventory inventory;
+    bool is_good;
+} Round;
+
+/* ---- asking, in threads ---- */
+
+static void fill_missing_tools(HostStatus *status) {
+    for (size_t i = 0; i < n_image_required_tools; i++)
+        if (access(image_required_tools[i].path, X_OK) < 0)
+            host_status_add_missing_tools(status, image_required_tools[i].package);
+}
+
+static void collect_host(const Agent *agent, HostStatus *status) {
+    g_auto(Error) err = {0};
+    bool is_good = agent->driver->probe(agent->session, status, &err);
+    host_status_set_state(status, is_good ? HOST_STATE_CONNECTED : HOST_STATE_DEGRADED);
+    host_status_set_agent_version(status, LODGE_VERSION);
+    if (!host_status_has(status, HOST_STATUS_FIELD_MISSING_TOOLS))
+        fill_missing_tools(status);
+    if (is_good)
+        return;
+    g_autofree char *reason = error_text(&err);
+    reason[MIN(strlen(reason), 1000)] = '\0';
+    host_status_set_reason(status, reason);
+}
+
+static void collect_vm(const Agent *agent, const char *id, AgentVmState *state) {
+    g_auto(AgentVmState) full = {0};
+    if (!agent->driver->state(agent->session, id, &full, NULL))
+        return;
+    agent_vm_state_clear(state);
+    *state = full;
+    full = (AgentVmState){0};
+}
+
+bool agent_collect(const Agent *agent, AgentInventory *ret_inventory, Error *err G_GNUC_UNUSED) {
+    g_auto(Error) refusal = {0};
+    if (!agent->driver->list(agent->session, ret_inventory, &refusal)) {
+        agent_inventory_clear(ret_inventory); /* the host's state says why */
+    }
+    HostStatus *host = agent_inventory_put_host(ret_inventory);
+    host_status_clear(host);
+    collect_host(agent, host);
+    if (error_is_set(&refusal) && host->state == HOST_STATE_CONNECTED) {
+        host_status_set_state(host, HOST_STATE_DEGRADED);
+        host_status_set_reason(host, refusal.message);
+    }
+    for (size_t i = 0; i < ret_inventory->vms.n; i++) {
+        AgentVmState *state = &ret_inventory->vms.items[i];
+        g_autofree char *id = g_strdup(state->id);
+        if (state->managed && state->status.state == VM_STATE_RUNNING)
+            collect_vm(agent, id, state); /* with its addresses */
+    }
+    return true;
+}
+
+static void round_run(void *data) {
+    Round *round = data;
+    round->is_good = true;
+    if (!round->ids) {
+        round->is_good = agent_collect(round->agent, &round->inventory, NULL);
+        return;
+    }
+    GHashTableIter each;
+    void *id;
+    g_hash_table_iter_init(&each, round->ids);
+    while (g_hash_table_iter_next(&each, &id, NULL)) {
+        g_auto(AgentVmState) state = {0};
+        collect_vm(round->agent, id, &state);
+        if (agent_vm_state_has(&state, AGENT_VM_STATE_FIELD_ID))
+            agent_vm_state_copy(agent_inventory_add_vms(&round->inventory), &state);
+    }
+}
+
+/* ---- comparing and sending, on the main loop ---- */
+
+static void send_report(Reporter *reporter, AgentStateReport *report) {
+    if (report->present == 0)
+        return;
+    GPtrArray *clients = reporter->agent->clients;
+    for (guint i = 0; i < clients->len; i++) {
+        const AgentClient *client = g_ptr_array_index(clients, i);
+        if (client->is_owner && client->connection && rpc_connection_is_ready(client->connection))
+            rpc_event(client->connection, "state", agent_state_report_encode(report, MODEL_ENCODE_ALL), NULL);
+    }
+    agent_state_report_clear(report);
+}
+
+static bool is_gone(const AgentVmState *state) {
+    return state->status.state == VM_STATE_STOPPED || state->status.state == VM_STATE_CRASHED;
+}
+
+static bool remember(Reporter *reporter, const AgentVmState *state) {
+    const AgentVmState *before = g_hash_table_lookup(reporter->known, state->id);
+    if (before ? model_equal(&agent_vm_state_type, before, state) : is_gone(state) && !state->managed)
+        return false;
+    if (is_gone(state)) {
+        g_hash_table_remove(reporter->known, state->id);
+        return true;
+    }
+    AgentVmState *copy = g_new0(AgentVmState, 1);
+    agent_vm_state_copy(copy, state);
+    g_hash_table_replace(reporter->known, copy->id, copy);
+    return true;
+}
+
+static void report_vm(Reporter *reporter, AgentStateReport *report, const AgentVmState *state) {
+    agent_vm_state_copy(agent_state_report_add_vms(report), state);
+    if (report->vms.n >= EVENT_VMS)
+        send_report(reporter, report);
+}
+
+/* What the hypervisor does not know any more has stopped. */
+static void report_vanished(Reporter *reporter, AgentStateReport *report, const AgentInventory *inventory) {
+    g_autoptr(GHashTable) present = g_hash_table_new(g_str_hash, g_str_equal);
+    for (size_t i = 0; i < inventory->vms.n; i++)
+        g_hash_table_add(present, inventory->vms.items[i].id);
+    GHashTableIter each;
+    void *id, *known;
+    g_hash_table_iter_init(&each, reporter->known);
+    while (g_hash_table_iter_next(&each, &id, &known)) {
+        if (g_hash_table_contains(present, id))
+            continue;
+        g_auto(AgentVmState) gone = {0};
+        agent_vm_state_set_id(&gone, id);
+        agent_vm_state_set_managed(&gone, ((AgentVmState *)known)->managed);
+        vm_status_set_state(agent_vm_state_put_status(&gone), VM_STATE_STOPPED);
+        g_hash_table_iter_remove(&each);
+        report_vm(reporter, report, &gone);
+    }
+}
+
+static void report_host(Reporter *reporter, AgentStateReport *report, const HostStatus *host) {
+    if (model_equal(&host_status_type, &reporter->host, host))
+        return;
+    host_status_clear(&reporter->host);
+    host_status_copy(&reporter->host, host);
+    host_status_copy(agent_state_report_put_host(report), host);
+}
+
+static void ask(Reporter *reporter, GHashTable *take_ids);
+
+static void round_done(void *data) {
+    Round *round = data;
+    Reporter *reporter = round->reporter;
+    g_auto(AgentStateReport) report = {0};
+    reporter->is_asking = false;
+    for (size_t i = 0; round->is_good && i < round->inventory.vms.n; i++)
+        if (remember(reporter, &round->inventory.vms.items[i]))
+            report_vm(reporter, &report, &round->inventory.vms.items[i]);
+    bool is_complete = round->is_good && !round->ids;
+    if (is_complete && round->inventory.host.state == HOST_STATE_CONNECTED)
+        report_vanished(reporter, &report, &round->inventory);
+    if (is_complete)
+        report_host(reporter, &report, &round->inventory.host);
+    send_report(reporter, &report);
+    agent_inventory_clear(&round->inventory);
+    if (round->ids)
+        g_hash_table_unref(round->ids);
+    g_free(round);
+}
+
+static void ask(Reporter *reporter, GHashTable *take_ids) {
+    Round *round = g_new0(Round, 1);
+    *round = (Round){.reporter = reporter, .agent = reporter->agent, .ids = take_ids};
+    reporter->is_asking = true;
+    if (work_pool_add(reporter->agent->pools[LANE_PROBE], round_run, round_done, round, NULL))
+        return;
+    round->is_good = false;
+    round_done(round);
+}
+
+static gboolean due(void *data) {
+    Reporter *reporter = data;
+    if (reporter->is_asking)
+        return G_SOURCE_CONTINUE; /* again a moment later */
+    g_mutex_lock(&reporter->lock);
+    GHashTable *ids = g_steal_pointer(&reporter->changed);
+    reporter->changed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    bool is_all = reporter->is_all_changed;
+    reporter->is_all_changed = reporter->is_due = false;
+    reporter->due_source = 0;
+    g_mutex_unlock(&reporter->lock);
+    if (is_all)
+        g_clear_pointer(&ids, g_hash_table_unref);
+    ask(reporter, ids);
+    return G_SOURCE_REMOVE;
+}
+
+void reporter_changed(const char *vm_id, void *data) {
+    Reporter *reporter = data;
+    g_mutex_lock(&reporter->lock);
+    if (vm_id)
+        g_hash_table_add(reporter->changed, g_strdup(vm_id));
+    else
+        reporter->is_all_changed = true;
+    if (!reporter->is_due)
+        reporter->due_source = g_timeout_add(DEBOUNCE_MS, due, reporter);
+    reporter->is_due = true;
+    g_mutex_unlock(&reporter->lock);
+}
+
+static gboolean poll_all(void *data) {
+    Reporter *reporter = data;
+    if (!reporter->is_asking)
+        ask(reporter, NULL);
+    return G_SOURCE_CONTINUE;
+}
+
+void reporter_know(Reporter *reporter, const AgentInventory *inventory) {
+    g_hash_table_remove_all(reporter->known);
+    for (size_t i = 0; i < inventory->vms.n; i++)
+        if (inventory->vms.items[i].id)
+            remember(reporter, &inventory->vms.items[i]);
+    host_status_clear(&reporter->host);
+    host_status_copy(&reporter->host, &inventory->host);
+}
+
+static void release_state(void *data) {
+    agent_vm_state_free(data);
+}
+
+Reporter *reporter_new(Agent *agent) {
+    Reporter *reporter = g_new0(Reporter, 1);
+    reporter->agent = agent;
+    reporter->known = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, release_state);
+    reporter->changed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_mutex_init(&reporter->lock);
+    reporter->poll_source = g_timeout_add_seconds(POLL_S, poll_all, reporter);
+    return reporter;
+}
+
+void reporter_stop(Reporter *reporter) {
+    g_mutex_lock(&reporter->lock);
+    g_clear_handle_id(&reporter->due_source, g_source_remove);
+    reporter->is_due = true; /* no new one begins */
+    g_mutex_unlock(&reporter->lock);
+    g_clear_handle_id(&reporter->poll_source, g_source_remove);
+}
+
+void reporter_free(Reporter *reporter) {
+    if (!reporter)
+        return;
+    reporter_stop(reporter);
+    g_hash_table_unref(reporter->known);
+    g_hash_table_unref(reporter->changed);
+    host_status_clear(&reporter->host);
+    g_mutex_clear(&reporter->lock);
+    g_free(reporter);
+}

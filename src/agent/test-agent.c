@@ -1,0 +1,314 @@
+/* Proves the agent as a manager meets it: the real daemon on the fake hypervisor, killed and started again in
+ * between. */
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "base/file.h"
+#include "base/log.h"
+#include "model/method.h"
+#include "rpc/rpc-connection.h"
+
+#define MANAGER "11111111-1111-4111-8111-111111111111"
+#define STRANGER "22222222-2222-4222-8222-222222222222"
+#define REPOSITORY "33333333-3333-4333-8333-333333333333"
+#define VM "44444444-4444-4444-8444-444444444444"
+#define DISK "55555555-5555-4555-8555-555555555555"
+#define CLAIM "vm/" VM
+
+static const char *agent_program;
+
+typedef struct Lab {
+    char *folder, *socket, *state, *repository;
+    pid_t pid;
+    RpcConnection *connection;
+    /* Of the last call: */
+    bool is_answered;
+    json_t *result;
+    Error err;
+    int n_running_events, n_stopped_events;
+    int64_t epoch, claim;
+} Lab;
+
+static void on_event(
+    RpcConnection *connection G_GNUC_UNUSED, const char *event, const json_t *data, void *user) {
+    Lab *lab = user;
+    g_auto(AgentStateReport) report = {0};
+    g_assert_cmpstr(event, ==, "state");
+    g_assert_true(agent_state_report_decode(data, MODEL_STORED, &report, NULL));
+    for (size_t i = 0; i < report.vms.n; i++) {
+        lab->n_running_events += report.vms.items[i].status.state == VM_STATE_RUNNING;
+        lab->n_stopped_events += report.vms.items[i].status.state == VM_STATE_STOPPED;
+    }
+}
+
+static void lab_connect(Lab *lab) {
+    const RpcOptions options = {
+        .on_event = on_event, .data = lab, .software = "test", .lowest_version = 1, .highest_version = 1};
+    RpcStream *stream = NULL;
+    for (int i = 0; i < 200 && !stream; i++) {
+        stream = rpc_stream_connect_unix(lab->socket, NULL);
+        if (!stream)
+            g_usleep(20000);
+    }
+    g_assert_nonnull(stream);
+    rpc_connection_free(lab->connection);
+    lab->connection = rpc_connection_new(stream, RPC_INITIATOR, &options);
+}
+
+static void lab_start(Lab *lab) {
+    lab->pid = fork();
+    g_assert_cmpint(lab->pid, >=, 0);
+    if (lab->pid == 0) {
+        execl(agent_program, agent_program, "--driver", "fake", "--socket", lab->socket, "--state",
+            lab->state, NULL);
+        _exit(127);
+    }
+    lab_connect(lab);
+}
+
+static int lab_end(Lab *lab, int signal_number) {
+    int status = 0;
+    kill(lab->pid, signal_number);
+    g_assert_cmpint(waitpid(lab->pid, &status, 0), ==, lab->pid);
+    lab->pid = 0;
+    return status;
+}
+
+static void lab_init(Lab *lab) {
+    *lab = (Lab){.folder = g_dir_make_tmp("lodge-agent-XXXXXX", NULL), .claim = 1, .epoch = 1};
+    lab->socket = g_build_filename(lab->folder, "socket", NULL);
+    lab->state = g_build_filename(lab->folder, "state", NULL);
+    lab->repository = g_build_filename(lab->folder, "repository", NULL);
+    lab_start(lab);
+}
+
+static void lab_clear(Lab *lab) {
+    rpc_connection_free(lab->connection);
+    if (lab->pid)
+        lab_end(lab, SIGKILL);
+    json_decref(lab->result);
+    error_clear(&lab->err);
+    tree_remove(lab->folder, NULL);
+    g_free(lab->folder);
+    g_free(lab->socket);
+    g_free(lab->state);
+    g_free(lab->repository);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Lab, lab_clear)
+
+static void on_reply(const json_t *result, const Error *error, void *data) {
+    Lab *lab = data;
+    lab->is_answered = true;
+    if (error)
+        error_copy(&lab->err, error);
+    else
+        lab->result = json_deep_copy(result);
+}
+
+static void send_call(Lab *lab, const char *method, const char *operation, json_t *take_parameters) {
+    const RpcClaim claim = {CLAIM, lab->claim};
+    const RpcContext context = {
+        .owner = MANAGER, .epoch = lab->epoch, .operation = operation, .claims = &claim, .n_claims = 1};
+    g_clear_pointer(&lab->result, json_decref);
+    error_clear(&lab->err);
+    lab->is_answered = false;
+    rpc_call(lab->connection, method, take_parameters, &context, 20000, on_reply, NULL, lab);
+}
+
+static void call(Lab *lab, const char *method, const char *operation, json_t *take_parameters) {
+    send_call(lab, method, operation, take_parameters);
+    while (!lab->is_answered)
+        g_main_context_iteration(NULL, TRUE);
+}
+
+static void call_good(Lab *lab, const char *method, const char *operation, json_t *take_parameters) {
+    call(lab, method, operation, take_parameters);
+    if (!lab->result)
+        g_error("%s: %s", method, lab->err.message);
+}
+
+static json_t *repository_json(const Lab *lab) {
+    return json_pack("{ss ss ss}", "id", REPOSITORY, "name", "first", "path", lab->repository);
+}
+
+static json_t *vm_json(const Lab *lab) {
+    return json_pack("{s{ss ss si s[{ss si}]} so}", "vm", "id", VM, "name", "web", "revision", 1, "disks",
+        "id", DISK, "size", 1 << 20, "repository", repository_json(lab));
+}
+
+static json_t *ref_json(const Lab *lab) {
+    return json_pack("{ss so}", "id", VM, "repository", repository_json(lab));
+}
+
+static void own(Lab *lab) {
+    call_good(lab, "own", "own", json_pack("{ss sI}", "manager", MANAGER, "epoch", (json_int_t)lab->epoch));
+}
+
+static void make_vm(Lab *lab) {
+    own(lab);
+    call_good(lab, "repository.open", "open", json_pack("{so}", "repository", repository_json(lab)));
+    call_good(lab, "vm.create", "create", vm_json(lab));
+}
+
+static void test_free_agent_answers_only_hello_and_own(void) {
+    g_auto(Lab) lab;
+    lab_init(&lab);
+    call_good(&lab, "hello", NULL, json_pack("{ss si}", "manager", MANAGER, "epoch", 1));
+    g_assert_null(json_object_get(lab.result, "owner"));
+    call(&lab, "inventory", NULL, NULL);
+    g_assert_cmpint(lab.err.code, ==, ERROR_NOT_OWNER);
+    own(&lab);
+    call_good(&lab, "inventory", NULL, NULL);
+    g_assert_cmpstr(json_text_at(lab.result, "host.state"), ==, "connected");
+    call(&lab, "own", "own2", json_pack("{ss si}", "manager", STRANGER, "epoch", 9));
+    g_assert_cmpint(lab.err.code, ==, ERROR_NOT_OWNER);
+}
+
+static void test_host_keeps_its_id_and_owner(void) {
+    g_auto(Lab) lab;
+    lab_init(&lab);
+    own(&lab);
+    g_autofree char *host = g_strdup(json_text_at(lab.result, "host"));
+    lab_end(&lab, SIGKILL);
+    lab_start(&lab);
+    call_good(&lab, "hello", NULL, json_pack("{ss si}", "manager", MANAGER, "epoch", 1));
+    g_assert_cmpstr(json_text_at(lab.result, "host"), ==, host);
+    g_assert_cmpstr(json_text_at(lab.result, "owner"), ==, MANAGER);
+}
+
+static void test_vm_lives_through_the_agents_death(void) {
+    g_auto(Lab) lab;
+    lab_init(&lab);
+    make_vm(&lab);
+    call_good(&lab, "vm.start", "start", vm_json(&lab));
+    g_assert_cmpstr(json_text_at(lab.result, "status.state"), ==, "running");
+    lab_end(&lab, SIGKILL);
+    lab_start(&lab);
+    call_good(&lab, "vm.start", "start", vm_json(&lab)); /* the answer of before */
+    g_assert_cmpstr(json_text_at(lab.result, "status.state"), ==, "running");
+    call_good(&lab, "inventory", NULL, NULL);
+    g_assert_cmpstr(json_text_at(lab.result, "vms.0.status.state"), ==, "running");
+    call(&lab, "vm.delete", "delete", ref_json(&lab));
+    g_assert_cmpint(lab.err.code, ==, ERROR_WRONG_STATE);
+    call_good(&lab, "vm.kill", "kill", ref_json(&lab));
+    call_good(&lab, "vm.delete", "delete2", ref_json(&lab));
+    g_autofree char *folder = g_build_filename(lab.repository, "vms", VM, NULL);
+    g_assert_cmpint(access(folder, F_OK), !=, 0);
+}
+
+static void test_operation_is_done_once_until_it_is_forgotten(void) {
+    g_auto(Lab) lab;
+    lab_init(&lab);
+    make_vm(&lab);
+    call(&lab, "vm.kill", "create", ref_json(&lab));
+    g_assert_cmpint(lab.err.code, ==, ERROR_CONFLICT); /* the id is another method's */
+    call_good(&lab, "vm.delete", "gone", ref_json(&lab));
+    call_good(&lab, "vm.create", "create", vm_json(&lab)); /* answered, not done again */
+    g_autofree char *folder = g_build_filename(lab.repository, "vms", VM, NULL);
+    g_assert_cmpint(access(folder, F_OK), !=, 0);
+    call_good(&lab, "operation.attach", NULL, json_pack("{s[s]}", "operations", "create"));
+    g_assert_cmpstr(json_text_at(lab.result, "state"), ==, "done");
+    call_good(&lab, "operation.forget", NULL, json_pack("{s[s]}", "operations", "create"));
+    call_good(&lab, "operation.attach", NULL, json_pack("{s[s]}", "operations", "create"));
+    g_assert_cmpstr(json_text_at(lab.result, "state"), ==, "unknown");
+    call_good(&lab, "vm.create", "create", vm_json(&lab));
+    g_assert_cmpint(access(folder, F_OK), ==, 0);
+}
+
+static void test_killed_in_the_middle_can_be_repeated(void) {
+    g_auto(Lab) lab;
+    lab_init(&lab);
+    make_vm(&lab);
+    g_autofree char *control = g_build_filename(lab.state, "fake", "control", NULL);
+    g_assert_true(file_replace(control, "delay_ms=3000\n", 14, 0600, NULL));
+    send_call(&lab, "vm.start", "start", vm_json(&lab));
+    for (int i = 0; i < 50; i++) {
+        g_main_context_iteration(NULL, FALSE);
+        g_usleep(10000);
+    }
+    g_assert_false(lab.is_answered);
+    lab_end(&lab, SIGKILL);
+    g_assert_cmpint(unlink(control), ==, 0);
+    while (!lab.is_answered)
+        g_main_context_iteration(NULL, TRUE);
+    g_assert_cmpint(lab.err.code, ==, ERROR_UNREACHABLE);
+    lab_start(&lab);
+    call_good(&lab, "operation.attach", NULL, json_pack("{s[s]}", "operations", "start"));
+    g_assert_cmpstr(json_text_at(lab.result, "state"), ==, "interrupted");
+    call_good(&lab, "vm.start", "start", vm_json(&lab));
+    g_assert_cmpstr(json_text_at(lab.result, "status.state"), ==, "running");
+}
+
+static void test_late_calls_are_refused(void) {
+    g_auto(Lab) lab;
+    lab_init(&lab);
+    lab.claim = 5;
+    make_vm(&lab);
+    lab.claim = 4;
+    call(&lab, "vm.start", "late", vm_json(&lab));
+    g_assert_cmpint(lab.err.code, ==, ERROR_STALE_CLAIM);
+    lab.claim = 5;
+    lab.epoch = 2;
+    call_good(&lab, "inventory", NULL, NULL);
+    lab.epoch = 1;
+    call(&lab, "inventory", NULL, NULL);
+    g_assert_cmpint(lab.err.code, ==, ERROR_STALE_EPOCH);
+    lab_end(&lab, SIGKILL);
+    lab_start(&lab);
+    lab.epoch = 2;
+    lab.claim = 4;
+    call(&lab, "vm.start", "late", vm_json(&lab));
+    g_assert_cmpint(lab.err.code, ==, ERROR_STALE_CLAIM);
+}
+
+static void test_state_changes_are_reported(void) {
+    g_auto(Lab) lab;
+    lab_init(&lab);
+    make_vm(&lab);
+    call_good(&lab, "vm.start", "start", vm_json(&lab));
+    while (lab.n_running_events == 0)
+        g_main_context_iteration(NULL, TRUE);
+    call_good(&lab, "vm.kill", "kill", ref_json(&lab));
+    while (lab.n_stopped_events == 0)
+        g_main_context_iteration(NULL, TRUE);
+}
+
+static void test_orderly_end_leaves_vms_alone(void) {
+    g_auto(Lab) lab;
+    lab_init(&lab);
+    make_vm(&lab);
+    call_good(&lab, "vm.start", "start", vm_json(&lab));
+    g_assert_cmpint(lab_end(&lab, SIGTERM), ==, 0);
+    lab_start(&lab);
+    call_good(&lab, "inventory", NULL, NULL);
+    g_assert_cmpstr(json_text_at(lab.result, "vms.0.status.state"), ==, "running");
+}
+
+static void test_recipes_are_buildable_templates(void) {
+    g_auto(Lab) lab;
+    lab_init(&lab);
+    own(&lab);
+    call_good(&lab, "recipe.list", NULL, NULL);
+    g_assert_cmpstr(json_text_at(lab.result, "recipes.0.name"), ==, "tiny");
+    g_assert_cmpstr(json_text_at(lab.result, "recipes.0.state"), ==, "buildable");
+    call(&lab, "upload.open", NULL, json_pack("{ss so}", "upload", VM, "repository", repository_json(&lab)));
+    g_assert_cmpint(lab.err.code, ==, ERROR_UNSUPPORTED);
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+    agent_program = g_getenv("LODGE_AGENT");
+    g_assert_nonnull(agent_program);
+    log_init("test-agent", LOG_LEVEL_WARNING);
+    g_test_add_func("/agent/free-agent", test_free_agent_answers_only_hello_and_own);
+    g_test_add_func("/agent/host-keeps-its-id-and-owner", test_host_keeps_its_id_and_owner);
+    g_test_add_func("/agent/vm-lives-through-the-agents-death", test_vm_lives_through_the_agents_death);
+    g_test_add_func("/agent/operation-is-done-once", test_operation_is_done_once_until_it_is_forgotten);
+    g_test_add_func("/agent/killed-in-the-middle", test_killed_in_the_middle_can_be_repeated);
+    g_test_add_func("/agent/late-calls-are-refused", test_late_calls_are_refused);
+    g_test_add_func("/agent/state-changes-are-reported", test_state_changes_are_reported);
+    g_test_add_func("/agent/orderly-end-leaves-vms-alone", test_orderly_end_leaves_vms_alone);
+    g_test_add_func("/agent/recipes-are-buildable-templates", test_recipes_are_buildable_templates);
+    return g_test_run();
+}
