@@ -34,14 +34,15 @@ bool output_write(const GString *text, Error *err) {
     return fd_write_all(STDOUT_FILENO, text->str, text->len, err);
 }
 
-static const ColumnDescriptor *find_column(const ColumnDescriptor *column, const char *name) {
-    for (; column->title; column++)
-        if (g_ascii_strcasecmp(column->title, name) == 0 || g_str_equal(column->path, name))
-            return column;
+/* By title in any case, or by path. */
+static const ColumnDescriptor *find_column(const ColumnDescriptor *columns, const char *name) {
+    for (; columns->title; columns++)
+        if (g_ascii_strcasecmp(columns->title, name) == 0 || g_str_equal(columns->path, name))
+            return columns;
     return NULL;
 }
 
-/* The columns chosen by --columns: a title of the resource's columns in any case, or any path of its type. */
+/* The columns chosen by --columns: those of the resource, or any path of its type. */
 static bool choose_columns(
     const ResourceDescriptor *resource, const char *names, GArray *chosen, Error *err) {
     g_auto(GStrv) parts = g_strsplit(names, ",", -1);
@@ -49,15 +50,11 @@ static bool choose_columns(
         const ColumnDescriptor *found = find_column(resource->columns, *part);
         if (!found)
             found = find_column(resource->wide, *part);
-        const FieldDescriptor *field = found ? NULL : value_field_at(resource->type, *part);
-        if (!found && !field)
+        if (!found && !value_field_at(resource->type, *part))
             return error_set(
                 err, ERROR_INVALID, NULL, "--columns: %s has no column %s", resource->name, *part);
-        ColumnDescriptor own = {NULL, NULL};
-        if (found)
-            own = (ColumnDescriptor){found->title, found->path};
-        else
-            own = (ColumnDescriptor){g_intern_string(*part), g_intern_string(*part)};
+        const char *name = g_intern_string(*part);
+        const ColumnDescriptor own = {found ? found->title : name, found ? found->path : name};
         g_array_append_val(chosen, own);
     }
     return true;
@@ -162,11 +159,25 @@ bool output_list(const CliOptions *options, ResourceId resource, const json_t *o
            output_write(out, err);
 }
 
-/* "disk_size" as "Disk size". */
+/* Words that are not written as they are spelled. */
+static const struct {
+    const char *word, *text;
+} spellings[] = {{"id", "ID"}, {"mac", "MAC"}, {"ca", "CA"}, {"os", "OS"}, {"iso", "ISO"}, {"vcpus", "vCPUs"},
+    {"vms", "VMs"}, {"nics", "NICs"}, {"cpus", "CPUs"}, {"cpu", "CPU"}, {"vm", "VM"}, {"sha256", "SHA-256"},
+    {"ssh", "SSH"}};
+
+/* "disk_size" as "Disk size", "guest_os" as "Guest OS". */
 static char *label_of(const char *name) {
-    char *label = g_strdelimit(g_strdup(name), "_", ' ');
-    label[0] = g_ascii_toupper(label[0]);
-    return label;
+    g_auto(GStrv) words = g_strsplit(name, "_", -1);
+    words[0][0] = g_ascii_toupper(words[0][0]);
+    for (char **word = words; *word; word++)
+        for (size_t i = 0; i < G_N_ELEMENTS(spellings); i++)
+            if (g_ascii_strcasecmp(*word, spellings[i].word) == 0) {
+                g_free(*word);
+                *word = g_strdup(spellings[i].text);
+                break;
+            }
+    return g_strjoinv(" ", words);
 }
 
 static void append_fields(const TypeDescriptor *type, const json_t *object, int indent, GString *out);

@@ -88,52 +88,59 @@ static json_t *target_of(const Run *run, const json_t *job) {
     return session_get(run->session, path, &object, NULL) ? object : NULL;
 }
 
-static bool show_job(const Run *run, const json_t *job, Error *err) {
+/* What a job made, also when it failed in part: its error is main's or finish_jobs' to tell. */
+static bool show_made(const Run *run, const json_t *job, bool is_done, Error *err) {
     const CliOptions *options = &run->arguments->options;
-    ResourceId resource = run->method->resource;
-    const char *name = json_text_at(job, "target_name");
-    if (!is_making(run->method)) {
-        fprintf(stderr, "%s %s: done\n", run->method->verb, name ? name : resources[resource].name);
-        return output_is_human(options) || output_value(options, run->method->result, job, err);
-    }
     g_auto(Error) partial = {0};
     g_autoptr(json_t) objects = NULL;
     made_objects(run, job, &objects, &partial);
-    g_autoptr(json_t) target = json_array_size(objects) ? NULL : target_of(run, job);
+    g_autoptr(json_t) target = is_done && json_array_size(objects) == 0 ? target_of(run, job) : NULL;
     if (target)
         json_array_append(objects, target);
-    if (json_array_size(objects) > 0 && !output_list(options, resource, objects, err))
+    if (json_array_size(objects) > 0 && !output_list(options, run->method->resource, objects, err))
         return false;
-    if (json_array_size(objects) == 0 && !error_is_set(&partial))
-        fprintf(stderr, "%s %s: done\n", run->method->verb, name ? name : resources[resource].name);
     if (!error_is_set(&partial))
         return true;
     error_move(err, &partial);
     return false;
 }
 
-/* A wave of jobs is submitted first and waited for afterwards, so that they run side by side. */
-static bool finish_jobs(const Run *run, Error *err) {
+static bool show_job(const Run *run, const json_t *job, Error *err) {
     const CliOptions *options = &run->arguments->options;
-    bool has_all = true, waits = cli_option_is(options, CLI_OPTION_WAIT, true);
-    uint64_t timeout_s = 0;
-    if (!number_of(options, CLI_OPTION_TIMEOUT, &timeout_s, err))
-        return false;
+    const char *name = json_text_at(job, "target_name");
+    if (is_making(run->method))
+        return show_made(run, job, true, err);
+    fprintf(stderr, "%s %s: done\n", run->method->verb, name ? name : resources[run->method->resource].name);
+    return output_is_human(options) || output_value(options, run->method->result, job, err);
+}
+
+static bool show_submitted(const Run *run, const json_t *job, Error *err) {
+    const CliOptions *options = &run->arguments->options;
+    const char *id = json_text_at(job, "id");
+    if (!output_is_human(options))
+        return output_value(options, run->method->result, job, err);
+    return puts(id ? id : "-") >= 0;
+}
+
+static bool finish_job(const Run *run, const json_t *submitted, uint64_t timeout_s, Error *err) {
+    g_autoptr(json_t) job = NULL;
+    if (!cli_option_is(&run->arguments->options, CLI_OPTION_WAIT, true))
+        return show_submitted(run, submitted, err);
+    if (wait_for_job(run->session, submitted, (int64_t)timeout_s, &job, err))
+        return show_job(run, job, err);
+    if (job && is_making(run->method))
+        show_made(run, job, false, NULL);
+    return false;
+}
+
+/* Every job gets its turn, whatever happened to those before it; the first error is left to main. */
+static bool finish_jobs(const Run *run, uint64_t timeout_s, Error *err) {
+    bool has_all = true;
     for (guint i = 0; i < run->jobs->len; i++) {
         g_auto(Error) failure = {0};
-        g_autoptr(json_t) job = NULL;
-        const json_t *submitted = run->jobs->pdata[i];
-        bool is_done;
-        if (!waits)
-            is_done = output_is_human(options)
-                          ? puts(json_text_at(submitted, "id") ? json_text_at(submitted, "id") : "-") >= 0
-                          : output_value(options, run->method->result, submitted, &failure);
-        else
-            is_done = wait_for_job(run->session, submitted, (int64_t)timeout_s, &job, &failure) &&
-                      show_job(run, job, &failure);
-        if (is_done)
+        if (finish_job(run, run->jobs->pdata[i], timeout_s, &failure))
             continue;
-        if (!has_all) /* the first one is reported by main */
+        if (!has_all)
             output_error(&failure);
         else
             error_move(err, &failure);
@@ -218,10 +225,14 @@ static bool confirm(const Arguments *arguments, const MethodDescriptor *method, 
     return true;
 }
 
-/* Every named object gets its turn, whatever happened to those before it; the first error counts. */
+/* Every named object gets its turn, whatever happened to those before it; the first error counts. All jobs
+ * are submitted before the first is waited for, so that they run side by side. */
 static bool run_all(Run *run, Error *err) {
     const GPtrArray *names = run->arguments->words;
     bool has_all = true;
+    uint64_t timeout_s = 0;
+    if (!number_of(&run->arguments->options, CLI_OPTION_TIMEOUT, &timeout_s, err))
+        return false;
     for (guint i = 0; i < MAX(names->len, 1); i++) {
         g_auto(Error) failure = {0};
         if (run_request(run, names->len ? names->pdata[i] : "", &failure))
@@ -233,7 +244,7 @@ static bool run_all(Run *run, Error *err) {
         has_all = false;
     }
     g_auto(Error) failure = {0};
-    if (finish_jobs(run, &failure))
+    if (finish_jobs(run, timeout_s, &failure))
         return has_all;
     if (has_all)
         error_move(err, &failure);

@@ -70,9 +70,40 @@ static void test_failed_job_tells_its_error(CliServer *server) {
     cli_result_free(result);
 }
 
+static void test_interrupt_asks_the_job_to_stop(CliServer *server) {
+    static const char cancel_path[] = "POST /v1/jobs/11111111-2222-4333-8444-555555555555/cancel";
+    server_answer(server, "POST /v1/vms/web/start", 202, JOB("queued", ""));
+    server_answer(server, job_path, 200, JOB("running", ""));
+    server_answer(server, cancel_path, 200, JOB("undoing", ""));
+    server_answer(server, job_path, 200, JOB("cancelled", ""));
+    server->interrupt_line = job_path;
+    CliResult *result = cli_run(server, "vm", "start", "web", NULL);
+    g_assert_cmpstr(server->requests[2].line, ==, cancel_path);
+    g_assert_nonnull(strstr(result->err, "asking the job to stop"));
+    g_assert_cmpint(result->status, ==, 1);
+    cli_result_free(result);
+}
+
+static void test_partly_failed_create_shows_what_is_there(CliServer *server) {
+    server_answer(server, "POST /v1/vms", 202, JOB("queued", ""));
+    server_answer(server, job_path, 200,
+        JOB("failed", ",\"result\":{\"vms\":[{\"id\":\"x-1\",\"name\":\"web-1\"},{\"id\":\"x-2\",\"name\":"
+                      "\"web-2\",\"error\":"
+                      "{\"code\":\"no-space\",\"detail\":\"the disk is "
+                      "full\"}}]},\"error\":{\"code\":\"internal\",\"detail\":"
+                      "\"1 of 2 VMs could not be made\"}"));
+    server_answer(server, "GET /v1/vms/x-1", 200, "{\"id\":\"x-1\",\"name\":\"web-1\"}");
+    CliResult *result = cli_run(server, "vm", "create", "web", "--count", "2", "-o", "name", NULL);
+    g_assert_cmpstr(result->out, ==, "web-1\n");
+    g_assert_nonnull(strstr(result->err, "lodge: web-2: the disk is full\n"));
+    g_assert_nonnull(strstr(result->err, "1 of 2 VMs could not be made"));
+    g_assert_cmpint(result->status, ==, 1);
+    cli_result_free(result);
+}
+
 static void test_timeout_leaves_the_job(CliServer *server) {
     server_answer(server, "POST /v1/vms/web/start", 202, JOB("queued", ""));
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 40; i++)
         server_answer(server, job_path, 200, JOB("running", ""));
     CliResult *result = cli_run(server, "vm", "start", "web", "--timeout", "1", NULL);
     g_assert_cmpint(result->status, ==, 7);
@@ -224,6 +255,8 @@ static const struct {
     {"/cli/create-waits-and-shows-what-was-made", test_create_waits_and_shows_what_was_made},
     {"/cli/no-wait-writes-the-job", test_no_wait_writes_the_job},
     {"/cli/failed-job-tells-its-error", test_failed_job_tells_its_error},
+    {"/cli/interrupt-asks-the-job-to-stop", test_interrupt_asks_the_job_to_stop},
+    {"/cli/partly-failed-create-shows-what-is-there", test_partly_failed_create_shows_what_is_there},
     {"/cli/timeout-leaves-the-job", test_timeout_leaves_the_job},
     {"/cli/problem-becomes-exit-status", test_problem_becomes_exit_status},
     {"/cli/delete-needs-yes-and-goes-on", test_delete_needs_yes_and_goes_on},

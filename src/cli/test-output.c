@@ -164,7 +164,7 @@ static void test_show_has_a_line_for_each_field(void) {
     g_autoptr(GString) out = g_string_new(NULL);
     output_fields_text(resources[RESOURCE_VM].type, json_array_get(vms, 0), out);
     g_assert_cmpstr(out->str, ==,
-        "Id: 1\nName: web\nVcpus: 2\nMemory: 512 MiB\nNics:\n  Mac: 52:54:00:00:00:01\nStatus:\n  State: "
+        "ID: 1\nName: web\nvCPUs: 2\nMemory: 512 MiB\nNICs:\n  MAC: 52:54:00:00:00:01\nStatus:\n  State: "
         "running\n"
         "  Addresses:\n    Address: 192.0.2.7\nRepository name: main\n");
 }

@@ -1,5 +1,6 @@
 /* The server and the child of test-cli.c. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -63,6 +64,10 @@ static void on_request(HttpRequest *request, void *data) {
     g_autofree char *line =
         g_strconcat(http_request_method(request), " ", http_request_target(request)->path, NULL);
     remember(server, request, line);
+    if (server->interrupt_line && g_str_equal(server->interrupt_line, line)) {
+        server->interrupt_line = NULL;
+        g_assert_cmpint(kill(server->child, SIGINT), ==, 0);
+    }
     for (guint i = 0; i < server->answers->len; i++) {
         Answer *answer = server->answers->pdata[i];
         if (!g_str_equal(answer->line, line))
@@ -161,6 +166,7 @@ static CliResult *run(CliServer *server, const char *input, GPtrArray *argv) {
     Child child = {0};
     g_assert_true(g_spawn_async_with_fds(NULL, (char **)argv->pdata, environment, G_SPAWN_DO_NOT_REAP_CHILD,
         NULL, NULL, &pid, in_fd, out_fd, err_fd, NULL));
+    server->child = pid;
     g_child_watch_add(pid, child_ended, &child);
     while (!child.is_over)
         g_main_context_iteration(NULL, TRUE);

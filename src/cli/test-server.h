@@ -21,7 +21,9 @@ typedef struct CliServer {
     GPtrArray *answers;
     CliRequest requests[CLI_REQUESTS_MAX];
     size_t n_requests;
-    GString *typed; /* on the console */
+    GString *typed;             /* on the console */
+    const char *interrupt_line; /* a request of this line sends the child SIGINT; or NULL */
+    int child;                  /* its process */
 } CliServer;
 
 CliServer *server_new(void);
