@@ -56,6 +56,8 @@ static bool identify_token(
             return error_set(err, ERROR_UNAUTHENTICATED, NULL, "the token has expired");
         if (!may_enter(principal))
             return error_set(err, ERROR_UNAUTHENTICATED, NULL, "the token's principal is disabled");
+        token_set_last_used(
+            inventory_runtime(inventory, RESOURCE_TOKEN, token->id), clock_realtime_ns(clock));
         *ret_identity = (Identity){.name = g_strdup(principal->name),
             .principal_id = g_strdup(principal->id),
             .token_id = g_strdup(token->id)};

@@ -48,6 +48,7 @@ struct Query {
     size_t limit;
     json_t *after; /* the cursor's array of keys, or NULL */
     char **fields; /* or NULL for all */
+    bool is_default_sort;
 };
 
 static void clear_condition(void *data) {
@@ -244,6 +245,7 @@ bool query_parse(const TypeDescriptor *type, const HttpTarget *target, const cha
     query->sort = g_array_new(FALSE, FALSE, sizeof(SortKey));
     g_array_set_clear_func(query->sort, clear_sort_key);
     const char *sort = http_target_parameter(target, "sort");
+    query->is_default_sort = !sort || !*sort || g_str_equal(sort, default_sort);
     if (!check_names(target, err) ||
         !parse_filter(type, http_target_parameter(target, "filter"), query, err) ||
         !parse_sort(type, sort && *sort ? sort : default_sort, query, err) ||
@@ -372,14 +374,40 @@ static int compare_values(const json_t *a, const json_t *b) {
     return (x > y) - (x < y);
 }
 
+/* The last key has no order for people, it only tells rows apart. */
+static int compare_last(const json_t *a, const json_t *b) {
+    if (json_is_string(a) && json_is_string(b))
+        return strcmp(json_string_value(a), json_string_value(b));
+    return compare_values(a, b);
+}
+
 static int compare_keys(const Query *query, const json_t *a, const json_t *b) {
-    for (guint i = 0; i < count_keys(query); i++) {
+    guint last = query->sort->len;
+    for (guint i = 0; i < last; i++) {
         int order = compare_values(json_array_get(a, i), json_array_get(b, i));
-        bool is_descending = i < query->sort->len && g_array_index(query->sort, SortKey, i).is_descending;
         if (order)
-            return is_descending ? -order : order;
+            return g_array_index(query->sort, SortKey, i).is_descending ? -order : order;
     }
-    return 0;
+    return compare_last(json_array_get(a, last), json_array_get(b, last));
+}
+
+bool query_is_plain(const Query *query) {
+    return query->is_default_sort && query->conditions->len == 0;
+}
+
+bool query_has_cursor(const Query *query) {
+    return query->after;
+}
+
+size_t query_limit(const Query *query) {
+    return query->limit;
+}
+
+bool query_is_behind(const Query *query, const char *name, const char *id) {
+    if (!query->after)
+        return true;
+    g_autoptr(json_t) keys = json_pack("[s?s]", name, id);
+    return compare_keys(query, keys, query->after) > 0;
 }
 
 typedef struct SortedRow {

@@ -20,6 +20,13 @@ bool query_parse(const TypeDescriptor *type, const HttpTarget *target, const cha
 void query_free(Query *query); /* accepts NULL */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Query, query_free)
 
+/* No filter, and the default order: a list that is kept in it needs to encode no more than the page. */
+bool query_is_plain(const Query *query);
+bool query_has_cursor(const Query *query);
+size_t query_limit(const Query *query);
+/* In the order by name: whether the cursor's item comes before this one; true without a cursor. */
+bool query_is_behind(const Query *query, const char *name, const char *id);
+
 bool query_matches(const Query *query, const json_t *row);
 /* {"items":[…],"next":"…"}; `next` only when more follow. `rows` is an array of json_t that match. Reorders
  * it. */

@@ -9,21 +9,65 @@ static const char *default_sort(ResourceId kind) {
     return kind == RESOURCE_EVENT ? "-time" : "name";
 }
 
-static json_t *collect_page(ApiCall *call, const Query *query) {
-    Inventory *inventory = call->api->inventory;
+static bool is_newest_first(ResourceId kind) {
+    return kind == RESOURCE_JOB || kind == RESOURCE_EVENT;
+}
+
+static bool is_shown(ApiCall *call, const Object *object) {
     const ApiRule *rule = rule_find(call->id);
-    const GPtrArray *objects = inventory_list(inventory, call->method->resource);
-    g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func((GDestroyNotify)json_decref);
+    return !rule->is_visible || rule->is_visible(call, object);
+}
+
+/* The list stands in the order of names: behind the cursor, no more than the page and one. */
+static void collect_by_name(ApiCall *call, const Query *query, const GPtrArray *objects, GPtrArray *rows) {
+    for (guint i = 0; i < objects->len && rows->len <= query_limit(query); i++) {
+        const Object *object = g_ptr_array_index(objects, i);
+        if (query_is_behind(query, object->name, object->id) && is_shown(call, object))
+            g_ptr_array_add(rows, inventory_encode(call->api->inventory, object));
+    }
+}
+
+static int64_t time_of(const Object *object) {
+    return object->kind == RESOURCE_JOB ? ((const Job *)object->data)->created
+                                        : ((const Event *)object->data)->time;
+}
+
+/* The list stands in the order of time: the last ones, and all that share the millisecond of the last of
+ * them. */
+static void collect_newest(ApiCall *call, const Query *query, const GPtrArray *objects, GPtrArray *rows) {
+    int64_t previous_ms = 0;
+    for (guint i = objects->len; i-- > 0;) {
+        const Object *object = g_ptr_array_index(objects, i);
+        int64_t time_ms = time_of(object) / NS_PER_MS;
+        if (rows->len > query_limit(query) && time_ms != previous_ms)
+            return;
+        previous_ms = time_ms;
+        if (is_shown(call, object))
+            g_ptr_array_add(rows, inventory_encode(call->api->inventory, object));
+    }
+}
+
+static void collect_matching(ApiCall *call, const Query *query, const GPtrArray *objects, GPtrArray *rows) {
     for (guint i = 0; i < objects->len; i++) {
         const Object *object = g_ptr_array_index(objects, i);
-        if (rule->is_visible && !rule->is_visible(call, object))
+        if (!is_shown(call, object))
             continue;
-        json_t *row = inventory_encode(inventory, object);
+        g_autoptr(json_t) row = inventory_encode(call->api->inventory, object);
         if (query_matches(query, row))
-            g_ptr_array_add(rows, row);
-        else
-            json_decref(row);
+            g_ptr_array_add(rows, g_steal_pointer(&row));
     }
+}
+
+static json_t *collect_page(ApiCall *call, const Query *query) {
+    ResourceId kind = call->method->resource;
+    const GPtrArray *objects = inventory_list(call->api->inventory, kind);
+    g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func((GDestroyNotify)json_decref);
+    if (query_is_plain(query) && !is_newest_first(kind))
+        collect_by_name(call, query, objects, rows);
+    else if (query_is_plain(query) && !query_has_cursor(query))
+        collect_newest(call, query, objects, rows);
+    else
+        collect_matching(call, query, objects, rows);
     return query_page(query, rows);
 }
 

@@ -337,6 +337,41 @@ static void test_every_change_leaves_an_audit_line(void) {
     g_assert_cmpstr(json_text_at(events, "items.1.outcome"), ==, "exists");
 }
 
+/* Names of all pages of a list, joined by spaces. */
+static char *walk(World *world, const char *list, const char *path_in_item) {
+    g_autoptr(GString) all = g_string_new(NULL);
+    g_autofree char *cursor = g_strdup("");
+    while (cursor) {
+        g_autofree char *escaped = g_uri_escape_string(cursor, NULL, FALSE);
+        g_autofree char *path = g_strdup_printf("%s%s%s", list, *cursor ? "&cursor=" : "", escaped);
+        g_autoptr(json_t) page = ask(world, "GET", path, NULL, 200);
+        size_t i;
+        json_t *item;
+        json_array_foreach (json_object_get(page, "items"), i, item)
+            g_string_append_printf(all, "%s ", json_text_at(item, path_in_item));
+        g_free(cursor);
+        cursor = g_strdup(json_text_at(page, "next"));
+    }
+    return g_strdup(all->str);
+}
+
+static void test_pages_of_the_kept_order_show_every_object_once(void) {
+    g_autoptr(World) world = world_new();
+    for (int i = 12; i >= 1; i--) {
+        g_autofree char *body = g_strdup_printf("{\"name\":\"p-%d\"}", i);
+        tell(world, "POST", "/v1/pools", body, 201);
+        if (i % 3 == 0)
+            fake_clock_advance(&world->clock, NS_PER_S);
+    }
+    g_autofree char *names = walk(world, "/v1/pools?limit=5", "name");
+    g_assert_cmpstr(names, ==, "p-1 p-2 p-3 p-4 p-5 p-6 p-7 p-8 p-9 p-10 p-11 p-12 ");
+    g_autofree char *kept = walk(world, "/v1/events?limit=4", "name");
+    g_autofree char *sorted = walk(world, "/v1/events?limit=4&filter=kind=audit", "name");
+    g_assert_cmpstr(kept, ==, sorted);
+    g_auto(GStrv) parts = g_strsplit(kept, " ", -1);
+    g_assert_cmpuint(g_strv_length(parts), ==, 13);
+}
+
 static void test_the_system_answers(void) {
     g_autoptr(World) world = world_new();
     g_autoptr(json_t) info = ask(world, "GET", "/v1/system", NULL, 200);
@@ -453,6 +488,7 @@ int main(int argc, char **argv) {
     ADD(the_last_administrator_stays);
     ADD(the_first_administrator_is_made_once);
     ADD(every_change_leaves_an_audit_line);
+    ADD(pages_of_the_kept_order_show_every_object_once);
     ADD(the_system_answers);
     ADD(a_backup_is_a_whole_store);
     ADD(a_watch_misses_nothing);
