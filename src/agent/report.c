@@ -90,6 +90,7 @@ static void round_run(void *data) {
         round->is_good = agent_collect(round->agent, &round->inventory, NULL);
         return;
     }
+    collect_host(round->agent, agent_inventory_put_host(&round->inventory)); /* its numbers change with VMs */
     GHashTableIter each;
     void *id;
     g_hash_table_iter_init(&each, round->ids);
@@ -180,7 +181,7 @@ static void round_done(void *data) {
     bool is_complete = round->is_good && !round->ids;
     if (is_complete && round->inventory.host.state == HOST_STATE_CONNECTED)
         report_vanished(reporter, &report, &round->inventory);
-    if (is_complete)
+    if (round->is_good)
         report_host(reporter, &report, &round->inventory.host);
     send_report(reporter, &report);
     agent_inventory_clear(&round->inventory);
