@@ -191,6 +191,14 @@ static void test_console_sends_what_is_typed_before_it_leaves(CliServer *server)
     cli_result_free(result);
 }
 
+static void test_console_shows_the_last_words_of_the_server(CliServer *server) {
+    server->closes_console = true;
+    CliResult *result = cli_run(server, "vm", "console", "web", NULL);
+    g_assert_cmpstr(result->out, ==, "login: ");
+    g_assert_cmpint(result->status, ==, 0);
+    cli_result_free(result);
+}
+
 static void test_refused_console_says_why(CliServer *server) {
     server_answer(
         server, "GET /v1/vms/off/console", 409, "{\"code\":\"wrong-state\",\"detail\":\"off does not run\"}");
@@ -264,6 +272,7 @@ static const struct {
     {"/cli/backup-is-whole-or-not-there", test_backup_is_whole_or_not_there},
     {"/cli/import-uploads-the-file", test_import_uploads_the_file},
     {"/cli/console-sends-what-is-typed-before-it-leaves", test_console_sends_what_is_typed_before_it_leaves},
+    {"/cli/console-shows-the-last-words-of-the-server", test_console_shows_the_last_words_of_the_server},
     {"/cli/refused-console-says-why", test_refused_console_says_why},
     {"/cli/watch-ends-with-the-error", test_watch_ends_with_the_error},
     {"/cli/unreachable-server", test_unreachable_server},

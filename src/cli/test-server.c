@@ -36,9 +36,12 @@ static void console_message(HttpWebSocket *websocket G_GNUC_UNUSED, bool is_text
 static void console_closed(
     HttpWebSocket *websocket G_GNUC_UNUSED, uint16_t code G_GNUC_UNUSED, void *user G_GNUC_UNUSED) {
 }
-static void console_open(HttpWebSocket *websocket, void *user G_GNUC_UNUSED) {
-    if (websocket)
-        http_websocket_send(websocket, false, "login: ", strlen("login: "));
+static void console_open(HttpWebSocket *websocket, void *user) {
+    if (!websocket)
+        return;
+    http_websocket_send(websocket, false, "login: ", strlen("login: "));
+    if (((CliServer *)user)->closes_console)
+        http_websocket_close(websocket, HTTP_WEBSOCKET_NORMAL, NULL);
 }
 
 static void remember(CliServer *server, const HttpRequest *request, const char *line) {

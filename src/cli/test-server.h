@@ -21,6 +21,7 @@ typedef struct CliServer {
     GPtrArray *answers;
     CliRequest requests[CLI_REQUESTS_MAX];
     size_t n_requests;
+    bool closes_console;        /* after its greeting */
     GString *typed;             /* on the console */
     const char *interrupt_line; /* a request of this line sends the child SIGINT; or NULL */
     int child;                  /* its process */

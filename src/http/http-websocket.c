@@ -30,6 +30,9 @@ struct HttpWebSocket {
     size_t read_budget;
     int silent_ticks;
     bool is_paused, is_refusing, is_closing, is_over;
+    uint16_t close_code; /* to be sent behind what is queued; 0: nothing waits */
+    char close_reason[REASON_MAX];
+    size_t close_reason_length;
     GSource *source; /* when attached */
     gpointer tag;
     short polled;
@@ -124,6 +127,15 @@ static void finish(HttpWebSocket *self) {
     self->events.on_closed(self, wslay_event_get_status_code_received(self->frames), self->user);
 }
 
+/* Control frames overtake queued messages, so our close waits until those are gone. */
+static void queue_due_close(HttpWebSocket *self) {
+    if (self->close_code == 0 || wslay_event_get_queued_msg_count(self->frames) > 0)
+        return;
+    wslay_event_queue_close(
+        self->frames, self->close_code, (const uint8_t *)self->close_reason, self->close_reason_length);
+    self->close_code = 0;
+}
+
 bool http_websocket_pump(HttpWebSocket *websocket) {
     HttpWebSocket *self = websocket;
     self->read_budget =
@@ -131,6 +143,9 @@ bool http_websocket_pump(HttpWebSocket *websocket) {
     bool is_sound = !wants_read(self) || wslay_event_recv(self->frames) == 0;
     if (wslay_event_want_write(self->frames))
         is_sound = wslay_event_send(self->frames) == 0 && is_sound;
+    queue_due_close(self);
+    if (is_sound && self->is_closing && wslay_event_want_write(self->frames))
+        is_sound = wslay_event_send(self->frames) == 0;
     bool is_closed =
         (wslay_event_get_close_received(self->frames) && wslay_event_get_close_sent(self->frames)) ||
         (!wslay_event_want_read(self->frames) && !wslay_event_want_write(self->frames));
@@ -250,7 +265,11 @@ void http_websocket_close(HttpWebSocket *websocket, uint16_t code, const char *r
     if (websocket->is_closing || websocket->is_over)
         return;
     size_t length = reason ? MIN(strlen(reason), (size_t)REASON_MAX) : 0;
-    wslay_event_queue_close(websocket->frames, code, (const uint8_t *)(reason ? reason : ""), length);
+    websocket->close_code = code;
+    websocket->close_reason_length = length;
+    if (length > 0)
+        memcpy(websocket->close_reason, reason, length);
+    queue_due_close(websocket);
     websocket->is_closing = true;
     websocket->is_paused = false; /* the answer to the close must be read */
     if (websocket->source)
