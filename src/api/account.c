@@ -3,7 +3,7 @@
 #include "api/api-internal.h"
 #include "api/password.h"
 
-enum { TOKEN_DAYS = 90, TOKEN_BYTES = 32, MAX_TOKENS_AT_ONCE = 100 };
+enum { TOKEN_DAYS = 90, TOKEN_BYTES = 32, MAX_TOKENS_AT_ONCE = 50 };
 #define NS_PER_DAY (86400 * NS_PER_S)
 
 /* Passwords, hashed in the pool. */
@@ -118,16 +118,30 @@ bool check_principal_delete(ApiCall *call, const Object *object, Error *err) {
 }
 
 /* More than these are left behind: without their principal they open nothing. */
-void also_delete_tokens(ApiCall *call, const Object *principal, InventoryChange *change) {
+static void delete_tokens(
+    ApiCall *call, const char *principal_id, bool only_sessions, InventoryChange *change) {
     const GPtrArray *tokens = inventory_list(call->api->inventory, RESOURCE_TOKEN);
-    guint n = 0;
-    for (guint i = 0; i < tokens->len && n < MAX_TOKENS_AT_ONCE / 2; i++) {
+    int n = 0;
+    for (guint i = 0; i < tokens->len && n < MAX_TOKENS_AT_ONCE; i++) {
         const Object *object = g_ptr_array_index(tokens, i);
-        if (g_strcmp0(((const Token *)object->data)->principal, principal->id) != 0)
+        const Token *token = object->data;
+        if (g_strcmp0(token->principal, principal_id) != 0 || (only_sessions && !token->session))
             continue;
         inventory_change_delete(change, RESOURCE_TOKEN, object->id);
         n++;
     }
+}
+
+void also_delete_tokens(ApiCall *call, const Object *principal, InventoryChange *change) {
+    delete_tokens(call, principal->id, false, change);
+}
+
+/* A new password ends what was begun with the old one. */
+void also_end_sessions(ApiCall *call, InventoryChange *change) {
+    const Principal *next = call->definition;
+    const Object *now = inventory_get(call->api->inventory, RESOURCE_PRINCIPAL, call->object_id);
+    if (now && g_strcmp0(((const Principal *)now->data)->password_hash, next->password_hash) != 0)
+        delete_tokens(call, call->object_id, true, change);
 }
 
 /* Tokens. */

@@ -97,6 +97,7 @@ typedef struct ApiRule {
     void (*handle)(ApiCall *call); /* instead of the generic handler */
     /* Completes or refuses call->definition; goes on with call_store or call_fail, now or later. */
     void (*prepare)(ApiCall *call);
+    void (*also_store)(ApiCall *call, InventoryChange *change); /* in the same commit as call->definition */
     bool (*check_delete)(ApiCall *call, const Object *object, Error *err);
     void (*also_delete)(ApiCall *call, const Object *object, InventoryChange *change);
     bool (*is_visible)(ApiCall *call, const Object *object); /* in lists */
@@ -106,6 +107,7 @@ const ApiRule *rule_find(MethodId method);
 /* account.c: principals and tokens. */
 void prepare_principal(ApiCall *call);
 void prepare_principal_update(ApiCall *call);
+void also_end_sessions(ApiCall *call, InventoryChange *change);
 bool check_principal_delete(ApiCall *call, const Object *object, Error *err);
 void also_delete_tokens(ApiCall *call, const Object *object, InventoryChange *change);
 void prepare_token(ApiCall *call);

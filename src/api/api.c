@@ -52,13 +52,30 @@ static bool identify(ApiCall *call, Error *err) {
     return !error_is_set(err);
 }
 
+/* Whoever asks for a dry run must never get a real one. */
 static bool read_dry_run(ApiCall *call, Error *err) {
     const char *text = http_target_parameter(http_request_target(call->request), "dry_run");
-    if (!text || !call->method->is_job)
+    if (!text || call->method->kind == METHOD_KIND_LIST || g_str_equal(text, "false"))
         return true;
-    call->is_dry_run = g_str_equal(text, "true");
-    return call->is_dry_run || g_str_equal(text, "false") ||
-           error_set(err, ERROR_INVALID, "/dry_run", "dry_run: must be true or false");
+    if (!g_str_equal(text, "true"))
+        return error_set(err, ERROR_INVALID, "/dry_run", "dry_run: must be true or false");
+    if (!call->method->has_dry_run)
+        return error_set(err, ERROR_UNSUPPORTED, "/dry_run", "%s has no dry run", call->method->name);
+    call->is_dry_run = true;
+    return true;
+}
+
+/* What is made or changed comes in the body alone. */
+static bool check_query(ApiCall *call, Error *err) {
+    MethodKind kind = call->method->kind;
+    const GPtrArray *names = http_request_target(call->request)->parameter_names;
+    for (guint i = 0; (kind == METHOD_KIND_CREATE || kind == METHOD_KIND_UPDATE) && i < names->len; i++) {
+        const char *name = g_ptr_array_index(names, i);
+        if (!g_str_equal(name, "dry_run"))
+            return error_set(
+                err, ERROR_UNKNOWN_FIELD, NULL, "%s: not a parameter of %s", name, call->method->name);
+    }
+    return true;
 }
 
 static bool find_object(ApiCall *call, const char *name_or_id, Error *err) {
@@ -104,8 +121,8 @@ static bool prepare_call(ApiCall *call, char **ret_allowed, Error *err) {
     call->method = &methods[route.method];
     if (g_str_equal(call->method->permission, "anyone"))
         http_request_set_body_limit(request, LOGIN_BODY_BYTES);
-    return identify(call, err) && read_dry_run(call, err) && find_object(call, route.object, err) &&
-           check_permission(call, err) && check_body_type(call, err);
+    return identify(call, err) && read_dry_run(call, err) && check_query(call, err) &&
+           find_object(call, route.object, err) && check_permission(call, err) && check_body_type(call, err);
 }
 
 static void reply_openapi(ApiCall *call) {

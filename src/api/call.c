@@ -109,7 +109,8 @@ void call_reply_object(ApiCall *call, unsigned status, const Object *object) {
 static void fail_with(ApiCall *call, const Error *err, const HttpHeader *more) {
     const ErrorInfo *info = error_info(err->code);
     g_autofree char *text = error_text(err);
-    call_audit(call, info->name, text);
+    if (err->code != ERROR_RATE_LIMITED) /* a stranger's flood must not become writes */
+        call_audit(call, info->name, text);
     g_autoptr(json_t) json = error_to_json(err);
     json_object_set_new(json, "request_id", json_string(call->request_id));
     send_json(call, (unsigned)info->http_status, "application/problem+json", json, more, more ? 1 : 0);

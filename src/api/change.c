@@ -172,6 +172,8 @@ void call_store(ApiCall *call) {
     call->object_name = g_strdup(definition_text(kind, call->definition, "name"));
     InventoryChange *change = inventory_change_new(call->api->inventory);
     inventory_change_put(change, kind, call->definition);
+    if (rule_find(call->id)->also_store)
+        rule_find(call->id)->also_store(call, change);
     inventory_change_by(change, call->who.name, NULL);
     call_hold(call);
     inventory_commit(call->api->inventory, change, stored, call);

@@ -32,8 +32,6 @@ static void describe(ApiCall *call, const JobRequest *request) {
 static bool is_possible(ApiCall *call, const char *key, Error *err) {
     if (!jobs_has_kind(call->api->jobs, call->method->name))
         return error_set(err, ERROR_UNSUPPORTED, NULL, "this version cannot do %s", call->method->name);
-    if (call->is_dry_run && !call->method->has_dry_run)
-        return error_set(err, ERROR_UNSUPPORTED, "/dry_run", "%s has no dry run", call->method->name);
     if (key && (!*key || strlen(key) > MAX_KEY_LENGTH || !g_utf8_validate(key, -1, NULL)))
         return error_set(err, ERROR_INVALID, NULL, "Idempotency-Key: 1 to %d characters", MAX_KEY_LENGTH);
     return true;

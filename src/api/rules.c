@@ -77,7 +77,7 @@ static const ApiRule rules[METHOD_MAX] = {
     [METHOD_HOST_DELETE] = {.check_delete = check_unused},
     [METHOD_POOL_DELETE] = {.check_delete = check_unused},
     [METHOD_PRINCIPAL_CREATE] = {.prepare = prepare_principal},
-    [METHOD_PRINCIPAL_UPDATE] = {.prepare = prepare_principal_update},
+    [METHOD_PRINCIPAL_UPDATE] = {.prepare = prepare_principal_update, .also_store = also_end_sessions},
     [METHOD_PRINCIPAL_DELETE] = {.check_delete = check_principal_delete, .also_delete = also_delete_tokens},
     [METHOD_TOKEN_LIST] = {.is_visible = is_token_visible},
     [METHOD_TOKEN_CREATE] = {.prepare = prepare_token},

@@ -296,6 +296,30 @@ static void test_guessing_a_password_slows_down(void) {
     assert_problem(log_in(world, "nobody", "long enough", 401), "unauthenticated", NULL);
 }
 
+static void test_a_new_password_ends_sessions_and_keeps_tokens(void) {
+    g_autoptr(World) world = world_new();
+    tell(world, "POST", "/v1/principals", "{\"name\":\"eve\",\"password\":\"long enough\"}", 201);
+    g_autoptr(json_t) session = log_in(world, "eve", "long enough", 200);
+    g_autoptr(json_t) token = ask(world, "POST", "/v1/tokens", "{\"name\":\"t\",\"principal\":\"eve\"}", 201);
+    tell(world, "PATCH", "/v1/principals/eve", "{\"password\":\"short\"}", 400);
+    json_decref(ask_with(world, json_text_at(session, "secret"), NULL, "GET", "/v1/pools", NULL, 200));
+    tell(world, "PATCH", "/v1/principals/eve", "{\"password\":\"another one\"}", 200);
+    json_decref(ask_with(world, json_text_at(session, "secret"), NULL, "GET", "/v1/pools", NULL, 401));
+    json_decref(ask_with(world, json_text_at(token, "secret"), NULL, "GET", "/v1/pools", NULL, 200));
+    assert_problem(log_in(world, "eve", "long enough", 401), "unauthenticated", NULL);
+    json_decref(log_in(world, "eve", "another one", 200));
+}
+
+static void test_a_dry_run_never_becomes_real(void) {
+    g_autoptr(World) world = world_new();
+    assert_problem(
+        ask(world, "POST", "/v1/pools?dry_run=true", "{\"name\":\"x\"}", 422), "unsupported", "/dry_run");
+    assert_problem(ask(world, "POST", "/v1/vms?dry_run=yes", "{\"name\":\"x\"}", 400), "invalid", "/dry_run");
+    assert_problem(ask(world, "POST", "/v1/vms?dryrun=true", "{\"name\":\"x\"}", 400), "unknown-field", NULL);
+    g_autoptr(json_t) jobs = ask(world, "GET", "/v1/jobs", NULL, 200);
+    g_assert_cmpint((int)json_array_size(json_at(jobs, "items")), ==, 0);
+}
+
 static void test_the_last_administrator_stays(void) {
     g_autoptr(World) world = world_new();
     tell(world, "POST", "/v1/principals", "{\"name\":\"boss\",\"role\":\"administrator\"}", 201);
@@ -485,6 +509,8 @@ int main(int argc, char **argv) {
     ADD(a_grant_counts_for_its_pool_only);
     ADD(tokens_are_seen_by_their_owner_only);
     ADD(guessing_a_password_slows_down);
+    ADD(a_new_password_ends_sessions_and_keeps_tokens);
+    ADD(a_dry_run_never_becomes_real);
     ADD(the_last_administrator_stays);
     ADD(the_first_administrator_is_made_once);
     ADD(every_change_leaves_an_audit_line);
