@@ -331,6 +331,70 @@ static void test_tiny(Fixture *fixture, const void *data) {
     release(fixture);
 }
 
+/* All that a definition can hold: UEFI, screen, an overlay, an empty CD drive, a seed medium, a cable that is
+ * out. */
+static void test_full_machine(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(Error) err = {0};
+    g_autofree char *base = template_file("bench-boot", "disk");
+    g_autofree char *overlay = g_build_filename(fixture->folder, "disk.qcow2", NULL);
+    const char *const argv[] = {
+        "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, overlay, NULL};
+    assert_ok(process_run(&(ProcessSpec){.argv = argv, .timeout_ms = 20000}, NULL, &err), &err);
+    disk_set_format(vm_add_disks(&fixture->vm), DISK_FORMAT_QCOW2);
+    disk_set_kind(vm_add_disks(&fixture->vm), DISK_KIND_CD);
+    const HypervisorDisk disks[] = {{.disk = &fixture->vm.disks.items[0], .path = overlay},
+        {.disk = &fixture->vm.disks.items[1], .path = NULL}};
+    fixture->start.disks = disks;
+    fixture->start.n_disks = 2;
+    fixture->start.seed_path = base;
+    Nic *nic = vm_add_nics(&fixture->vm);
+    nic_set_mac(nic, "52:54:00:00:00:01");
+    nic_set_connected(nic, false);
+    fixture->nic = (HypervisorNic){.nic = nic, .network = &fixture->network};
+    fixture->start.n_nics = 1;
+    vm_set_firmware(&fixture->vm, FIRMWARE_UEFI);
+    vm_set_memory(&fixture->vm, 128 * MIB);
+    vm_set_memory_maximum(&fixture->vm, 512 * MIB);
+    console_set_graphics(vm_put_console(&fixture->vm), GRAPHICS_VNC);
+    start(fixture);
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_RUNNING);
+
+    g_auto(AgentVmChanged) changed = {0};
+    HypervisorDisk inserted[] = {disks[0], {.disk = disks[1].disk, .path = base}};
+    fixture->start.disks = inserted;
+    disk_set_image(&fixture->vm.disks.items[1], "an-iso");
+    assert_ok(hypervisor_qemu.update(fixture->session, &fixture->start, &changed, NULL, &err), &err);
+    g_assert_cmpuint(changed.pending.n, ==, 0);
+}
+
+/* A domain that someone else made keeps its peace, even where its id is asked for. */
+static void test_unmanaged(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(Error) err = {0};
+    g_auto(AgentInventory) inventory = {0};
+    g_autofree char *path = g_build_filename(fixture->folder, "other.xml", NULL);
+    const char *const create[] = {"virsh", "-q", "create", path, NULL};
+    const char *const destroy[] = {"virsh", "-q", "destroy", "other", NULL};
+    static const char xml[] =
+        "<domain type='qemu'><name>other</name><uuid>" VM_ID "</uuid>"
+        "<memory unit='MiB'>32</memory><os><type arch='x86_64' machine='q35'>hvm</type></os>"
+        "</domain>";
+    g_assert_true(g_file_set_contents(path, xml, -1, NULL));
+    assert_ok(process_run(&(ProcessSpec){.argv = create, .timeout_ms = 20000}, NULL, &err), &err);
+    assert_ok(hypervisor_qemu.list(fixture->session, &inventory, &err), &err);
+    g_assert_cmpuint(inventory.vms.n, ==, 1);
+    g_assert_false(inventory.vms.items[0].managed);
+    g_assert_true(inventory.vms.items[0].status.unmanaged);
+    g_assert_false(hypervisor_qemu.kill(fixture->session, VM_ID, &err));
+    g_assert_cmpint(err.code, ==, ERROR_IN_USE);
+    error_clear(&err);
+    g_assert_false(hypervisor_qemu.start(fixture->session, &fixture->start, NULL, &err));
+    g_assert_cmpint(err.code, ==, ERROR_IN_USE);
+    error_clear(&err);
+    assert_ok(process_run(&(ProcessSpec){.argv = destroy, .timeout_ms = 20000}, NULL, &err), &err);
+}
+
 #define ADD(name, test) g_test_add("/qemu/" name, Fixture, NULL, set_up, test, tear_down)
 
 int main(int argc, char **argv) {
@@ -342,6 +406,8 @@ int main(int argc, char **argv) {
     ADD("console-is-exclusive-and-ends-with-the-vm", test_console);
     ADD("found-again-after-libvirtd-was-killed", test_restart);
     ADD("networks-are-made-once-and-checked", test_networks);
+    ADD("a-machine-with-everything-starts", test_full_machine);
+    ADD("vms-of-others-are-not-touched", test_unmanaged);
     ADD("tiny-boots-grows-and-stops-when-asked", test_tiny);
     return g_test_run();
 }
