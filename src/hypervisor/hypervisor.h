@@ -17,10 +17,13 @@ typedef struct HypervisorSession HypervisorSession; /* a driver's own struct */
 typedef void (*HypervisorChangeFn)(const char *vm_id, void *data);
 
 typedef struct HypervisorOptions {
-    const char *instance;     /* prefix of all names made at the hypervisor and on the host: "lodge" */
-    const char *state_folder; /* the driver's own files (logs of serial consoles), exists */
+    const char *instance; /* prefix of all names made at the hypervisor and on the host: "lodge" */
+    /* The driver's own files, exists: ID.log (serial console), ID.nvram (UEFI variables; the hypervisor's
+     * user must be able to search the folder and its parents). The caller removes ID.* when the VM is
+     * deleted. */
+    const char *state_folder;
     Acceleration acceleration;
-    HypervisorChangeFn on_change;
+    HypervisorChangeFn on_change; /* must not call close; is not called again once close has returned */
     void *on_change_data;
 } HypervisorOptions;
 

@@ -17,7 +17,7 @@ typedef struct Buffer {
 
 typedef struct SerialConsole {
     GMutex lock;
-    int references; /* counted for the stream's callback and the socket's watch */
+    int references; /* atomic */
     virStreamPtr stream;
     int fd, watch;
     bool has_ended;
@@ -149,30 +149,30 @@ static bool open_stream(virDomain *domain, virStreamPtr *ret_stream, Error *err)
     return false;
 }
 
+/* The stream's callback holds no reference: libvirt 9 never calls its free function. It is not needed either,
+ * for the callback is removed in the event loop's own thread, before the loop drops the reference of the
+ * socket's watch. */
 static bool console_begin(virStreamPtr take_stream, int take_fd) {
     SerialConsole *console = g_new0(SerialConsole, 1);
     g_mutex_init(&console->lock);
     console->stream = take_stream;
     console->fd = take_fd;
-    console->references = 3; /* this function holds one too */
+    console->references = 2; /* the watch's and this function's */
     g_mutex_lock(&console->lock);
     console->watch =
         virEventAddHandle(take_fd, VIR_EVENT_HANDLE_READABLE, socket_ready, console, console_unref);
-    bool is_watched = console->watch >= 0;
-    bool is_streaming = virStreamEventAddCallback(take_stream, VIR_STREAM_EVENT_READABLE, stream_ready,
-                            console, console_unref) == 0;
-    bool is_begun = is_watched && is_streaming;
+    bool is_begun = console->watch >= 0 && virStreamEventAddCallback(take_stream, VIR_STREAM_EVENT_READABLE,
+                                               stream_ready, console, NULL) == 0;
     if (!is_begun) {
         console->has_ended = true;
         virStreamAbort(take_stream);
-        if (is_watched)
+        if (console->watch >= 0)
             virEventRemoveHandle(console->watch);
-        if (is_streaming)
-            virStreamEventRemoveCallback(take_stream);
+        else
+            console_unref(console);
     }
     g_mutex_unlock(&console->lock);
-    for (int i = is_watched + is_streaming; i < 3; i++)
-        console_unref(console);
+    console_unref(console);
     return is_begun;
 }
 

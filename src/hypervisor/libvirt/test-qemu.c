@@ -215,7 +215,7 @@ static void test_console(Fixture *fixture, const void *data) {
     g_assert_cmpint(err.code, ==, ERROR_IN_USE);
     error_clear(&err);
     assert_ok(hypervisor_qemu.reset(fixture->session, VM_ID, &err), &err);
-    expect_on_console(fd, "bench-boot ok", 30000);
+    expect_on_console(fd, "bench-boot ok", 90000);
     fd_close(&fd);
     for (int i = 0; i < 50 && second < 0; i++) { /* the end of the first frees it */
         error_clear(&err);
