@@ -42,7 +42,7 @@ static void show(Wait *wait, const json_t *job) {
     const char *what = phase ? phase : waits_for ? waits_for : state ? state : "";
     if (wait->terminal_columns) {
         show_bar(wait, percent, what);
-    } else if (g_strcmp0(what, wait->last_phase) != 0) {
+    } else if (what != state && g_strcmp0(what, wait->last_phase) != 0) {
         g_free(wait->last_phase);
         wait->last_phase = g_strdup(what);
         fprintf(stderr, "%s\n", what);
