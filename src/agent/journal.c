@@ -192,7 +192,7 @@ static char *operation_key(const char *id) {
 
 static json_t *operation_to_json(const Operation *operation) {
     json_t *json = json_pack("{ss ss sI}", "method", agent_methods[operation->method].name, "state",
-        model_enum_name(&operation_state_enum, operation->state), "sequence",
+        model_enum_name(&operation_state_enum, (int)operation->state), "sequence",
         (json_int_t)operation->sequence);
     if (operation->state == OPERATION_STATE_DONE)
         json_object_set(json, "result", operation->result);

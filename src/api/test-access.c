@@ -98,10 +98,13 @@ static json_t *json(const char *text) {
     return value;
 }
 
+static char *disk_of_size(int size) {
+    return g_strdup_printf(
+        "\"disks\":[{\"id\":\"0f9b8a6e-0000-4000-8000-000000000001\",\"name\":\"disk0\",\"size\":%d}]", size);
+}
+
 static void test_what_is_only_repeated_may_stand_in_a_patch(void) {
-    static const char *const disk =
-        "\"disks\":[{\"id\":\"0f9b8a6e-0000-4000-8000-000000000001\",\"name\":\"disk0\",\"size\":%s}]";
-    g_autofree char *old_disk = g_strdup_printf(disk, "1024"), *new_disk = g_strdup_printf(disk, "2048");
+    g_autofree char *old_disk = disk_of_size(1024), *new_disk = disk_of_size(2048);
     g_autofree char *now_text =
         g_strdup_printf("{\"id\":\"1\",\"name\":\"web\",\"status\":{\"state\":\"running\"},%s}", old_disk);
     g_autofree char *patch_text =

@@ -186,7 +186,8 @@ static bool listen_tls(Manager *manager, Error *err) {
         manager->server, address, (uint16_t)port, manager->chain, manager->key, NULL, &listener, err);
 }
 
-/* Never to the log: into a file that only root and this daemon's user can read; quickstart shows and removes it. */
+/* Never to the log: into a file that only root and this daemon's user can read; quickstart shows and removes
+ * it. */
 static void first_administrator(const char *password, const Error *err, void *data) {
     Manager *manager = data;
     g_auto(Error) fault = {0};
@@ -197,7 +198,8 @@ static void first_administrator(const char *password, const Error *err, void *da
     g_autofree char *path = g_build_filename(manager->state_folder, "first-password", NULL);
     g_autofree char *text = g_strdup_printf("%s\n", password);
     if (file_replace(path, text, strlen(text), 0600, &fault))
-        log_info("the first administrator is `admin`; its password is in %s: read it and remove the file", path);
+        log_info(
+            "the first administrator is `admin`; its password is in %s: read it and remove the file", path);
     else
         log_error("the first administrator's password could not be saved: %s", fault.message);
 }

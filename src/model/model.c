@@ -197,11 +197,11 @@ static void drop_secret_members(json_t *json, GPtrArray *waiting) {
     size_t i;
     json_t *value;
     const char *key;
-    json_array_foreach(json, i, value)
+    json_array_foreach (json, i, value)
         g_ptr_array_add(waiting, value);
     for (const char *const *name = model_secret_names; *name; name++)
         json_object_del(json, *name);
-    json_object_foreach(json, key, value)
+    json_object_foreach (json, key, value)
         g_ptr_array_add(waiting, value);
 }
 

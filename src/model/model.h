@@ -108,8 +108,8 @@ typedef enum ModelEncoding {
 bool model_decode(const TypeDescriptor *type, const json_t *json, ModelMode mode, void *object, Error *err);
 /* A new JSON object with the present fields in the schema's order. */
 json_t *model_encode(const TypeDescriptor *type, const void *object, ModelEncoding encoding);
-/* Removes from JSON without a type of its own (parameters, plans, what steps remember) every member that has the name of
- * a secret field of any type but the agent's own, at any depth. NULL is accepted. */
+/* Removes from JSON without a type of its own (parameters, plans, what steps remember) every member that has
+ * the name of a secret field of any type but the agent's own, at any depth. NULL is accepted. */
 void model_drop_secrets(json_t *json);
 extern const char *const model_secret_names[]; /* generated; NULL-terminated */
 /* Checks a single value's format and length; the error's field is the field's name. */
