@@ -51,9 +51,8 @@ static void release_operation(void *data) {
 static void take_operation(Journal *journal, const char *id, const json_t *json) {
     const char *method = json_text_at(json, "method");
     Operation *operation = operation_new(id, method ? agent_method_find(method) : AGENT_METHOD_MAX);
-    int state = operation_state_enum.n_values
-                    ? model_enum_value(&operation_state_enum, json_text_at(json, "state"))
-                    : -1;
+    const char *name = json_text_at(json, "state");
+    int state = name ? model_enum_value(&operation_state_enum, name) : -1;
     operation->state =
         state < 0 || state == OPERATION_STATE_RUNNING ? OPERATION_STATE_INTERRUPTED : (OperationState)state;
     operation->sequence = json_integer_value(json_object_get(json, "sequence"));
@@ -78,8 +77,6 @@ static void take_item(Journal *journal, const char *key, const json_t *json) {
         take_operation(journal, key + strlen("operation/"), json);
     }
 }
-
-typedef void (*TakeItemFn)(Journal *journal, const char *key, const json_t *json);
 
 static json_t *item_json(const StoreItem *item, Error *err) {
     size_t length = 0;

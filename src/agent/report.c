@@ -168,8 +168,6 @@ static void report_host(Reporter *reporter, AgentStateReport *report, const Host
     host_status_copy(agent_state_report_put_host(report), host);
 }
 
-static void ask(Reporter *reporter, GHashTable *take_ids);
-
 static void round_done(void *data) {
     Round *round = data;
     Reporter *reporter = round->reporter;
