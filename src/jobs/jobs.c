@@ -399,17 +399,29 @@ void job_step_done(JobRun *run) {
     go_on(run);
 }
 
+/* The job's error is why it went back, and why it could not go back all the way. */
+static void remember_stuck_undo(Job *job, const Error *err) {
+    g_auto(Error) both = {0};
+    const char *step = job->steps.items[job->step - 1].name;
+    log_warning("job %s: the step %s could not be undone: %s", job->id, step, err->message);
+    error_set(&both, err->code, NULL, "%s; the step `%s` could not be undone: %s",
+        job_has(job, JOB_FIELD_ERROR) ? job->error.detail : "cancelled", step, err->message);
+    g_autoptr(json_t) problem = error_to_json(&both);
+    fault_clear(job_put_error(job));
+    fault_decode(problem, MODEL_STORED, &job->error, NULL);
+}
+
 void job_step_failed(JobRun *run, const Error *err) {
     g_auto(Error) own = {0};
     error_copy(&own, err);
     if (!come_back(run))
         return;
     Job *job = &run->job;
-    if (job->undoing) {
-        log_warning(
-            "job %s: %s could not be undone: %s", job->id, run->kind->steps[job->step - 1].name, own.message);
-        set_step_state(run, (size_t)--job->step, "failed");
-        go_on(run);
+    if (job->undoing) { /* what the earlier steps made stays: taking it away could lose what this step left
+                           running */
+        set_step_state(run, (size_t)(job->step - 1), "failed");
+        remember_stuck_undo(job, &own);
+        end(run, JOB_STATE_FAILED);
         return;
     }
     bool was_cancelled = job->cancel_requested && own.code == ERROR_CANCELLED;

@@ -16,7 +16,7 @@ typedef struct World {
     ErrorCode refusal;
 } World;
 
-static bool fails_in_second;
+static bool fails_in_second, fails_in_undo;
 
 static void trace(JobRun *run, const char *text) {
     World *world = job_host(run);
@@ -31,7 +31,13 @@ static void first_run(JobRun *run) {
 
 static void first_undo(JobRun *run) {
     trace(run, "undo-first");
-    job_step_done(run);
+    g_auto(Error) err = {0};
+    if (!fails_in_undo) {
+        job_step_done(run);
+        return;
+    }
+    error_set(&err, ERROR_IO, NULL, "disk is gone");
+    job_step_failed(run, &err);
 }
 
 static void second_run(JobRun *run) {
@@ -64,7 +70,10 @@ static const JobKind two = {"test.two", two_steps, 2, prepare_claim};
 static const JobStepKind hold_steps[] = {
     {"first", "First", first_run, first_undo}, {"hold", "Hold", hold_run, NULL}};
 static const JobKind hold = {"test.hold", hold_steps, 2, prepare_claim};
-static const JobKind *const kinds[] = {&two, &hold};
+static const JobStepKind three_steps[] = {{"zeroth", "Zeroth", first_run, first_undo},
+    {"first", "First", first_run, first_undo}, {"second", "Second", second_run, NULL}};
+static const JobKind three = {"test.three", three_steps, 3, prepare_claim};
+static const JobKind *const kinds[] = {&two, &hold, &three};
 
 static void open_world(World *world) {
     g_auto(Error) err = {0};
@@ -82,7 +91,7 @@ static void close_world(World *world) {
 }
 
 static void set_up(World *world, const void *data G_GNUC_UNUSED) {
-    fails_in_second = false;
+    fails_in_second = fails_in_undo = false;
     world->folder = g_dir_make_tmp("lodge-jobs-XXXXXX", NULL);
     world->path = g_build_filename(world->folder, "store.db", NULL);
     world->trace = g_string_new(NULL);
@@ -151,6 +160,15 @@ static void test_a_failed_step_undoes_what_was_done(World *world, const void *da
     wait_for_state(world, id, JOB_STATE_FAILED);
     g_assert_cmpstr(world->trace->str, ==, "first second undo-first ");
     g_assert_cmpstr(job_of(world, id)->error.code, ==, "no-space");
+}
+
+static void test_a_stuck_undo_takes_nothing_more_away(World *world, const void *data G_GNUC_UNUSED) {
+    fails_in_second = fails_in_undo = true;
+    g_autofree char *id = g_strdup(submit(world, "test.three", "{}", NULL));
+    wait_for_state(world, id, JOB_STATE_FAILED);
+    g_assert_cmpstr(world->trace->str, ==, "first first second undo-first ");
+    g_assert_nonnull(strstr(job_of(world, id)->error.detail, "full"));
+    g_assert_nonnull(strstr(job_of(world, id)->error.detail, "disk is gone"));
 }
 
 static void test_a_refusal_leaves_no_job(World *world, const void *data G_GNUC_UNUSED) {
@@ -231,6 +249,7 @@ int main(int argc, char **argv) {
 #define ADD(name, function) g_test_add(name, World, NULL, set_up, function, tear_down)
     ADD("/jobs/steps", test_steps_run_in_order_and_result_is_stored);
     ADD("/jobs/undo", test_a_failed_step_undoes_what_was_done);
+    ADD("/jobs/stuck-undo", test_a_stuck_undo_takes_nothing_more_away);
     ADD("/jobs/refusal", test_a_refusal_leaves_no_job);
     ADD("/jobs/idempotency", test_the_same_key_is_the_same_job);
     ADD("/jobs/claims", test_a_second_claimant_waits_and_says_for_what);

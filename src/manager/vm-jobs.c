@@ -134,14 +134,14 @@ typedef struct MakingOne {
 static void finish_making(JobRun *run, Making *making) {
     size_t n = json_array_size(making->plans), failed = making->failed;
     job_result(run, json_pack("{so}", "vms", making->results));
-    g_autofree char *message =
-        g_strdup_printf("%zu of %zu VMs could not be made; the result names them", failed, n);
-    const json_t *only = n == 1 ? json_object_get(json_array_get(making->results, 0), "error") : NULL;
     g_auto(Error) err = {0};
-    if (only)
-        error_from_json(only, &err);
-    else if (failed)
-        error_set(&err, ERROR_INTERNAL, NULL, "%s", message);
+    const json_t *first = NULL;
+    for (size_t i = 0; i < n && !first; i++)
+        first = json_object_get(json_array_get(making->results, i), "error");
+    if (first)
+        error_from_json(first, &err);
+    if (first && n > 1)
+        error_wrap(&err, ERROR_NONE, "%zu of %zu VMs could not be made; the first one", failed, n);
     json_decref(making->plans);
     g_free(making);
     if (failed)
