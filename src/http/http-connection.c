@@ -32,7 +32,7 @@ static void count_peer(HttpServer *server, const char *key, int change) {
         g_hash_table_replace(server->peers, g_strdup(key), GUINT_TO_POINTER(count));
 }
 
-static void connection_free(HttpConnection *self) {
+void http_connection_free(HttpConnection *self) {
     g_free(self->peer_key);
     g_free(self);
 }
@@ -52,21 +52,20 @@ bool http_connection_admit(
     self->fd = take_fd;
     self->peer = *peer;
     self->peer_key = g_steal_pointer(&key);
-    server->adding = self;
-    enum MHD_Result added = MHD_add_connection(listener->engine->daemon, take_fd, address, length);
-    if (server->adding) { /* MHD did not take it; it has closed the socket */
-        server->adding = NULL;
-        connection_free(self);
-        return false;
-    }
-    return added == MHD_YES;
+    /* MHD 0.9.75 announces it inside this call, MHD 1.0 at its next run. */
+    g_hash_table_replace(server->adding, GINT_TO_POINTER(take_fd), self);
+    if (MHD_add_connection(listener->engine->daemon, take_fd, address, length) == MHD_YES)
+        return true;
+    g_hash_table_remove(server->adding, GINT_TO_POINTER(take_fd)); /* MHD has closed the socket */
+    return false;
 }
 
 static void connection_started(HttpEngine *engine, struct MHD_Connection *mhd, void **context) {
     HttpServer *server = engine->server;
-    HttpConnection *self = server->adding;
-    g_assert(self);
-    server->adding = NULL;
+    int fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    void *found = NULL;
+    g_assert(g_hash_table_steal_extended(server->adding, GINT_TO_POINTER(fd), NULL, &found));
+    HttpConnection *self = found;
     self->mhd = mhd;
     *context = self;
     engine->connections++;
@@ -138,7 +137,7 @@ static void connection_closed(HttpConnection *self) {
     self->engine->connections--;
     if (self->is_closing)
         self->engine->closing--;
-    connection_free(self);
+    http_connection_free(self);
     http_server_check_stopped(server);
 }
 

@@ -44,7 +44,7 @@ struct HttpServer {
     GHashTable *connections;  /* set of HttpConnection */
     GHashTable *peers;        /* peer key -> number of connections */
     GHashTable *lingering;    /* set of GSource: sockets being drained */
-    HttpConnection *adding;   /* inside MHD_add_connection */
+    GHashTable *adding;       /* fd -> owned HttpConnection: given to MHD, not yet announced by it */
     GSource *deadline_source; /* ready at the earliest deadline */
     GSource *gone_source;     /* watches gone_fd */
     int gone_fd;              /* epoll over the sockets of suspended connections */
@@ -135,6 +135,7 @@ void http_listener_free(HttpListener *listener);
 /* http-connection.c */
 bool http_connection_admit(
     HttpListener *listener, int take_fd, const HttpPeer *peer, const void *address, unsigned length);
+void http_connection_free(HttpConnection *self);
 void http_connection_notify(
     void *engine, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code);
 HttpConnection *http_connection_of(struct MHD_Connection *mhd);

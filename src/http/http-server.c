@@ -43,6 +43,7 @@ HttpServer *http_server_new(const HttpHandler *handler, void *data, const HttpLi
     self->engines = g_ptr_array_new_with_free_func(free_engine);
     self->connections = g_hash_table_new(NULL, NULL);
     self->peers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    self->adding = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)http_connection_free);
     self->lingering = g_hash_table_new_full(NULL, NULL, free_linger, NULL);
     self->gone_fd = epoll_create1(EPOLL_CLOEXEC);
     g_assert(self->gone_fd >= 0);
@@ -92,6 +93,7 @@ void http_server_free(HttpServer *server) {
     g_ptr_array_unref(server->listeners);
     g_hash_table_unref(server->connections);
     g_hash_table_unref(server->peers);
+    g_hash_table_unref(server->adding);
     g_hash_table_unref(server->lingering);
     drop_source(server->deadline_source);
     drop_source(server->gone_source);
