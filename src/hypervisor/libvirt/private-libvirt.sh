@@ -31,6 +31,11 @@ mount --rbind /sys/fs/cgroup "$LODGE_PRIVATE_FOLDER/cgroup"
 mount -t sysfs sysfs /sys # that of the new network namespace
 mount --rbind "$LODGE_PRIVATE_FOLDER/cgroup" /sys/fs/cgroup
 ip link set lo up
+# As udev would have it: with another group libvirt asks QEMU for its capabilities again at every step.
+if [ -c /dev/kvm ] && [ ! -d /run/systemd/system ] && getent group kvm >/dev/null; then
+    chgrp kvm /dev/kvm
+    chmod 0660 /dev/kvm
+fi
 virtlogd -d -p /run/libvirt/virtlogd.pid
 libvirtd -d -p /run/libvirt/libvirtd.pid
 # Not exec: this shell is process 1 here and must stay until the program has ended.
