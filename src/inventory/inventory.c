@@ -5,7 +5,7 @@
 #include "inventory/names.h"
 #include "model/format.h"
 
-enum { SHORT_ID = 8, MAX_REMEMBERED_EVENTS = 10000, MAX_AUDIT = 10000 };
+enum { SHORT_ID = 8, MAX_REMEMBERED_EVENTS = 4000, MAX_AUDIT = 10000 };
 
 typedef struct Subscription {
     int id;
@@ -271,6 +271,16 @@ static void send_event(Inventory *inventory, Event *take_event) {
     }
 }
 
+/* Events are remembered by the thousand: what a job was asked for and what its steps keep is left to a look
+ * at the job. */
+static json_t *encode_for_event(Inventory *inventory, const Object *object) {
+    static const char *const bulky[] = {"data", "parameters", "result"};
+    json_t *json = inventory_encode(inventory, object);
+    for (size_t i = 0; object->kind == RESOURCE_JOB && i < G_N_ELEMENTS(bulky); i++)
+        json_object_del(json, bulky[i]);
+    return json;
+}
+
 void inventory_announce(
     Inventory *inventory, const char *what, const Object *object, const char *principal, const char *job) {
     Event *event = g_new0(Event, 1);
@@ -281,7 +291,7 @@ void inventory_announce(
     event_set_principal(event, principal);
     event_set_job(event, job);
     if (!g_str_equal(what, "deleted"))
-        event_take_data(event, inventory_encode(inventory, object));
+        event_take_data(event, encode_for_event(inventory, object));
     send_event(inventory, event);
 }
 
