@@ -130,6 +130,10 @@ class House:
         self.run("network", "create", "default", "--kind", "nat")
         wait_until("the templates are listed", lambda: [t for t in self.list("template") if t["name"] == "bench-boot"])
 
+    def is_making(self):
+        """Whether a VM is being made at this moment."""
+        return any(job["kind"] == "vm.make" and job["state"] == "running" for job in self.list("job"))
+
     def states(self):
         return {vm["name"]: vm.get("status", {}).get("state") for vm in self.list("vm")}
 
