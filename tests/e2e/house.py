@@ -21,14 +21,14 @@ def require(condition, text):
         raise Failure(text)
 
 
-def wait_until(what, condition, seconds=20):
+def wait_until(what, condition, seconds=20, pause=0.05):
     """Polls until the condition returns something true, which is returned."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         result = condition()
         if result:
             return result
-        time.sleep(0.05)
+        time.sleep(pause)
     raise Failure(f"after {seconds} s still not: {what}")
 
 
@@ -39,12 +39,13 @@ def free_port():
 
 
 class House:
-    def __init__(self, programs, driver="fake"):
+    def __init__(self, programs, driver="fake", folder=None, instance=None):
         self.programs, self.driver = programs, driver
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lodge-e2e-"))
+        self.folder = folder or pathlib.Path(tempfile.mkdtemp(prefix="lodge-e2e-"))
+        self.folder.mkdir(exist_ok=True)
         self.folder.chmod(0o755)
         # Short, because libvirt's bridge names carry it; of its own, so that nobody else's VMs are touched.
-        self.instance = f"e2e{os.getpid() % 100000}"
+        self.instance = instance or f"e2e{os.getpid() % 100000}"
         self.port = free_port()
         self.children = {}
         self.environment = dict(os.environ, LODGE_SERVER=f"unix:{self.folder}/lodged.sock", LODGE_INSTANCE=self.instance)
@@ -125,7 +126,7 @@ class House:
         wait_until("lodged answers", self.answers)
         self.run("pool", "create", "default")
         self.run("host", "add", "one", "--address", f"unix:{self.folder}/agent.sock")
-        wait_until("the host is connected", self.has_host)
+        wait_until("the host is connected", self.has_host, 60)
         self.run("repository", "create", "main", "--path", self.repository)
         self.run("network", "create", "default", "--kind", "nat")
         wait_until("the templates are listed", lambda: [t for t in self.list("template") if t["name"] == "bench-boot"])

@@ -1,23 +1,40 @@
 #!/bin/sh
 # Runs a program with a libvirt of its own, beside which the machine's is neither seen nor touched: private mount,
 # network, process and IPC namespaces, private folders, stock configuration. All guests and daemons end with it.
-# Usage: private-libvirt.sh [--prepare] PROGRAM [ARGUMENT...]   Needs root; status 77 where that is not possible.
+# Usage: private-libvirt.sh [--prepare | --host-network] PROGRAM [ARGUMENT...]   Needs root; status 77 where impossible.
 # With --prepare, "PROGRAM --prepare" runs first, outside, where the network is; LODGE_PRIVATE_FOLDER takes its files.
+# With --host-network the network stays the machine's, so that the program can fetch packages. Its instance is then to be
+# named LODGE_PRIVATE_INSTANCE, whose bridges are removed when it was killed and left them.
 set -eu
 if [ "${LODGE_PRIVATE_LIBVIRT:-}" != inside ]; then
     [ "$(id -u)" = 0 ] && command -v libvirtd virtlogd qemu-system-x86_64 >/dev/null || exit 77
     unshare --mount --net --pid --ipc --uts true 2>/dev/null || exit 77
     LODGE_PRIVATE_FOLDER=$(mktemp -d /var/tmp/lodge-libvirt-XXXXXX)
-    export LODGE_PRIVATE_FOLDER LODGE_PRIVATE_LIBVIRT=inside
-    trap 'rm -rf --one-file-system "$LODGE_PRIVATE_FOLDER"' EXIT
+    LODGE_PRIVATE_INSTANCE=p$(($$ % 100000))
+    export LODGE_PRIVATE_FOLDER LODGE_PRIVATE_INSTANCE LODGE_PRIVATE_LIBVIRT=inside
+    # shellcheck disable=SC2317 # called by the trap
+    clean() {
+        for bridge in $(ip -o link show type bridge 2>/dev/null | cut -d: -f2 | grep "^ $LODGE_PRIVATE_INSTANCE-"); do
+            ip link delete "$bridge" || true
+        done
+        rm -rf --one-file-system "$LODGE_PRIVATE_FOLDER"
+    }
+    trap clean EXIT
     trap 'exit 1' INT TERM
     status=0
+    network=--net
     chmod 711 "$LODGE_PRIVATE_FOLDER"
     if [ "$1" = --prepare ]; then
         shift
         "$1" --prepare || exit 1
+    elif [ "$1" = --host-network ]; then
+        shift
+        network=
     fi
-    unshare --mount --net --pid --ipc --uts --fork --mount-proc --kill-child --propagation private "$0" "$@" || status=$?
+    LODGE_PRIVATE_NETWORK=$network
+    export LODGE_PRIVATE_NETWORK
+    # shellcheck disable=SC2086 # an option or nothing
+    unshare --mount $network --pid --ipc --uts --fork --mount-proc --kill-child --propagation private "$0" "$@" || status=$?
     exit $status
 fi
 for folder in etc/libvirt run/libvirt var/lib/libvirt var/log/libvirt var/cache/libvirt; do
@@ -26,11 +43,13 @@ for folder in etc/libvirt run/libvirt var/lib/libvirt var/log/libvirt var/cache/
     mount --bind "$LODGE_PRIVATE_FOLDER/$folder" "/$folder"
 done
 rm -rf /etc/libvirt/qemu/networks/autostart/*
-mkdir "$LODGE_PRIVATE_FOLDER/cgroup"
-mount --rbind /sys/fs/cgroup "$LODGE_PRIVATE_FOLDER/cgroup"
-mount -t sysfs sysfs /sys # that of the new network namespace
-mount --rbind "$LODGE_PRIVATE_FOLDER/cgroup" /sys/fs/cgroup
-ip link set lo up
+if [ -n "$LODGE_PRIVATE_NETWORK" ]; then
+    mkdir "$LODGE_PRIVATE_FOLDER/cgroup"
+    mount --rbind /sys/fs/cgroup "$LODGE_PRIVATE_FOLDER/cgroup"
+    mount -t sysfs sysfs /sys # that of the new network namespace
+    mount --rbind "$LODGE_PRIVATE_FOLDER/cgroup" /sys/fs/cgroup
+    ip link set lo up
+fi
 # As udev would have it: with another group libvirt asks QEMU for its capabilities again at every step.
 if [ -c /dev/kvm ] && [ ! -d /run/systemd/system ] && getent group kvm >/dev/null; then
     chgrp kvm /dev/kvm

@@ -1,0 +1,52 @@
+"""A house whose agent drives a real libvirt and QEMU: inside private-libvirt.sh, which `run --real` starts."""
+import os
+import pathlib
+import signal
+import subprocess
+
+from house import House, wait_until
+
+SOCKET = "/run/libvirt/libvirt-sock"
+# The first contact makes libvirt ask every QEMU binary what it can do.
+COLD_SECONDS = 180
+
+
+class RealHouse(House):
+    def __init__(self, programs):
+        super().__init__(programs, driver="qemu", folder=pathlib.Path(os.environ["LODGE_PRIVATE_FOLDER"]) / "house",
+                         instance=os.environ["LODGE_PRIVATE_INSTANCE"])
+        # QEMU's user goes through to its disks and sees nothing else.
+        for folder in (self.folder, self.repository):
+            folder.chmod(0o711)
+
+    def __exit__(self, kind, error, trace):
+        for name in self.domains():
+            self.virsh("destroy", name)
+        for name in self.networks():
+            self.virsh("net-destroy", name)
+        super().__exit__(kind, error, trace)
+
+    def virsh(self, *arguments):
+        """Standard output of virsh, or None when it failed."""
+        done = subprocess.run(["virsh", "-q", "-c", "qemu:///system", *arguments], capture_output=True, text=True, timeout=120, check=False)
+        return done.stdout if done.returncode == 0 else None
+
+    def domains(self):
+        """Names of this instance's running domains."""
+        return [name for name in (self.virsh("list", "--name") or "").split() if name.startswith(f"{self.instance}-")]
+
+    def networks(self):
+        return [name for name in (self.virsh("net-list", "--name") or "").split() if name.startswith(f"{self.instance}-")]
+
+    def libvirtd(self):
+        """The process id of libvirtd."""
+        return int(pathlib.Path("/run/libvirt/libvirtd.pid").read_text())
+
+    def cut_libvirtd(self):
+        """kill -9, and a new one, as a supervisor would."""
+        os.kill(self.libvirtd(), signal.SIGKILL)
+        subprocess.run(["libvirtd", "-d", "-p", "/run/libvirt/libvirtd.pid"], check=True)
+
+    def furnish(self):
+        wait_until("libvirt answers", lambda: self.virsh("capabilities"), COLD_SECONDS)
+        super().furnish()
