@@ -337,6 +337,8 @@ export interface HostStatus {
   hostname?: string;
   /** The kernel that runs. */
   kernel?: string;
+  /** Another one after each start of the host. */
+  boot_id?: string;
   /** Distribution and version. */
   operating_system?: string;
   /** Hypervisor and version. */

@@ -6,7 +6,7 @@
  * Delays and faults: LODGE_FAKE_DELAY_MS=20 and LODGE_FAKE_FAIL=start:0.1,stop:1 in the environment, or the
  * same as lines "delay_ms=20" and "fail=start:0.1,stop:1" of STATE_FOLDER/fake/control, which is read before
  * every call and wins. A fault comes before anything was changed ("start") or after it ("start-late": done,
- * but reported as lost).
+ * but reported as lost). LODGE_FAKE_BOOT=ID, or the line "boot=ID", is the host's boot id.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -137,7 +137,10 @@ static bool store(const HypervisorSession *session, const Vm *vm, bool is_new, E
 static bool fake_probe(HypervisorSession *session, HostStatus *status, Error *err) {
     if (!suffer(session, "probe", NULL, err))
         return false;
+    g_autofree char *boot = setting(session, "boot", "LODGE_FAKE_BOOT");
     host_facts_read(status);
+    if (boot)
+        host_status_set_boot_id(status, boot);
     host_status_set_hypervisor(status, "fake");
     host_status_set_acceleration(status, "emulation");
     host_status_set_acceleration_reason(status, "the fake hypervisor runs nothing");

@@ -36,6 +36,9 @@ void host_facts_read(HostStatus *status) {
         host_status_set_hostname(status, name.nodename);
         host_status_set_kernel(status, name.release);
     }
+    g_autofree char *boot = NULL;
+    if (file_read("/proc/sys/kernel/random/boot_id", FACT_FILE_LIMIT, &boot, NULL, NULL))
+        host_status_set_boot_id(status, g_strstrip(boot));
     g_autofree char *system = fact_from_file("/etc/os-release", "PRETTY_NAME", '=');
     if (system) {
         g_strdelimit(system, "\"", ' ');

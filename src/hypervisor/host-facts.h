@@ -6,7 +6,7 @@
 #pragma once
 #include "types.h"
 
-/* Fills in hostname, kernel, operating_system, cpus, cpu_model, memory and memory_free. */
+/* Fills in hostname, kernel, boot_id, operating_system, cpus, cpu_model, memory and memory_free. */
 void host_facts_read(HostStatus *status);
 
 /* Whether ordinary guests run by KVM. A /dev/kvm that opens is not enough: some containers offer one that

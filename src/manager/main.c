@@ -13,6 +13,7 @@
 #include "manager/console-bridge.h"
 #include "manager/enrol.h"
 #include "manager/job-kinds.h"
+#include "manager/boot-policy.h"
 #include "model/format.h"
 
 enum { STOP_DEADLINE_MS = 5000, SOCKET_MODE = 0666, STATE_MODE = 0700 };
@@ -26,6 +27,7 @@ typedef struct Manager {
     Inventory *inventory;
     Jobs *jobs;
     Fleet *fleet;
+    BootPolicy *policy;
     Api *api;
     HttpServer *server;
     char *fingerprint, *chain, *key; /* of the authority; PEM */
@@ -217,6 +219,9 @@ static bool start(Manager *manager, Error *err) {
     manager->fleet = fleet_new(manager->inventory, clock_system());
     manager->jobs =
         jobs_new(manager->inventory, (const JobKind *const *)kinds->pdata, kinds->len, manager->fleet);
+    manager->policy = boot_policy_new(manager->inventory, manager->jobs, err);
+    if (!manager->policy)
+        return false;
     ApiOptions options = {.inventory = manager->inventory,
         .jobs = manager->jobs,
         .clock = clock_system(),
@@ -241,6 +246,7 @@ static bool start(Manager *manager, Error *err) {
 static void stop(Manager *manager) {
     http_server_free(manager->server);
     api_free(manager->api);
+    boot_policy_free(manager->policy);
     fleet_free(manager->fleet); /* calls of jobs stay in the store */
     store_close(manager->store);
     jobs_free(manager->jobs);

@@ -1,6 +1,7 @@
 """Scenarios on the fake hypervisor; each is named by what it proves and gets a furnished house."""
 import json
 import random
+import signal
 import subprocess
 import time
 
@@ -71,6 +72,33 @@ def create_survives_the_agents_death(house):
     house.wait_for_jobs()
     house.wait_for_states({f"web-{n}": "running" for n in (1, 2, 3, 4)})
     _invariants_hold(house)
+
+
+def vms_return_after_their_hosts_start_as_their_policy_says(house):
+    """The host loses power: both daemons and all VMs are gone, and its next boot has another id."""
+    running = {"manual": "manual", "always": "always", "last": "last"}
+    for name, policy in running.items():
+        house.run("vm", "create", name, "--template", "bench-boot", "--run-policy", policy, "--start")
+    house.run("vm", "create", "idle", "--template", "bench-boot", "--run-policy", "last")
+    house.run("vm", "create", "ended", "--template", "bench-boot", "--run-policy", "last", "--start")
+    house.run("vm", "kill", "ended")
+    time.sleep(6)  # until the stop counts as one that was wanted
+    house.end("lodged", signal.SIGKILL)
+    house.end("lodge-agent", signal.SIGKILL)
+    for vm in (house.folder / "agent").glob("**/fake/*.json"):
+        vm.unlink()
+    for name in ("lodge-agent", "lodged"):
+        house.start(name, LODGE_FAKE_BOOT="second")
+    wait_until("the host is connected", house.has_host)
+    after = {"manual": "stopped", "always": "running", "last": "running", "idle": "stopped", "ended": "stopped"}
+    house.wait_for_states(after)
+    house.wait_for_jobs()
+    _invariants_hold(house)
+    house.run("vm", "kill", "always")
+    house.power_cut("lodged")
+    wait_until("the host is connected again", house.has_host)
+    time.sleep(1)
+    house.wait_for_states(dict(after, always="stopped"))  # the host did not start: nothing is due
 
 
 def bad_input_is_refused_by_name(house):
@@ -152,6 +180,7 @@ def lists_come_in_every_format(house):
 SCENARIOS = [
     vms_live_from_create_to_delete,
     vms_do_not_notice_dying_daemons,
+    vms_return_after_their_hosts_start_as_their_policy_says,
     create_survives_the_managers_death,
     create_survives_the_agents_death,
     bad_input_is_refused_by_name,
