@@ -20,12 +20,35 @@ static bool report_state(const AgentCall *call, const char *vm_id, Error *err) {
     return call->agent->driver->state(call->agent->session, vm_id, call->result, err);
 }
 
+static bool is_running(const AgentVmState *state) {
+    switch (state->status.state) {
+    case VM_STATE_STARTING:
+    case VM_STATE_RUNNING:
+    case VM_STATE_PAUSED:
+    case VM_STATE_STOPPING:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Disks that a guest writes to cannot be copied: the copy would hold two moments. */
+static bool check_source_stands(const AgentCall *call, const Vm *source, Error *err) {
+    g_auto(AgentVmState) state = {0};
+    if (!call->agent->driver->state(call->agent->session, source->id, &state, err))
+        return false;
+    return !is_running(&state) ||
+           error_set(err, ERROR_WRONG_STATE, NULL, "%s runs; stop it to copy it", source->name);
+}
+
 bool handle_vm_create(AgentCall *call, Error *err) {
     AgentVm *request = call->parameters;
     AgentVmMade *made = call->result;
     const RepositoryKindOps *kind = kind_of(&request->repository, err);
     g_auto(Vm) vm = {0};
     vm_copy(&vm, &request->vm);
+    if (agent_vm_has(request, AGENT_VM_FIELD_SOURCE) && !check_source_stands(call, &request->source, err))
+        return false;
     if (!kind || !kind->vm_create(request, &vm, call->cancel, err))
         return false;
     for (size_t i = 0; i < vm.disks.n; i++)
@@ -117,18 +140,6 @@ bool handle_vm_update(AgentCall *call, Error *err) {
     g_auto(VmPlan) plan = {0};
     return vm_plan_make(&source, &plan, err) &&
            call->agent->driver->update(call->agent->session, &plan.vm, changed, call->cancel, err);
-}
-
-static bool is_running(const AgentVmState *state) {
-    switch (state->status.state) {
-    case VM_STATE_STARTING:
-    case VM_STATE_RUNNING:
-    case VM_STATE_PAUSED:
-    case VM_STATE_STOPPING:
-        return true;
-    default:
-        return false;
-    }
 }
 
 bool handle_vm_delete(AgentCall *call, Error *err) {

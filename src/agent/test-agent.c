@@ -13,6 +13,7 @@
 #define STRANGER "22222222-2222-4222-8222-222222222222"
 #define REPOSITORY "33333333-3333-4333-8333-333333333333"
 #define VM "44444444-4444-4444-8444-444444444444"
+#define OTHER_VM "66666666-6666-4666-8666-666666666666"
 #define DISK "55555555-5555-4555-8555-555555555555"
 #define CLAIM "vm/" VM
 
@@ -28,6 +29,7 @@ typedef struct Lab {
     Error err;
     int n_running_events, n_stopped_events;
     int64_t epoch, claim;
+    const char *claim_object;
 } Lab;
 
 static void on_event(
@@ -76,7 +78,8 @@ static int lab_end(Lab *lab, int signal_number) {
 }
 
 static void lab_init(Lab *lab) {
-    *lab = (Lab){.folder = g_dir_make_tmp("lodge-agent-XXXXXX", NULL), .claim = 1, .epoch = 1};
+    *lab = (Lab){
+        .folder = g_dir_make_tmp("lodge-agent-XXXXXX", NULL), .claim = 1, .epoch = 1, .claim_object = CLAIM};
     lab->socket = g_build_filename(lab->folder, "socket", NULL);
     lab->state = g_build_filename(lab->folder, "state", NULL);
     lab->repository = g_build_filename(lab->folder, "repository", NULL);
@@ -107,7 +110,7 @@ static void on_reply(const json_t *result, const Error *error, void *data) {
 }
 
 static void send_call(Lab *lab, const char *method, const char *operation, json_t *take_parameters) {
-    const RpcClaim claim = {CLAIM, lab->claim};
+    const RpcClaim claim = {lab->claim_object, lab->claim};
     const RpcContext context = {
         .owner = MANAGER, .epoch = lab->epoch, .operation = operation, .claims = &claim, .n_claims = 1};
     g_clear_pointer(&lab->result, json_decref);
@@ -195,6 +198,23 @@ static void test_vm_lives_through_the_agents_death(void) {
     call_good(&lab, "vm.delete", "delete2", ref_json(&lab));
     g_autofree char *folder = g_build_filename(lab.repository, "vms", VM, NULL);
     g_assert_cmpint(access(folder, F_OK), !=, 0);
+}
+
+static void test_running_vm_is_not_copied(void) {
+    g_auto(Lab) lab;
+    lab_init(&lab);
+    make_vm(&lab);
+    call_good(&lab, "vm.start", "start", vm_json(&lab));
+    lab.claim_object = "vm/" OTHER_VM;
+    json_t *copy = vm_json(&lab);
+    json_object_set(copy, "source", json_object_get(copy, "vm"));
+    json_object_set_new(copy, "vm", json_pack("{ss ss si}", "id", OTHER_VM, "name", "copy", "revision", 1));
+    call(&lab, "vm.create", "copy", json_incref(copy));
+    g_assert_cmpint(lab.err.code, ==, ERROR_WRONG_STATE);
+    lab.claim_object = CLAIM;
+    call_good(&lab, "vm.kill", "kill", ref_json(&lab));
+    lab.claim_object = "vm/" OTHER_VM;
+    call_good(&lab, "vm.create", "copy2", copy);
 }
 
 static void test_operation_is_done_once_until_it_is_forgotten(void) {
@@ -304,6 +324,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/agent/free-agent", test_free_agent_answers_only_hello_and_own);
     g_test_add_func("/agent/host-keeps-its-id-and-owner", test_host_keeps_its_id_and_owner);
     g_test_add_func("/agent/vm-lives-through-the-agents-death", test_vm_lives_through_the_agents_death);
+    g_test_add_func("/agent/running-vm-is-not-copied", test_running_vm_is_not_copied);
     g_test_add_func("/agent/operation-is-done-once", test_operation_is_done_once_until_it_is_forgotten);
     g_test_add_func("/agent/killed-in-the-middle", test_killed_in_the_middle_can_be_repeated);
     g_test_add_func("/agent/late-calls-are-refused", test_late_calls_are_refused);
