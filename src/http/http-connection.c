@@ -33,46 +33,85 @@ static void count_peer(HttpServer *server, const char *key, int change) {
 }
 
 void http_connection_free(HttpConnection *self) {
+    http_tls_tunnel_free(self->tunnel);
     g_free(self->peer_key);
     g_free(self);
 }
 
-bool http_connection_admit(
-    HttpListener *listener, int take_fd, const HttpPeer *peer, const void *address, unsigned length) {
+/* MHD and the tunnel are done. */
+static void finish(HttpConnection *self) {
+    HttpServer *server = self->server;
+    g_hash_table_remove(server->connections, self);
+    count_peer(server, self->peer_key, -1);
+    http_connection_free(self);
+    http_server_check_stopped(server);
+}
+
+static bool is_mhd_done(const HttpConnection *self) {
+    return self->fd < 0;
+}
+
+static void tunnel_ended(void *data) {
+    HttpConnection *self = data;
+    self->tunnel = NULL; /* MHD sees the end of its socket */
+    if (is_mhd_done(self))
+        finish(self);
+}
+
+/* The socket that MHD gets, or -1. */
+static int open_plain(HttpConnection *self, HttpTlsIdentity *identity, int take_fd) {
+    int plain_fd = -1;
+    if (!identity)
+        return take_fd;
+    self->tunnel =
+        http_tls_tunnel_new(self->server->tunnels, identity, take_fd, tunnel_ended, self, &plain_fd, NULL);
+    return plain_fd;
+}
+
+static void give_to_mhd(HttpConnection *self) {
+    /* All that MHD asks of the address is whether this is TCP. */
+    const struct sockaddr address = {.sa_family = AF_UNIX};
+    HttpServer *server = self->server;
+    void *key = GINT_TO_POINTER(self->fd);
+    /* MHD 0.9.75 announces it inside this call, MHD 1.0 at its next run. When it fails, MHD closes the
+     * socket, with the usual announcement if it had announced it before. */
+    g_hash_table_replace(server->adding, key, self);
+    if (MHD_add_connection(server->engine->daemon, self->fd, &address, sizeof address.sa_family) == MHD_NO &&
+        g_hash_table_steal(server->adding, key))
+        finish(self);
+}
+
+void http_connection_admit(HttpListener *listener, int take_fd, const HttpPeer *peer) {
     HttpServer *server = listener->server;
     g_autofree char *key = peer_key(peer);
     if (server->is_stopping || !has_room(server, key)) {
         server->load.connections_refused++;
         close(take_fd);
-        return false;
+        return;
     }
     HttpConnection *self = g_new0(HttpConnection, 1);
     self->server = server;
-    self->engine = listener->engine;
-    self->fd = take_fd;
     self->peer = *peer;
     self->peer_key = g_steal_pointer(&key);
-    /* MHD 0.9.75 announces it inside this call, MHD 1.0 at its next run. */
-    g_hash_table_replace(server->adding, GINT_TO_POINTER(take_fd), self);
-    if (MHD_add_connection(listener->engine->daemon, take_fd, address, length) == MHD_YES)
-        return true;
-    g_hash_table_remove(server->adding, GINT_TO_POINTER(take_fd)); /* MHD has closed the socket */
-    return false;
+    self->deadline_us = INT64_MAX;
+    self->fd = open_plain(self, listener->identity, take_fd);
+    if (self->fd < 0) {
+        server->load.connections_refused++;
+        http_connection_free(self);
+        return;
+    }
+    g_hash_table_add(server->connections, self);
+    count_peer(server, self->peer_key, 1);
+    http_connection_set_deadline(self, server->limits.header_timeout_ms);
+    give_to_mhd(self);
 }
 
 static void connection_started(HttpEngine *engine, struct MHD_Connection *mhd, void **context) {
-    HttpServer *server = engine->server;
     int fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     void *found = NULL;
-    g_assert(g_hash_table_steal_extended(server->adding, GINT_TO_POINTER(fd), NULL, &found));
-    HttpConnection *self = found;
-    self->mhd = mhd;
-    *context = self;
-    engine->connections++;
-    g_hash_table_add(server->connections, self);
-    count_peer(server, self->peer_key, 1);
-    self->deadline_us = INT64_MAX;
-    http_connection_set_deadline(self, server->limits.header_timeout_ms);
+    g_assert(g_hash_table_steal_extended(engine->server->adding, GINT_TO_POINTER(fd), NULL, &found));
+    ((HttpConnection *)found)->mhd = mhd;
+    *context = found;
 }
 
 /* Lingering: closing a socket with unread bytes resets it, and the client loses the answer that was just
@@ -123,22 +162,24 @@ static void linger(HttpConnection *connection) {
     g_hash_table_add(server->lingering, source);
 }
 
+/* MHD closes the socket after this. */
 static void connection_closed(HttpConnection *self) {
-    HttpServer *server = self->server;
     http_connection_unwatch(self);
-    if (self->lingers && !self->is_cut)
-        linger(self);
-    g_hash_table_remove(server->connections, self);
-    count_peer(server, self->peer_key, -1);
     if (self->request)
         http_request_client_gone(self->request);
     if (self->request)
         http_request_detach(self->request);
-    self->engine->connections--;
-    if (self->is_closing)
-        self->engine->closing--;
-    http_connection_free(self);
-    http_server_check_stopped(server);
+    if (self->lingers && !self->is_cut && !self->tunnel)
+        linger(self);
+    self->fd = -1;
+    self->mhd = NULL;
+    if (!self->tunnel) {
+        finish(self);
+        return;
+    }
+    if (self->lingers)
+        http_tls_tunnel_linger(self->tunnel);
+    http_connection_set_deadline(self, (int64_t)self->server->limits.stall_timeout_s * 1000);
 }
 
 void http_connection_notify(
@@ -170,6 +211,11 @@ void http_connection_cut(HttpConnection *connection) {
     connection->is_cut = true;
     connection->server->load.connections_cut++;
     connection->deadline_us = INT64_MAX;
+    g_clear_pointer(&connection->tunnel, http_tls_tunnel_free);
+    if (is_mhd_done(connection)) {
+        finish(connection);
+        return;
+    }
     shutdown(connection->fd, SHUT_RDWR); /* MHD sees the end of the stream and closes */
     if (connection->request)
         http_request_client_gone(connection->request);
@@ -196,7 +242,7 @@ static gboolean deadline_dispatch(
         else
             next_us = MIN(next_us, connection->deadline_us);
     }
-    for (guint i = 0; i < due->len; i++) /* cutting frees none at once: MHD closes later */
+    for (guint i = 0; i < due->len; i++) /* cutting frees none but the one cut, when MHD is done with it */
         http_connection_cut(g_ptr_array_index(due, i));
     int64_t ready_us = g_source_get_ready_time(source);
     if (next_us != INT64_MAX && (ready_us < 0 || next_us < ready_us))

@@ -1,36 +1,34 @@
 /*
- * What the files of the server share. Ownership: server -> listeners -> engine (one MHD daemon); MHD owns
- * each socket between MHD_NOTIFY_CONNECTION_STARTED and _CLOSED, and so lives the HttpConnection; a
- * connection holds a reference to its request, a request points back until it is detached.
+ * What the files of the server share. Ownership: server -> listeners, engine (one MHD daemon, which sees
+ * plain sockets only), TLS tunnels. MHD owns each plain socket between MHD_NOTIFY_CONNECTION_STARTED and
+ * _CLOSED; the HttpConnection lives from accept until both MHD and the tunnel, where there is one, are done.
+ * A connection holds a reference to its request, a request points back until it is detached.
  */
 #pragma once
 #include <microhttpd.h>
 #include "http/http-server.h"
+#include "http/http-tls.h"
 
 typedef struct HttpConnection HttpConnection;
 typedef struct HttpEngine HttpEngine;
 
-/* One MHD daemon as a source of the main loop. A reloaded certificate means a new engine; the old one ends
- * with its last connection. */
+/* One MHD daemon as a source of the main loop. */
 struct HttpEngine {
     HttpServer *server;
     struct MHD_Daemon *daemon;
     GSource *source;
-    char *certificate_pem, *key_pem, *priority; /* NULL: plain */
-    uint32_t connections;
-    uint32_t closing; /* WebSockets that are over and that MHD has not closed yet; see engine_prepare */
-    bool is_retired;
     bool
         needs_run; /* after a resume: without a listening socket, MHD's own wake-up is not in its epoll set */
 };
 
 struct HttpListener {
     HttpServer *server;
-    HttpEngine *engine;
     int fd;
     GSource *source;
-    char *unix_path; /* NULL: TLS */
-    dev_t device;    /* of the socket file, so that only our own is removed */
+    HttpTlsIdentity *identity; /* NULL: plain */
+    char *tls_priority;        /* as it was given, for a reload */
+    char *unix_path;           /* NULL: TLS */
+    dev_t device;              /* of the socket file, so that only our own is removed */
     ino_t inode;
     uint16_t port;
 };
@@ -39,8 +37,9 @@ struct HttpServer {
     const HttpHandler *handler;
     void *handler_data;
     HttpLimits limits;
-    GPtrArray *listeners;     /* of HttpListener */
-    GPtrArray *engines;       /* of HttpEngine, retired ones too */
+    GPtrArray *listeners; /* of HttpListener */
+    HttpEngine *engine;
+    HttpTlsSet *tunnels;
     GHashTable *connections;  /* set of HttpConnection */
     GHashTable *peers;        /* peer key -> number of connections */
     GHashTable *lingering;    /* set of GSource: sockets being drained */
@@ -57,9 +56,9 @@ struct HttpServer {
 
 struct HttpConnection {
     HttpServer *server;
-    HttpEngine *engine;
-    struct MHD_Connection *mhd;
-    int fd; /* owned by MHD */
+    struct MHD_Connection *mhd; /* NULL: before it is announced */
+    int fd;                     /* owned by MHD; -1 when that is done */
+    HttpTlsTunnel *tunnel;      /* NULL: plain, or done */
     HttpPeer peer;
     char *peer_key;
     HttpRequest *request;     /* being received or answered, a reference; or NULL */
@@ -67,8 +66,7 @@ struct HttpConnection {
     int64_t deadline_us;      /* g_get_monotonic_time, or INT64_MAX */
     bool is_watched;          /* in gone_fd */
     bool is_cut;
-    bool is_closing; /* counted in engine->closing */
-    bool lingers;    /* answered before the body's end: drain it, or the reset would destroy the answer */
+    bool lingers; /* answered before the body's end: drain it, or the reset would destroy the answer */
 };
 
 typedef enum RequestPhase {
@@ -123,24 +121,21 @@ struct HttpRequest {
 };
 
 /* http-engine.c */
-HttpEngine *http_engine_new(
-    HttpServer *server, const char *certificate_pem, const char *key_pem, const char *priority, Error *err);
+HttpEngine *http_engine_new(HttpServer *server); /* descriptors are all that it can lack: aborts then */
 void http_engine_free(HttpEngine *engine);
-void http_engine_retire(HttpEngine *engine);
-void http_engine_run(HttpEngine *engine);
+void http_engine_run(void *engine); /* an HttpEngine; never from inside a handler */
 
 /* http-listener.c */
 void http_listener_free(HttpListener *listener);
 
 /* http-connection.c */
-bool http_connection_admit(
-    HttpListener *listener, int take_fd, const HttpPeer *peer, const void *address, unsigned length);
+void http_connection_admit(HttpListener *listener, int take_fd, const HttpPeer *peer);
 void http_connection_free(HttpConnection *self);
 void http_connection_notify(
     void *engine, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code);
 HttpConnection *http_connection_of(struct MHD_Connection *mhd);
 void http_connection_set_deadline(HttpConnection *connection, int64_t after_ms); /* negative: none */
-void http_connection_cut(HttpConnection *connection);
+void http_connection_cut(HttpConnection *connection); /* may free it, unless it has a request */
 /* Tell the request when the client goes away while MHD does not look at the socket. */
 void http_connection_watch(HttpConnection *connection, bool half_close_counts);
 void http_connection_unwatch(HttpConnection *connection);

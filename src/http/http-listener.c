@@ -83,23 +83,20 @@ static gboolean accept_ready(int fd, GIOCondition condition G_GNUC_UNUSED, void 
             break;
         if (accepted < 0)
             continue;
-        if (self->unix_path) {
+        if (self->unix_path)
             address.ss_family = AF_UNIX;
-            length = sizeof address.ss_family;
-        }
         HttpPeer peer;
         if (!describe_peer(accepted, &address, &peer))
             close(accepted);
         else
-            http_connection_admit(self, accepted, &peer, &address, length);
+            http_connection_admit(self, accepted, &peer);
     }
     return G_SOURCE_CONTINUE;
 }
 
-static HttpListener *listener_new(HttpServer *server, HttpEngine *take_engine, int take_fd) {
+static HttpListener *listener_new(HttpServer *server, int take_fd) {
     HttpListener *self = g_new0(HttpListener, 1);
     self->server = server;
-    self->engine = take_engine;
     self->fd = take_fd;
     start_accepting(self);
     g_ptr_array_add(server->listeners, self);
@@ -113,7 +110,8 @@ void http_listener_free(HttpListener *listener) {
     if (listener->unix_path && lstat(listener->unix_path, &status) == 0 &&
         status.st_dev == listener->device && status.st_ino == listener->inode)
         unlink(listener->unix_path);
-    http_engine_retire(listener->engine);
+    http_tls_identity_unref(listener->identity);
+    g_free(listener->tls_priority);
     g_free(listener->unix_path);
     g_free(listener);
 }
@@ -163,12 +161,7 @@ bool http_server_listen_unix(HttpServer *server, const char *path, mode_t mode, 
     fd_auto int fd = bind_unix(path, mode, group, err);
     if (fd < 0)
         return false;
-    HttpEngine *engine = http_engine_new(server, NULL, NULL, NULL, err);
-    if (!engine) {
-        unlink(path);
-        return false;
-    }
-    HttpListener *self = listener_new(server, engine, fd_steal(&fd));
+    HttpListener *self = listener_new(server, fd_steal(&fd));
     self->unix_path = g_strdup(path);
     struct stat status;
     if (lstat(path, &status) == 0) {
@@ -225,10 +218,12 @@ bool http_server_listen_tls(HttpServer *server, const char *address, uint16_t po
     fd_auto int fd = bind_tcp(address, port, &bound, err);
     if (fd < 0)
         return false;
-    HttpEngine *engine = http_engine_new(server, certificate_pem, key_pem, priority, err);
-    if (!engine)
+    HttpTlsIdentity *identity = http_tls_identity_new(certificate_pem, key_pem, priority, err);
+    if (!identity)
         return false;
-    HttpListener *self = listener_new(server, engine, fd_steal(&fd));
+    HttpListener *self = listener_new(server, fd_steal(&fd));
+    self->identity = identity;
+    self->tls_priority = g_strdup(priority);
     self->port = bound;
     if (ret_listener)
         *ret_listener = self;
@@ -241,11 +236,10 @@ uint16_t http_listener_port(const HttpListener *listener) {
 
 bool http_listener_reload(
     HttpListener *listener, const char *certificate_pem, const char *key_pem, Error *err) {
-    HttpEngine *engine =
-        http_engine_new(listener->server, certificate_pem, key_pem, listener->engine->priority, err);
-    if (!engine)
+    HttpTlsIdentity *identity = http_tls_identity_new(certificate_pem, key_pem, listener->tls_priority, err);
+    if (!identity)
         return false;
-    http_engine_retire(listener->engine);
-    listener->engine = engine;
+    http_tls_identity_unref(listener->identity);
+    listener->identity = identity;
     return true;
 }

@@ -1,6 +1,5 @@
 /* Answering: whole, from a file, or as a stream. */
 #include "http/http-internal.h"
-#include <gnutls/gnutls.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -117,21 +116,8 @@ void http_reply_write_raw(HttpRequest *request) {
                                  end */
         return;
     g_autoptr(GString) text = format_raw(request);
-    struct MHD_Connection *mhd = request->connection->mhd;
-    if (request->connection->engine->key_pem) {
-        gnutls_session_t session =
-            MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session;
-        size_t sent = 0;
-        while (sent < text->len) {
-            ssize_t n = gnutls_record_send(session, text->str + sent, text->len - sent);
-            if (n <= 0)
-                break;
-            sent += (size_t)n;
-        }
-    } else {
-        /* Nothing of ours waits in the socket's buffer, so that one write takes it. */
-        (void)!send(request->connection->fd, text->str, text->len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    }
+    /* Nothing of ours waits in the socket's buffer, so that one write takes it. */
+    (void)!send(request->connection->fd, text->str, text->len, MSG_NOSIGNAL | MSG_DONTWAIT);
     http_reply_drop(request);
 }
 

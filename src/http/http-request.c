@@ -201,7 +201,7 @@ void http_request_wake(HttpRequest *request) {
     request->is_suspended = false;
     http_connection_unwatch(request->connection);
     MHD_resume_connection(request->connection->mhd);
-    request->connection->engine->needs_run = true;
+    request->connection->server->engine->needs_run = true;
 }
 
 /* 5. The end, whichever comes first. */

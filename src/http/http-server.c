@@ -24,10 +24,6 @@ static void free_listener(void *listener) {
     http_listener_free(listener);
 }
 
-static void free_engine(void *engine) {
-    http_engine_free(engine);
-}
-
 static void free_linger(void *data) {
     GSource *source = data;
     g_source_destroy(source);
@@ -40,7 +36,6 @@ HttpServer *http_server_new(const HttpHandler *handler, void *data, const HttpLi
     self->handler_data = data;
     self->limits = limits ? *limits : http_limits_default;
     self->listeners = g_ptr_array_new_with_free_func(free_listener);
-    self->engines = g_ptr_array_new_with_free_func(free_engine);
     self->connections = g_hash_table_new(NULL, NULL);
     self->peers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     self->adding = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)http_connection_free);
@@ -49,6 +44,8 @@ HttpServer *http_server_new(const HttpHandler *handler, void *data, const HttpLi
     g_assert(self->gone_fd >= 0);
     self->deadline_source = http_deadline_source_new(self);
     self->gone_source = http_gone_source_new(self);
+    self->engine = http_engine_new(self);
+    self->tunnels = http_tls_set_new(http_engine_run, self->engine);
     return self;
 }
 
@@ -86,14 +83,14 @@ void http_server_free(HttpServer *server) {
     g_ptr_array_set_size(server->listeners, 0);
     for (int turn = 0; g_hash_table_size(server->connections) > 0 && turn < TURNS_TO_CLOSE; turn++) {
         cut_all(server);
-        for (guint i = 0; i < server->engines->len; i++)
-            MHD_run(((HttpEngine *)g_ptr_array_index(server->engines, i))->daemon);
+        MHD_run(server->engine->daemon);
     }
-    g_ptr_array_unref(server->engines);
+    http_engine_free(server->engine);
     g_ptr_array_unref(server->listeners);
     g_hash_table_unref(server->connections);
     g_hash_table_unref(server->peers);
     g_hash_table_unref(server->adding);
+    http_tls_set_free(server->tunnels);
     g_hash_table_unref(server->lingering);
     drop_source(server->deadline_source);
     drop_source(server->gone_source);
@@ -139,9 +136,9 @@ void http_server_stop(HttpServer *server, int64_t deadline_ms, void (*done)(void
         HttpConnection *connection = g_ptr_array_index(list, i);
         if (connection->websocket)
             http_websocket_close(connection->websocket, HTTP_WEBSOCKET_GOING_AWAY, NULL);
-        else if (!connection->request)
+        else if (!connection->request && connection->fd >= 0)
             shutdown(connection->fd, SHUT_RDWR);
-        else if (connection->request->stream)
+        else if (connection->request && connection->request->stream)
             http_stream_end(connection->request);
     }
     http_server_check_stopped(server);

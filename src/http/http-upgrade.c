@@ -1,7 +1,5 @@
 /* From an HTTP request to a WebSocket on the server. */
 #include "http/http-internal.h"
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include "http/http-websocket-internal.h"
@@ -58,9 +56,7 @@ static ssize_t write_socket(void *data, const void *buffer, size_t length) {
 static void close_socket(void *data) {
     UpgradedSocket *self = data;
     self->connection->websocket = NULL;
-    self->connection->is_closing = true;
-    self->connection->engine->closing++;
-    self->connection->engine->needs_run = true;
+    self->connection->server->engine->needs_run = true;
     http_connection_set_deadline(self->connection, CLOSE_MS);
     MHD_upgrade_action(self->handle, MHD_UPGRADE_ACTION_CLOSE);
     g_free(self);
@@ -77,8 +73,6 @@ static void upgraded(void *data G_GNUC_UNUSED, struct MHD_Connection *mhd, void 
     connection->request->upgrade = NULL;
     http_request_detach(connection->request);
     http_connection_set_deadline(connection, -1);
-    int yes = 1; /* keys typed into a console must not wait for more; fails harmlessly on a UNIX socket */
-    setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     UpgradedSocket *socket = g_new0(UpgradedSocket, 1);
     *socket = (UpgradedSocket){.connection = connection, .handle = handle, .fd = fd};
     const WebSocketTransport transport = {

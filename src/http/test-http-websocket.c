@@ -132,6 +132,7 @@ static void test_10000_messages_come_back(void) {
     TestServer *server = test_server_new(NULL);
     test_run(server, echoes);
     test_wait_until(server->sockets_closed == 2);
+    test_wait_until(http_server_load(server->server).connections == 0);
     test_server_free(server);
 }
 

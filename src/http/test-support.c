@@ -62,6 +62,7 @@ static void count_gone(HttpRequest *request, void *data) {
 
 static void route_never(HttpRequest *request, TestServer *server) {
     http_request_on_gone(request, count_gone, server);
+    g_atomic_int_inc(&server->waiting);
 }
 
 static void send_block(HttpRequest *request, void *data G_GNUC_UNUSED) {
@@ -115,7 +116,7 @@ static gboolean flood(void *data) {
         return G_SOURCE_CONTINUE;
     }
     http_stream_abort(self->request);
-    self->server->aborted++;
+    g_atomic_int_inc(&self->server->aborted);
     http_request_unref(self->request);
     g_free(self);
     return G_SOURCE_REMOVE;

@@ -17,8 +17,9 @@ typedef struct TestServer {
     HttpServer *server;
     HttpListener *listener;
     TlsIdentity authority, identity;
-    /* What happened; written by the main loop, read when the client has ended. */
-    int gone, aborted, sockets_open, sockets_closed, writable;
+    /* What happened; written by the main loop, read when the client has ended. `waiting` and `aborted` are
+     * atomic. */
+    int waiting, gone, aborted, sockets_open, sockets_closed, writable;
     uint64_t pushed;
 } TestServer;
 

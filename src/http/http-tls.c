@@ -1,0 +1,426 @@
+/* TLS tunnels through GnuTLS, from the handshake to the last byte. */
+#include "http/http-tls.h"
+#include <errno.h>
+#include <gnutls/gnutls.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "base/file.h"
+
+/* TLS 1.2 and 1.3 only; otherwise GnuTLS's defaults, which follow the distribution. */
+#define DEFAULT_PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+
+enum {
+    RECORD_BYTES = 16384, /* the longest plain text of a record: RFC 8446, section 5.1 */
+    PLAIN_BUFFER = 65536, /* what the kernel keeps of the plain side, each way */
+    TURN_BUDGET = 256 << 10,
+    EVENTS_PER_TURN = 128,
+    DISCARD_MAX = 64 << 20, /* read and thrown away while lingering */
+};
+
+struct HttpTlsIdentity {
+    int reference_count;
+    gnutls_certificate_credentials_t credentials;
+    gnutls_priority_t priority;
+};
+
+struct HttpTlsSet {
+    int fd; /* epoll over both sockets of every tunnel, edge-triggered */
+    GSource *source;
+    GQueue ready; /* of HttpTlsTunnel: something happened, or a turn's budget ran out */
+    bool has_given;
+    void (*on_given)(void *data);
+    void *data;
+};
+
+typedef struct TunnelEnd {
+    HttpTlsTunnel *tunnel;
+    int fd;
+    bool is_readable, is_writable; /* until EAGAIN says otherwise */
+} TunnelEnd;
+
+struct HttpTlsTunnel {
+    HttpTlsSet *set;
+    HttpTlsIdentity *identity;
+    gnutls_session_t session;
+    TunnelEnd client, plain;
+    bool has_shaken_hands;
+    uint8_t *held; /* decrypted, and not taken by the plain side yet; or NULL */
+    size_t held_length, held_sent;
+    size_t discarded;
+    bool is_record_held; /* GnuTLS holds a record that the client did not take */
+    bool has_client_ended, has_plain_ended, is_plain_deaf, has_said_bye, lingers;
+    bool is_broken;
+    GList link; /* in set->ready */
+    bool is_queued;
+    void (*on_end)(void *data);
+    void *data;
+};
+
+/* Identity */
+
+HttpTlsIdentity *http_tls_identity_new(
+    const char *certificate_pem, const char *key_pem, const char *priority, Error *err) {
+    HttpTlsIdentity *self = g_new0(HttpTlsIdentity, 1);
+    self->reference_count = 1;
+    const gnutls_datum_t certificate = {
+        (void *)(uintptr_t)certificate_pem, (unsigned)strlen(certificate_pem)};
+    const gnutls_datum_t key = {(void *)(uintptr_t)key_pem, (unsigned)strlen(key_pem)};
+    int code = gnutls_certificate_allocate_credentials(&self->credentials);
+    if (code >= 0)
+        code =
+            gnutls_certificate_set_x509_key_mem(self->credentials, &certificate, &key, GNUTLS_X509_FMT_PEM);
+    if (code >= 0)
+        code = gnutls_priority_init(&self->priority, priority ? priority : DEFAULT_PRIORITY, NULL);
+    if (code >= 0)
+        return self;
+    http_tls_identity_unref(self);
+    error_set(err, ERROR_INVALID, NULL, "the certificate, the key or the TLS priority is not usable: %s",
+        gnutls_strerror(code));
+    return NULL;
+}
+
+HttpTlsIdentity *http_tls_identity_ref(HttpTlsIdentity *identity) {
+    identity->reference_count++;
+    return identity;
+}
+
+void http_tls_identity_unref(HttpTlsIdentity *identity) {
+    if (!identity || --identity->reference_count > 0)
+        return;
+    if (identity->priority)
+        gnutls_priority_deinit(identity->priority);
+    if (identity->credentials)
+        gnutls_certificate_free_credentials(identity->credentials);
+    g_free(identity);
+}
+
+/* 1. The handshake. */
+
+static bool start_session(HttpTlsTunnel *self) {
+    static const gnutls_datum_t protocol = {(unsigned char *)(uintptr_t) "http/1.1", 8};
+    int code = gnutls_init(&self->session, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
+    if (code >= 0)
+        code = gnutls_priority_set(self->session, self->identity->priority);
+    if (code >= 0)
+        code = gnutls_credentials_set(self->session, GNUTLS_CRD_CERTIFICATE, self->identity->credentials);
+    /* A client that offers other protocols only is refused with the alert of RFC 7301, section 3.2. */
+    if (code >= 0)
+        code = gnutls_alpn_set_protocols(self->session, &protocol, 1, GNUTLS_ALPN_MANDATORY);
+    if (code < 0)
+        return false;
+    gnutls_transport_set_int(self->session, self->client.fd);
+    return true;
+}
+
+static void shake_hands(HttpTlsTunnel *self) {
+    int code = GNUTLS_E_AGAIN;
+    do
+        code = gnutls_handshake(self->session);
+    while (code < 0 && code != GNUTLS_E_AGAIN && !gnutls_error_is_fatal(code));
+    self->has_shaken_hands = code >= 0;
+    if (code >= 0 || code == GNUTLS_E_AGAIN)
+        return;
+    gnutls_alert_send_appropriate(self->session, code);
+    self->is_broken = true;
+}
+
+/* 2. From the client to the plain side. The functions that carry say whether to come back at once. */
+
+static void end_plain_input(HttpTlsTunnel *self) {
+    if (self->has_client_ended && !self->held)
+        shutdown(self->plain.fd, SHUT_WR);
+}
+
+/* How many of the bytes the plain side took; one that has closed takes everything, to nowhere. */
+static size_t give_plain(HttpTlsTunnel *self, const uint8_t *bytes, size_t length) {
+    ssize_t n = -1;
+    while (!self->is_plain_deaf) {
+        n = send(self->plain.fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n >= 0 || errno == EAGAIN)
+            break;
+        self->is_plain_deaf = errno != EINTR;
+    }
+    if (self->is_plain_deaf) {
+        self->discarded += length;
+        self->is_broken = self->is_broken || self->discarded > DISCARD_MAX;
+        return length;
+    }
+    size_t given = n > 0 ? (size_t)n : 0;
+    self->set->has_given = self->set->has_given || given > 0;
+    self->plain.is_writable = given == length;
+    return given;
+}
+
+static bool give_held(HttpTlsTunnel *self) {
+    size_t given = give_plain(self, self->held + self->held_sent, self->held_length - self->held_sent);
+    self->held_sent += given;
+    if (self->held_sent == self->held_length) {
+        g_clear_pointer(&self->held, g_free);
+        end_plain_input(self);
+    }
+    return given > 0;
+}
+
+static void take_client_end(HttpTlsTunnel *self, ssize_t code) {
+    if (code == GNUTLS_E_AGAIN) {
+        /* A new key must be announced before more is read: wait for room instead. */
+        if (gnutls_record_get_direction(self->session) == 1)
+            self->client.is_writable = false;
+        else
+            self->client.is_readable = false;
+        return;
+    }
+    if (code != 0 && code != GNUTLS_E_PREMATURE_TERMINATION) {
+        self->is_broken = true;
+        return;
+    }
+    /* Without its farewell the end could be an attacker's; HTTP's own lengths show what is missing. */
+    self->has_client_ended = true;
+    end_plain_input(self);
+}
+
+static bool carry_in(HttpTlsTunnel *self, uint8_t *block) {
+    if (self->held)
+        return self->plain.is_writable && give_held(self);
+    if (self->has_client_ended || !self->client.is_readable)
+        return false;
+    ssize_t n = gnutls_record_recv(self->session, block, RECORD_BYTES);
+    if (n == GNUTLS_E_INTERRUPTED || n == GNUTLS_E_WARNING_ALERT_RECEIVED)
+        return true;
+    if (n <= 0) {
+        take_client_end(self, n);
+        return false;
+    }
+    size_t given = give_plain(self, block, (size_t)n);
+    if (given < (size_t)n) {
+        self->held_length = (size_t)n - given;
+        self->held_sent = 0;
+        self->held = g_memdup2(block + given, self->held_length);
+    }
+    return true;
+}
+
+/* 3. From the plain side to the client. */
+
+static bool after_send(HttpTlsTunnel *self, ssize_t sent) {
+    self->is_record_held = sent == GNUTLS_E_AGAIN || sent == GNUTLS_E_INTERRUPTED;
+    if (sent == GNUTLS_E_AGAIN)
+        self->client.is_writable = false;
+    else if (sent < 0 && !self->is_record_held)
+        self->is_broken = true;
+    return sent > 0;
+}
+
+static void say_bye(HttpTlsTunnel *self) {
+    int code = gnutls_bye(self->session, GNUTLS_SHUT_WR);
+    if (code == GNUTLS_E_AGAIN) {
+        self->client.is_writable = false;
+        return;
+    }
+    self->has_said_bye = true;
+    shutdown(self->client.fd, SHUT_WR);
+}
+
+static bool carry_out(HttpTlsTunnel *self, uint8_t *block) {
+    if (!self->client.is_writable || self->has_said_bye)
+        return false;
+    if (self->is_record_held)
+        return after_send(self, gnutls_record_send(self->session, NULL, 0));
+    if (self->has_plain_ended) {
+        say_bye(self);
+        return false;
+    }
+    if (!self->plain.is_readable)
+        return false;
+    size_t limit = MIN(gnutls_record_get_max_size(self->session), (size_t)RECORD_BYTES);
+    ssize_t n = recv(self->plain.fd, block, limit, MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN) {
+        self->plain.is_readable = false;
+        return false;
+    }
+    if (n <= 0) {
+        self->has_plain_ended = n == 0 || errno != EINTR;
+        return true; /* come back for the farewell */
+    }
+    return after_send(self, gnutls_record_send(self->session, block, (size_t)n));
+}
+
+/* 4. The end. */
+
+static bool is_over(const HttpTlsTunnel *self) {
+    return self->is_broken || (self->has_said_bye && (self->has_client_ended || !self->lingers));
+}
+
+/* One turn. False when the tunnel has ended and is freed. */
+static bool pump(HttpTlsTunnel *self) {
+    uint8_t block[RECORD_BYTES];
+    if (!self->has_shaken_hands && !self->is_broken)
+        shake_hands(self);
+    bool has_moved = self->has_shaken_hands;
+    int turns = TURN_BUDGET / RECORD_BYTES;
+    for (; has_moved && turns > 0 && !is_over(self); turns--) {
+        has_moved = carry_in(self, block);
+        has_moved = (!self->is_broken && carry_out(self, block)) || has_moved;
+    }
+    if (is_over(self)) {
+        self->on_end(self->data);
+        http_tls_tunnel_free(self);
+        return false;
+    }
+    return has_moved; /* more may wait than the budget allows */
+}
+
+static void queue(HttpTlsTunnel *self) {
+    if (!self->is_queued)
+        g_queue_push_tail_link(&self->set->ready, &self->link);
+    self->is_queued = true;
+}
+
+static void take_event(const struct epoll_event *event) {
+    TunnelEnd *end = event->data.ptr;
+    HttpTlsTunnel *self = end->tunnel;
+    const bool is_hung_up = event->events & (EPOLLHUP | EPOLLERR);
+    end->is_readable = end->is_readable || is_hung_up || (event->events & (EPOLLIN | EPOLLRDHUP));
+    end->is_writable = end->is_writable || is_hung_up || (event->events & EPOLLOUT);
+    /* A client that broke off is gone, even while nobody wants to read what it sent before. The plain side
+     * that ends before anything was said was cut. */
+    if (is_hung_up && (end == &self->client || !self->has_shaken_hands))
+        self->is_broken = true;
+    queue(self);
+}
+
+typedef struct SetSource {
+    GSource source;
+    HttpTlsSet *set;
+} SetSource;
+
+static gboolean set_prepare(GSource *source, int *timeout_ms) {
+    *timeout_ms = -1;
+    return !g_queue_is_empty(&((SetSource *)source)->set->ready);
+}
+
+static void turn(HttpTlsSet *self) {
+    struct epoll_event events[EVENTS_PER_TURN];
+    int n = epoll_wait(self->fd, events, EVENTS_PER_TURN, 0);
+    for (int i = 0; i < n; i++) /* before any is freed */
+        take_event(&events[i]);
+    for (guint left = g_queue_get_length(&self->ready); left > 0; left--) {
+        GList *link = g_queue_pop_head_link(&self->ready);
+        if (!link) /* the end of one freed another */
+            break;
+        HttpTlsTunnel *tunnel = link->data;
+        tunnel->is_queued = false;
+        if (pump(tunnel))
+            queue(tunnel);
+    }
+}
+
+static gboolean set_dispatch(GSource *source, GSourceFunc callback G_GNUC_UNUSED, void *data G_GNUC_UNUSED) {
+    HttpTlsSet *self = ((SetSource *)source)->set;
+    self->has_given = false;
+    turn(self);
+    if (self->has_given) {
+        self->on_given(self->data);
+        turn(self);
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs set_functions = {.prepare = set_prepare, .dispatch = set_dispatch};
+
+HttpTlsSet *http_tls_set_new(void (*on_given)(void *data), void *data) {
+    HttpTlsSet *self = g_new0(HttpTlsSet, 1);
+    g_queue_init(&self->ready);
+    self->on_given = on_given;
+    self->data = data;
+    self->fd = epoll_create1(EPOLL_CLOEXEC);
+    g_assert(self->fd >= 0);
+    self->source = g_source_new(&set_functions, sizeof(SetSource));
+    ((SetSource *)self->source)->set = self;
+    g_source_add_unix_fd(self->source, self->fd, G_IO_IN);
+    g_source_attach(self->source, NULL);
+    return self;
+}
+
+void http_tls_set_free(HttpTlsSet *set) {
+    if (!set)
+        return;
+    g_source_destroy(set->source);
+    g_source_unref(set->source);
+    fd_close(&set->fd);
+    g_free(set);
+}
+
+/* A tunnel's life */
+
+static bool watch(HttpTlsTunnel *self, TunnelEnd *end) {
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = end};
+    end->tunnel = self;
+    return epoll_ctl(self->set->fd, EPOLL_CTL_ADD, end->fd, &event) == 0;
+}
+
+static bool open_pair(HttpTlsTunnel *self, int *ret_plain_fd) {
+    int fds[2];
+    const int size = PLAIN_BUFFER, yes = 1;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+        return false;
+    for (int i = 0; i < 2; i++)
+        setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    /* Records go out whole; a key typed into a console must not wait for more. */
+    setsockopt(self->client.fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    self->plain.fd = fds[0];
+    *ret_plain_fd = fds[1];
+    return true;
+}
+
+HttpTlsTunnel *http_tls_tunnel_new(HttpTlsSet *set, HttpTlsIdentity *identity, int take_fd,
+    void (*on_end)(void *data), void *data, int *ret_plain_fd, Error *err) {
+    HttpTlsTunnel *self = g_new0(HttpTlsTunnel, 1);
+    fd_auto int plain_fd = -1;
+    self->set = set;
+    self->identity = http_tls_identity_ref(identity);
+    self->client.fd = take_fd;
+    self->plain.fd = -1;
+    self->link.data = self;
+    self->on_end = on_end;
+    self->data = data;
+    if (!open_pair(self, &plain_fd) || !start_session(self) || !watch(self, &self->client) ||
+        !watch(self, &self->plain)) {
+        error_set(err, ERROR_IO, NULL, "no descriptors or memory for another TLS connection");
+        http_tls_tunnel_free(self);
+        return NULL;
+    }
+    *ret_plain_fd = fd_steal(&plain_fd);
+    return self;
+}
+
+/* A child between fork and exec may hold the socket too: closing it alone would not end its events. */
+static void close_end(HttpTlsTunnel *self, TunnelEnd *end) {
+    if (end->tunnel)
+        epoll_ctl(self->set->fd, EPOLL_CTL_DEL, end->fd, NULL);
+    fd_close(&end->fd);
+}
+
+void http_tls_tunnel_free(HttpTlsTunnel *tunnel) {
+    if (!tunnel)
+        return;
+    if (tunnel->is_queued)
+        g_queue_unlink(&tunnel->set->ready, &tunnel->link);
+    if (tunnel->session)
+        gnutls_deinit(tunnel->session);
+    close_end(tunnel, &tunnel->client);
+    close_end(tunnel, &tunnel->plain);
+    http_tls_identity_unref(tunnel->identity);
+    if (tunnel->held)
+        memset(tunnel->held, 0, tunnel->held_length);
+    g_free(tunnel->held);
+    g_free(tunnel);
+}
+
+void http_tls_tunnel_linger(HttpTlsTunnel *tunnel) {
+    tunnel->lingers = true;
+}
