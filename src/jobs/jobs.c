@@ -9,7 +9,7 @@
 #include "jobs/claims.h"
 #include "model/format.h"
 
-enum { MAX_ENDED_JOBS = 10000 };
+enum { MAX_ENDED_JOBS = 10000, SAVE_RETRY_MS = 2000 };
 /* Claim revisions are taken from a block that the store remembers as used, so that they never repeat. */
 enum { REVISION_BLOCK = 1000000 };
 #define REVISION_KEY "meta/claim-revision"
@@ -30,14 +30,17 @@ struct Jobs {
     GQueue *queued;          /* ids in the order of asking */
     GHashTable *idempotency; /* "principal/key" -> job id */
     GHashTable *waiters;     /* child id -> GPtrArray of Waiter */
-    int64_t next_revision, last_revision;
+    int64_t next_revision, last_revision, next_serial;
     guint start_source;
+    GQueue *failed_saves; /* Save, tried again by save_source */
+    guint save_source;
 };
 
 struct JobRun {
     Jobs *jobs;
     const JobKind *kind;
-    Job job; /* our copy; the inventory has the last committed one */
+    Job job;        /* our copy; the inventory has the last committed one */
+    int64_t serial; /* tells it from a later run of the same job */
     char *operation;
     void (*on_cancel)(JobRun *run, void *data);
     void *on_cancel_data;
@@ -48,6 +51,7 @@ struct JobRun {
 
 static void run_step(JobRun *run);
 static void go_on(JobRun *run);
+static void save_free(void *data);
 
 static void run_free(void *data) {
     JobRun *run = data;
@@ -104,6 +108,7 @@ Jobs *jobs_new(Inventory *inventory, const JobKind *const *kinds, size_t n_kinds
     jobs->claims = claims_new();
     jobs->runs = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, run_free);
     jobs->queued = g_queue_new();
+    jobs->failed_saves = g_queue_new();
     jobs->idempotency = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     jobs->waiters = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_ptr_array_unref);
     remember_keys(jobs);
@@ -116,6 +121,9 @@ void jobs_free(Jobs *jobs) {
         return;
     if (jobs->start_source)
         g_source_remove(jobs->start_source);
+    if (jobs->save_source)
+        g_source_remove(jobs->save_source);
+    g_queue_free_full(jobs->failed_saves, save_free);
     g_hash_table_unref(jobs->waiters);
     g_hash_table_unref(jobs->idempotency);
     g_queue_free_full(jobs->queued, g_free);
@@ -134,27 +142,70 @@ bool jobs_has_kind(const Jobs *jobs, const char *kind) {
 typedef struct Save {
     Jobs *jobs;
     char *job_id;
+    int64_t serial;
     void (*then)(JobRun *run);
 } Save;
 
-static void saved(const Error *err, void *data) {
+static void save_free(void *data) {
     Save *save = data;
-    JobRun *run = g_hash_table_lookup(save->jobs->runs, save->job_id);
-    if (err)
-        log_error("job %s cannot be saved: %s; it goes on after a restart", save->job_id, err->message);
-    else if (run && save->then)
-        save->then(run);
     g_free(save->job_id);
     g_free(save);
 }
 
-static void save_then(JobRun *run, void (*then)(JobRun *run)) {
-    Save *save = g_new0(Save, 1);
-    *save = (Save){run->jobs, g_strdup(run->job.id), then};
+/* The run that a save belongs to, unless its claims were broken meanwhile. */
+static JobRun *run_of(const Save *save) {
+    JobRun *run = g_hash_table_lookup(save->jobs->runs, save->job_id);
+    return run && run->serial == save->serial ? run : NULL;
+}
+
+static void commit_save(Save *take_save);
+
+static gboolean save_again(void *data) {
+    Jobs *jobs = data;
+    jobs->save_source = 0;
+    for (guint n = g_queue_get_length(jobs->failed_saves); n > 0; n--)
+        commit_save(g_queue_pop_head(jobs->failed_saves));
+    return G_SOURCE_REMOVE;
+}
+
+/* A full disk, say: the job stands still until its decision is durable. */
+static void save_later(Save *save, const Error *err) {
+    Jobs *jobs = save->jobs;
+    if (!jobs->save_source) {
+        log_warning("job %s is not saved yet: %s", save->job_id, err->message);
+        jobs->save_source = g_timeout_add(SAVE_RETRY_MS, save_again, jobs);
+    }
+    g_queue_push_tail(jobs->failed_saves, save);
+}
+
+static void saved(const Error *err, void *data) {
+    Save *save = data;
+    JobRun *run = run_of(save);
+    if (err && run) {
+        save_later(save, err);
+        return;
+    }
+    if (run && save->then)
+        save->then(run);
+    save_free(save);
+}
+
+static void commit_save(Save *take_save) {
+    JobRun *run = run_of(take_save);
+    if (!run) {
+        save_free(take_save);
+        return;
+    }
     InventoryChange *change = inventory_change_new(run->jobs->inventory);
     inventory_change_put(change, RESOURCE_JOB, &run->job);
     inventory_change_by(change, run->job.principal, run->job.id);
-    inventory_commit(run->jobs->inventory, change, saved, save);
+    inventory_commit(run->jobs->inventory, change, saved, take_save);
+}
+
+static void save_then(JobRun *run, void (*then)(JobRun *run)) {
+    Save *save = g_new0(Save, 1);
+    *save = (Save){run->jobs, g_strdup(run->job.id), run->serial, then};
+    commit_save(save);
 }
 
 /* ---- 1. submitted ---- */
@@ -287,6 +338,7 @@ static JobRun *run_new(Jobs *jobs, const Job *job) {
     JobRun *run = g_new0(JobRun, 1);
     run->jobs = jobs;
     run->kind = g_hash_table_lookup(jobs->kinds, job->kind);
+    run->serial = ++jobs->next_serial;
     job_copy(&run->job, job);
     g_hash_table_insert(jobs->runs, run->job.id, run);
     return run;
@@ -319,6 +371,8 @@ static gboolean start_what_can(void *data) {
         const Object *object = inventory_get(jobs->inventory, RESOURCE_JOB, link->data);
         Job *job = object ? object->data : NULL;
         g_autofree char *waits_for = NULL;
+        if (job && g_hash_table_contains(jobs->runs, job->id)) /* being cancelled: that is not durable yet */
+            continue;
         if (job && !has_ended(job) && !claims_are_free(jobs->claims, job, &waits_for)) {
             if (g_strcmp0(job->waits_for, waits_for) != 0) { /* shown, not stored */
                 job_set_waits_for(job, waits_for);
@@ -438,12 +492,17 @@ void job_step_failed(JobRun *run, const Error *err) {
 
 /* ---- 4. ended ---- */
 
-static void prune(Jobs *jobs) {
+static const Job *oldest_ended(Jobs *jobs) {
     const GPtrArray *list = inventory_list(jobs->inventory, RESOURCE_JOB);
-    if (list->len <= MAX_ENDED_JOBS)
-        return;
-    const Job *oldest = ((const Object *)list->pdata[0])->data;
-    if (!has_ended(oldest))
+    for (guint i = 0; list->len > MAX_ENDED_JOBS && i < list->len; i++)
+        if (has_ended(((const Object *)list->pdata[i])->data))
+            return ((const Object *)list->pdata[i])->data;
+    return NULL;
+}
+
+static void prune(Jobs *jobs) {
+    const Job *oldest = oldest_ended(jobs);
+    if (!oldest)
         return;
     if (oldest->idempotency_key) {
         g_autofree char *key = idempotency_name(oldest->principal, oldest->idempotency_key);
@@ -524,7 +583,7 @@ bool job_break(Jobs *jobs, const char *job_id, const char *reason, Error *err) {
     error_set(&why, ERROR_STALE_CLAIM, NULL, "its claims were broken: %s", reason);
     g_autoptr(json_t) problem = error_to_json(&why);
     JobRun *successor = g_new0(JobRun, 1);
-    *successor = (JobRun){.jobs = jobs, .kind = run->kind};
+    *successor = (JobRun){.jobs = jobs, .kind = run->kind, .serial = ++jobs->next_serial};
     job_copy(&successor->job, &run->job);
     fault_decode(problem, MODEL_STORED, job_put_error(&successor->job), NULL);
     if (run->is_in_step) { /* the step's call-back frees it */
@@ -662,7 +721,8 @@ static void child_submitted(const char *job_id, const Error *err, void *data) {
     if (!is_listed)
         job_add_children(&run->job, job_id);
     const Object *child = inventory_get(run->jobs->inventory, RESOURCE_JOB, job_id);
-    if (!child || has_ended(child->data)) {
+    g_assert(child);
+    if (has_ended(child->data)) {
         waiter->done(run, child->data, waiter->data);
         g_free(waiter);
         return;

@@ -1,8 +1,11 @@
 /* Proves the life of a job on a real store: steps, undo, claims, cancel, a crash between steps, idempotency.
  */
 #include "jobs/jobs.h"
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include "base/file.h"
+#include "base/log.h"
 #include "model/format.h"
 
 typedef struct World {
@@ -228,6 +231,51 @@ static void test_broken_claims_are_free_at_once(World *world, const void *data G
     g_assert_cmpint(job_of(world, id)->state, ==, JOB_STATE_FAILED);
 }
 
+static void test_a_queued_job_whose_cancel_is_not_durable_yet_does_not_start(
+    World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *holder = g_strdup(submit(world, "test.hold", "{}", NULL));
+    JobRun *run = take_held(world);
+    g_autofree char *id = g_strdup(submit(world, "test.two", "{}", NULL));
+    job_step_done(run);
+    wait_for_state(world, holder, JOB_STATE_SUCCEEDED);
+    g_assert_true(job_cancel(world->jobs, id, NULL)); /* its claims are free, its start is due */
+    wait_for_state(world, id, JOB_STATE_CANCELLED);
+    g_assert_cmpstr(world->trace->str, ==, "first hold ");
+}
+
+static void test_claims_broken_before_a_step_keep_it_from_running(
+    World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.two", "{}", NULL));
+    while (!job_break(world->jobs, id, "changed my mind", NULL))
+        g_main_context_iteration(NULL, TRUE);
+    wait_for_state(world, id, JOB_STATE_FAILED);
+    g_autofree char *next = g_strdup(submit(world, "test.hold", "{}", NULL));
+    job_step_done(take_held(world));
+    wait_for_state(world, next, JOB_STATE_SUCCEEDED);
+    g_assert_cmpstr(world->trace->str, ==, "first hold ");
+}
+
+static void limit_file_size(rlim_t size) {
+    const struct rlimit limit = {size, RLIM_INFINITY};
+    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+}
+
+static void test_a_full_disk_holds_a_job_until_there_is_room(World *world, const void *data G_GNUC_UNUSED) {
+    signal(SIGXFSZ, SIG_IGN);
+    g_autofree char *id = g_strdup(submit(world, "test.hold", "{}", NULL));
+    JobRun *run = take_held(world);
+    limit_file_size(1024);
+    job_step_done(run);
+    gint64 end = g_get_monotonic_time() + G_TIME_SPAN_SECOND / 2;
+    while (g_get_monotonic_time() < end) {
+        g_main_context_iteration(NULL, FALSE);
+        g_usleep(10000);
+    }
+    g_assert_cmpint(job_of(world, id)->state, ==, JOB_STATE_RUNNING);
+    limit_file_size(RLIM_INFINITY);
+    wait_for_state(world, id, JOB_STATE_SUCCEEDED);
+}
+
 static void test_after_a_restart_the_open_step_runs_again_with_its_operation(
     World *world, const void *data G_GNUC_UNUSED) {
     g_autofree char *id = g_strdup(submit(world, "test.hold", "{}", NULL));
@@ -256,6 +304,9 @@ int main(int argc, char **argv) {
     ADD("/jobs/cancel", test_cancel_undoes_at_the_next_step);
     ADD("/jobs/cancel-queued", test_a_queued_job_is_cancelled_without_a_step);
     ADD("/jobs/break", test_broken_claims_are_free_at_once);
+    ADD("/jobs/cancel-late", test_a_queued_job_whose_cancel_is_not_durable_yet_does_not_start);
+    ADD("/jobs/break-early", test_claims_broken_before_a_step_keep_it_from_running);
+    ADD("/jobs/full-disk", test_a_full_disk_holds_a_job_until_there_is_room);
     ADD("/jobs/restart", test_after_a_restart_the_open_step_runs_again_with_its_operation);
     return g_test_run();
 }
