@@ -62,4 +62,61 @@ def eight_debian_guests_let_us_in(house):
     require(not problems, f"invariants are broken: {problems}")
 
 
-REAL_SCENARIOS = [eight_debian_guests_let_us_in]
+class _Outside:
+    """A bridge of the test's own with a DHCP server on it, as an office network would have; the host's NIC is no part of it."""
+
+    def __init__(self, house):
+        self.name, self.leases = f"{house.instance}-out", house.folder / "leases"
+        self.process = None
+
+    def __enter__(self):
+        for arguments in (["add", self.name, "type", "bridge"], ["set", self.name, "up"]):
+            subprocess.run(["ip", "link", *arguments], check=True)
+        subprocess.run(["ip", "address", "add", "198.19.77.1/24", "dev", self.name], check=True)
+        self.process = subprocess.Popen([
+            "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file=", "--port=0", "--bind-interfaces",
+            f"--interface={self.name}", "--except-interface=lo", "--dhcp-range=198.19.77.10,198.19.77.50,1h", "--dhcp-authoritative",
+            f"--dhcp-leasefile={self.leases}", "--log-facility=-"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+        self.remove()
+
+    def remove(self):
+        subprocess.run(["ip", "link", "delete", self.name], stderr=subprocess.DEVNULL, check=False)
+
+    def lease(self, mac):
+        """The address that the server gave to the MAC, or None."""
+        lines = self.leases.read_text().splitlines() if self.leases.exists() else []
+        return next((line.split()[2] for line in lines if line.split()[1] == mac), None)
+
+    def members(self):
+        """Names of the interfaces in the bridge."""
+        lines = subprocess.run(["ip", "-o", "link", "show", "master", self.name], capture_output=True, text=True, check=True).stdout.splitlines()
+        return [line.split(": ")[1].split("@")[0] for line in lines]
+
+
+def a_vm_on_a_bridge_is_a_member_of_its_network(house):
+    refused = house.run("network", "create", "nowhere", "--kind", "bridge", "--bridge", "absent0", status=None)
+    require(refused.returncode != 0 and "absent0" in refused.stderr, f"a bridge that does not exist was accepted: {refused.stderr!r}")
+    require([network["name"] for network in house.list("network")] == ["default"], "a refused network is listed")
+    with _Outside(house) as outside:
+        house.run("network", "create", "office", "--kind", "bridge", "--bridge", outside.name)
+        require(not outside.members(), f"the network brought {outside.members()} into the bridge")
+        house.run("vm", "create", "desk", "--template", "tiny", "--network", "office", "--start", seconds=600)
+        mac = house.list("vm")[0]["nics"][0]["mac"]
+        # A lease is written at the end of a dialogue, so both directions work.
+        address = wait_until("the bridge's DHCP server knows the VM", lambda: outside.lease(mac), 300, 1)
+        print(f"   {mac} has {address}", flush=True)
+        require(len(outside.members()) == 1, f"the bridge holds {outside.members()}, not only the VM")
+        house.run("vm", "kill", "desk")
+        require(not outside.members(), "the VM's interface stayed in the bridge")
+        outside.remove()
+        refused = house.run("vm", "start", "desk", status=None)
+        require(refused.returncode != 0 and outside.name in refused.stderr, f"a start without its bridge said: {refused.stderr!r}")
+        require(not house.domains(), "something was started without its bridge")
+
+
+REAL_SCENARIOS = [a_vm_on_a_bridge_is_a_member_of_its_network, eight_debian_guests_let_us_in]
