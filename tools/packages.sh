@@ -24,6 +24,7 @@ packages_missing() {
 # packages_install NAME...: installs them, and those of $newer_packages that this release has. False with a message on stderr.
 packages_install() {
     export DEBIAN_FRONTEND=noninteractive
+    dpkg --configure -a >&2 || return 1 # what an interrupted run left half-done
     apt-get update -q >&2 || return 1
     newer=
     for package in $newer_packages; do

@@ -3,12 +3,11 @@
 #include <locale.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include "api/api.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "http/tls-identity.h"
 #include "manager/console-bridge.h"
 #include "manager/enrol.h"
@@ -260,24 +259,9 @@ static void stopped(void *data) {
 static gboolean on_signal(void *data) {
     Manager *manager = data;
     log_info("stopping");
+    service_notify("STOPPING=1");
     http_server_stop(manager->server, STOP_DEADLINE_MS, stopped, manager);
     return G_SOURCE_REMOVE;
-}
-
-/* systemd's readiness protocol, sd_notify(3). */
-static void notify_ready(void) {
-    const char *path = g_getenv("NOTIFY_SOCKET");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (!path || strlen(path) >= sizeof address.sun_path)
-        return;
-    memcpy(address.sun_path, path, strlen(path));
-    if (address.sun_path[0] == '@')
-        address.sun_path[0] = '\0';
-    fd_auto int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
-    if (fd >= 0 &&
-        sendto(fd, "READY=1", strlen("READY=1"), MSG_NOSIGNAL, (struct sockaddr *)&address, length) < 0)
-        log_warning("cannot tell the service manager that we are ready");
 }
 
 int main(int argc, char **argv) {
@@ -303,7 +287,7 @@ int main(int argc, char **argv) {
     g_unix_signal_add(SIGTERM, on_signal, &manager);
     g_unix_signal_add(SIGINT, on_signal, &manager);
     log_info("version %s, instance %s, socket %s", LODGE_VERSION, manager.instance, manager.socket_path);
-    notify_ready();
+    service_notify("READY=1");
     g_main_loop_run(manager.loop);
     stop(&manager);
     return 0;
