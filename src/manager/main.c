@@ -260,6 +260,8 @@ static gboolean on_signal(void *data) {
     Manager *manager = data;
     log_info("stopping");
     service_notify("STOPPING=1");
+    /* VMs that stop from now on may stop because the host does: what ran stays remembered. */
+    boot_policy_free(g_steal_pointer(&manager->policy));
     http_server_stop(manager->server, STOP_DEADLINE_MS, stopped, manager);
     return G_SOURCE_REMOVE;
 }
