@@ -10,7 +10,7 @@ export type AddressSource = 'lease' | 'agent' | 'arp';
 export type TemplateState = 'buildable' | 'building' | 'ready' | 'failed';
 
 /** Layouts of disk images that can be imported. */
-export type ImageFormat = 'auto' | 'raw' | 'qcow2' | 'vmdk' | 'vdi' | 'vhd' | 'vhdx';
+export type ImportFormat = 'auto' | 'raw' | 'qcow2' | 'vmdk' | 'vdi' | 'vhd' | 'vhdx';
 
 /** Drivers of the agent. */
 export type HypervisorDriver = 'qemu' | 'fake';
@@ -215,8 +215,10 @@ export interface TemplateImport {
   name: string;
   /** URL (http, https) that the host fetches; absent when the image is uploaded. */
   source?: string;
+  /** Id of the upload that it was made from; set by Lodge. */
+  readonly upload?: string;
   /** Layout of the image. */
-  format?: ImageFormat;
+  format?: ImportFormat;
   /** Checksum that the image must have. */
   sha256?: string;
   /** Where to keep it; the only repository when absent. */
@@ -281,6 +283,8 @@ export interface IsoImport {
   name: string;
   /** URL (http, https) that the host fetches; absent when it is uploaded. */
   source?: string;
+  /** Id of the upload that it was made from; set by Lodge. */
+  readonly upload?: string;
   /** Checksum that it must have. */
   sha256?: string;
   /** Where to keep it; the only repository when absent. */

@@ -6,6 +6,7 @@
 #include "image/progress.h"
 #include "rpc/rpc-connection.h"
 #include "rpc/rpc-listener.h"
+#include "storage/repository-kind.h"
 
 /* Pools of threads: what hangs in one does not hold the others. */
 typedef enum AgentLane {
@@ -32,6 +33,7 @@ struct Agent {
     RpcListener *listener;
     GPtrArray *clients;  /* AgentClient, owned */
     GHashTable *splices; /* RpcSplice: open consoles */
+    GHashTable *uploads; /* id -> Upload that is being received; they free themselves */
     Reporter *reporter;
     int n_running;
     bool is_stopping;
@@ -88,6 +90,13 @@ bool agent_collect(const Agent *agent, AgentInventory *ret_inventory, Error *err
 /* From now on only differences to this are reported. Main loop. */
 void reporter_know(Reporter *reporter, const AgentInventory *inventory);
 
+/* upload.c: bytes that arrive on a stream of their own. */
+void uploads_stop(Agent *agent);
+/* Where an upload's bytes are; newly allocated. */
+bool upload_path(const RepositoryKindOps *kind, const Repository *repository, const char *upload_id,
+    char **ret_path, Error *err);
+void upload_remove(const RepositoryKindOps *kind, const Repository *repository, const char *upload_id);
+
 /* Handlers, by file. */
 bool handle_vm_create(AgentCall *call, Error *err);
 bool handle_vm_start(AgentCall *call, Error *err);
@@ -105,3 +114,9 @@ bool handle_template_build(AgentCall *call, Error *err);
 bool handle_template_write(AgentCall *call, Error *err);
 bool handle_template_delete(AgentCall *call, Error *err);
 bool handle_iso_delete(AgentCall *call, Error *err);
+bool handle_template_import(AgentCall *call, Error *err);
+bool handle_iso_import(AgentCall *call, Error *err);
+bool handle_upload_status(AgentCall *call, Error *err);
+bool handle_upload_discard(AgentCall *call, Error *err);
+bool handle_upload_open(AgentCall *call, Error *err);
+bool finish_upload_open(AgentCall *call, Error *err);

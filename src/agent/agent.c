@@ -132,6 +132,7 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
     agent->allowed_uid = options->allowed_uid;
     agent->clients = g_ptr_array_new_with_free_func(client_free);
     agent->splices = g_hash_table_new(g_direct_hash, g_direct_equal);
+    agent->uploads = g_hash_table_new(g_str_hash, g_str_equal);
     agent->tickets = rpc_tickets_new(NULL, TICKETS_LIMIT);
     for (AgentLane lane = 0; lane < LANE_MAX; lane++)
         agent->pools[lane] = work_pool_new(lanes[lane].name, lanes[lane].threads, QUEUE_LIMIT);
@@ -149,6 +150,7 @@ void agent_stop(Agent *agent) {
     agent->is_stopping = true;
     g_clear_pointer(&agent->listener, rpc_listener_free);
     reporter_stop(agent->reporter);
+    uploads_stop(agent);
 }
 
 int agent_running(const Agent *agent) {
@@ -174,6 +176,7 @@ void agent_free(Agent *agent) {
         work_pool_free(agent->pools[lane]);
     journal_close(agent->journal); /* calls what still waits for it */
     splices_free(agent);
+    g_hash_table_unref(agent->uploads);
     g_ptr_array_unref(agent->clients);
     rpc_tickets_free(agent->tickets);
     if (agent->session)

@@ -42,6 +42,12 @@ struct ApiCall {
     void *definition;   /* of the method's resource, to be stored; owned */
     json_t *extra;      /* added to the answer once: a token's secret */
     char *job_id;       /* for the audit */
+    struct {
+        char *id;
+        int64_t size, offset; /* bytes; size -1: not known */
+        bool is_question;
+        void *receiver; /* while the body arrives */
+    } upload;
 };
 
 /* call.c: the life of a call and its answers. */
@@ -84,6 +90,11 @@ void handle_backup(ApiCall *call);
 void handle_job_cancel(ApiCall *call);
 void handle_job_break(ApiCall *call);
 void handle_console(ApiCall *call);
+
+/* upload.c: the body as a stream. */
+bool upload_is_meant(const HttpRequest *request);
+void upload_begin(ApiCall *call); /* inside on_headers */
+void upload_end(ApiCall *call);   /* with the body's end */
 
 /* change.c: stores call->definition, made or changed, and answers. */
 void call_store(ApiCall *call);

@@ -102,12 +102,16 @@ static bool check_permission(ApiCall *call, Error *err) {
     return call_check_permission(call, object, err);
 }
 
-/* An upload would have to pass on to a host while it arrives; it is not offered yet. */
+static bool is_upload(const ApiCall *call) {
+    return call->method && call->method->is_upload && upload_is_meant(call->request);
+}
+
 static bool check_body_type(ApiCall *call, Error *err) {
     const char *type = http_request_header(call->request, "Content-Type");
     bool is_json =
         !type || strstr(type, "json") || g_str_has_prefix(type, "application/x-www-form-urlencoded");
-    if (is_json || http_request_content_length(call->request) == 0 || g_str_equal(call->method->http, "GET"))
+    if (is_json || is_upload(call) || http_request_content_length(call->request) == 0 ||
+        g_str_equal(call->method->http, "GET"))
         return true;
     return error_set(err, ERROR_UNSUPPORTED, NULL, "a body must be JSON, not %s", type);
 }
@@ -147,6 +151,8 @@ static void take_headers(HttpRequest *request, void *data) {
     }
     if (!prepare_call(call, &allowed, &err))
         call_refuse(call, allowed, &err);
+    else if (is_upload(call))
+        upload_begin(call);
 }
 
 static void (*const handlers[])(ApiCall *call) = {
@@ -179,6 +185,8 @@ static void take_request(HttpRequest *request, void *data) {
     MethodKind kind = call->method->kind;
     if (rule->handle)
         rule->handle(call);
+    else if (is_upload(call))
+        upload_end(call);
     else if (call->method->is_job && kind != METHOD_KIND_UPDATE)
         handle_job(call);
     else if (kind < G_N_ELEMENTS(handlers) && handlers[kind])

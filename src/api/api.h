@@ -11,6 +11,7 @@
  *   Idempotency-Key. The job of an update gets the merge patch as parameters, names resolved to ids, nulls
  * kept.
  * - Parameters of DELETE come from the query or the body.
+ * - A method that takes a file: upload.c.
  * - The secret of a token stands only in the answer that makes it.
  *
  * Main loop only.
@@ -25,6 +26,16 @@ typedef struct Api Api;
 /* `identity` is what the host's agent said of itself, or NULL with `err`; borrowed. */
 typedef void (*ApiHostFn)(const AgentIdentity *identity, const Error *err, void *data);
 
+/* A file on its way to a host. Borrowed during the call. */
+typedef struct ApiUpload {
+    const char *id;           /* a UUID that nobody else's upload has */
+    const json_t *parameters; /* of the method, references resolved */
+    int64_t size;             /* in all, bytes; -1: not known */
+    uint64_t offset;          /* where the body begins, bytes */
+} ApiUpload;
+/* Bytes that the host keeps of it. */
+typedef void (*ApiUploadFn)(uint64_t kept_bytes, const Error *err, void *data);
+
 typedef struct ApiOptions {
     Inventory *inventory; /* borrowed, as all below; must outlive api_free */
     Jobs *jobs;
@@ -37,6 +48,14 @@ typedef struct ApiOptions {
     /* Takes over a WebSocket request for a VM's console; false with *err set: nothing answered. NULL: not
      * offered. */
     bool (*open_console)(HttpRequest *request, const Object *vm, void *data, Error *err);
+    /* Tells how much of an upload is kept; `done` once. All three NULL: uploads are refused. */
+    void (*ask_upload)(const ApiUpload *upload, ApiUploadFn done, void *done_data, void *data);
+    /* Inside on_headers: takes the body. `done` once, with what is then kept; the receiver that is returned
+     * (NULL when done was called already) is gone when it is called. Answers nothing. */
+    void *(*begin_upload)(
+        HttpRequest *request, const ApiUpload *upload, ApiUploadFn done, void *done_data, void *data);
+    /* The body is complete. */
+    void (*end_upload)(void *receiver, void *data);
     /* Asks the agent at an address who it is and takes ownership, before a host is stored. Calls `done` once,
      * never before this returns. NULL: the host is stored under a new id. */
     void (*own_host)(const HostAdd *host, ApiHostFn done, void *done_data, void *data);

@@ -25,6 +25,7 @@ void call_free(void *data) {
     g_free(call->object_id);
     g_free(call->object_name);
     g_free(call->job_id);
+    g_free(call->upload.id);
     if (--call->api->references == 0)
         g_free(call->api);
     g_free(call);

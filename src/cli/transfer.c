@@ -1,6 +1,7 @@
 /* Files to and from the server. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,9 +11,12 @@
 
 enum { STALL_TIMEOUT_MS = 120000, SHOW_INTERVAL_US = 200000 };
 
+#define OCTETS "Content-Type: application/octet-stream"
+
 typedef struct Transfer {
     int fd;
-    int64_t total, shown_us;
+    int64_t total, offset, shown_us; /* offset: what the server has already */
+    char *id;                        /* header that names the file to the server; NULL: cannot be resumed */
     bool has_terminal;
     Error failure;
 } Transfer;
@@ -24,8 +28,78 @@ static void show_sent(int64_t sent, int64_t received, void *user) {
     if (!transfer->has_terminal || transfer->total <= 0 || now_us - transfer->shown_us < SHOW_INTERVAL_US)
         return;
     transfer->shown_us = now_us;
-    fprintf(stderr, "\r\033[Ksending: %d%%", (int)(sent * 100 / transfer->total));
+    fprintf(stderr, "\r\033[Ksending: %d%%", (int)((transfer->offset + sent) * 100 / transfer->total));
     fflush(stderr);
+}
+
+/* The same command with the same, unchanged file has the same name. */
+static char *upload_id(const char *path, const struct stat *status) {
+    g_autofree char *text = g_strdup_printf("%s\n%ju.%ju\n%jd\n%jd.%09ld", path, (uintmax_t)status->st_dev,
+        (uintmax_t)status->st_ino, (intmax_t)status->st_size, (intmax_t)status->st_mtim.tv_sec,
+        status->st_mtim.tv_nsec);
+    g_autofree char *hash = g_compute_checksum_for_string(G_CHECKSUM_SHA256, text, -1);
+    return g_strconcat("Upload-Id: ", hash, NULL);
+}
+
+static bool judge(const HttpResponse *response, Error *err) {
+    if (response->status / 100 == 2)
+        return true;
+    session_answer_error(response, err);
+    return false;
+}
+
+/* How much the server has of it: there the file is read on. */
+static bool ask_offset(
+    Session *session, const MethodDescriptor *method, const char *path, Transfer *transfer, Error *err) {
+    if (!transfer->id)
+        return true;
+    g_autofree char *length = g_strdup_printf("Upload-Length: %" G_GINT64_FORMAT, transfer->total);
+    const char *const headers[] = {OCTETS, transfer->id, length, NULL};
+    const HttpClientRequest request = {
+        .method = method->http, .path = path, .headers = headers, .body = "", .timeout_ms = STALL_TIMEOUT_MS};
+    g_auto(HttpResponse) response = {0};
+    if (!http_client_perform(session_client(session), &request, &response, err) || !judge(&response, err))
+        return false;
+    const char *text = http_response_header(&response, "Upload-Offset");
+    if (!text || !g_ascii_string_to_signed(text, 10, 0, INT64_MAX, &transfer->offset, NULL))
+        return error_set(err, ERROR_PROTOCOL, NULL, "the server does not say how much it has");
+    if (transfer->offset > transfer->total)
+        transfer->offset = 0;
+    if (lseek(transfer->fd, transfer->offset, SEEK_SET) < 0)
+        return error_set_errno(err, errno, "reading on in the file");
+    if (transfer->offset > 0)
+        fprintf(stderr, "going on at %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT " bytes\n", transfer->offset,
+            transfer->total);
+    return true;
+}
+
+static bool send_rest(Session *session, const MethodDescriptor *method, const char *path, Transfer *transfer,
+    json_t **ret_answer, Error *err) {
+    g_autofree char *length = g_strdup_printf("Upload-Length: %" G_GINT64_FORMAT, transfer->total);
+    g_autofree char *offset = g_strdup_printf("Upload-Offset: %" G_GINT64_FORMAT, transfer->offset);
+    const char *const headers[] = {OCTETS, transfer->id, length, offset, NULL};
+    const char *const one_try[] = {OCTETS, NULL};
+    const HttpClientRequest request = {.method = method->http,
+        .path = path,
+        .headers = transfer->id ? headers : one_try,
+        .upload_fd = transfer->fd,
+        .has_upload = true,
+        .upload_length = transfer->total < 0 ? -1 : transfer->total - transfer->offset,
+        .stall_timeout_ms = STALL_TIMEOUT_MS,
+        .on_progress = show_sent,
+        .user = transfer};
+    g_auto(HttpResponse) response = {0};
+    bool is_sent = http_client_perform(session_client(session), &request, &response, err);
+    if (transfer->shown_us)
+        fprintf(stderr, "\r\033[K");
+    if (!is_sent)
+        return transfer->id ? error_wrap(err, ERROR_NONE,
+                                  "the upload broke off; the same command goes on where it stopped")
+                            : false;
+    if (!judge(&response, err))
+        return false;
+    *ret_answer = json_parse((const char *)response.body->data, response.body->len, err);
+    return *ret_answer != NULL;
 }
 
 bool transfer_upload(Session *session, const MethodDescriptor *method, const char *path, const char *file,
@@ -37,30 +111,13 @@ bool transfer_upload(Session *session, const MethodDescriptor *method, const cha
         return error_set_errno(err, errno, "cannot open %s", file);
     if (!is_stdin && !S_ISREG(status.st_mode))
         return error_set(err, ERROR_INVALID, NULL, "%s is no regular file", file);
+    if (!is_stdin && status.st_size == 0)
+        return error_set(err, ERROR_INVALID, "/source", "%s is empty", file);
+    g_autofree char *id = is_stdin ? NULL : upload_id(path, &status);
     Transfer transfer = {
-        .total = S_ISREG(status.st_mode) ? status.st_size : -1, .has_terminal = isatty(STDERR_FILENO)};
-    static const char *const headers[] = {"Content-Type: application/octet-stream", NULL};
-    const HttpClientRequest request = {.method = method->http,
-        .path = path,
-        .headers = headers,
-        .upload_fd = fd,
-        .has_upload = true,
-        .upload_length = transfer.total,
-        .stall_timeout_ms = STALL_TIMEOUT_MS,
-        .on_progress = show_sent,
-        .user = &transfer};
-    g_auto(HttpResponse) response = {0};
-    bool is_sent = http_client_perform(session_client(session), &request, &response, err);
-    if (transfer.shown_us)
-        fprintf(stderr, "\r\033[K");
-    if (!is_sent)
-        return false;
-    if (response.status / 100 != 2) {
-        session_answer_error(&response, err);
-        return false;
-    }
-    *ret_answer = json_parse((const char *)response.body->data, response.body->len, err);
-    return *ret_answer != NULL;
+        .fd = fd, .total = is_stdin ? -1 : status.st_size, .id = id, .has_terminal = isatty(STDERR_FILENO)};
+    return ask_offset(session, method, path, &transfer, err) &&
+           send_rest(session, method, path, &transfer, ret_answer, err);
 }
 
 static bool keep_data(const void *data, size_t length, void *user) {

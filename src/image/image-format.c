@@ -71,3 +71,15 @@ bool image_format_probe(int fd, uint64_t size_bytes, ImageFormat *ret_format, Er
     *ret_format = IMAGE_FORMAT_UNKNOWN;
     return true;
 }
+
+bool image_check_disc(int fd, Error *err) {
+    enum { DESCRIPTOR = 32769, LENGTH = 5 }; /* sector 16, behind the descriptor's type */
+    static const char *const names[] = {"CD001", "BEA01", "NSR02", "NSR03"};
+    char found[LENGTH] = {0};
+    if (pread(fd, found, LENGTH, DESCRIPTOR) < 0)
+        return error_set_errno(err, errno, "reading the image");
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+        if (memcmp(found, names[i], LENGTH) == 0)
+            return true;
+    return error_set(err, ERROR_FOREIGN_IMAGE, NULL, "this is no CD or DVD image (ISO 9660 or UDF)");
+}

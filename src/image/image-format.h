@@ -28,3 +28,7 @@ const char *image_format_driver(ImageFormat format);
  * has no signature. ERROR_FOREIGN_IMAGE for what is recognised and never taken (a VMDK descriptor that only
  * names other files). */
 bool image_format_probe(int fd, uint64_t size_bytes, ImageFormat *ret_format, Error *err);
+
+/* ERROR_FOREIGN_IMAGE unless the open file begins as a CD or DVD does: a volume descriptor of ISO 9660
+ * (ECMA-119) or UDF (ECMA-167, part 2) at 32 KiB. */
+bool image_check_disc(int fd, Error *err);

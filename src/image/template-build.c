@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "image/apt-sources.h"
 #include "image/boot-sector.h"
+#include "image/file-hash.h"
 #include "image/jail.h"
 #include "image/recipe-files.h"
 #include "image/tools.h"
@@ -17,8 +18,8 @@
 #define MIB (UINT64_C(1) << 20)
 
 enum { BUILD_TIMEOUT_MS = 60 * 60 * 1000, DISK_TIMEOUT_MS = 20 * 60 * 1000, PACKAGES_LIMIT = 1024 * 1024 };
-enum { TYPICAL_PACKAGES = 220 }; /* of a Debian template; only the progress depends on it */
-enum { HASH_BLOCK = 256 * 1024, EFI_FIRST = 2048, EFI_COUNT = 32768 }; /* sectors: at 1 MiB, 16 MiB long */
+enum { TYPICAL_PACKAGES = 220 };              /* of a Debian template; only the progress depends on it */
+enum { EFI_FIRST = 2048, EFI_COUNT = 32768 }; /* sectors: at 1 MiB, 16 MiB long */
 
 typedef struct Build {
     const Recipe *recipe;
@@ -175,25 +176,6 @@ static bool run(Build *build, const char *const *argv, bool has_network, int64_t
     return jail_run(&spec, NULL, err);
 }
 
-static bool hash_file(int fd, const Cancel *cancel, char **ret_sha256, Error *err) {
-    g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
-    g_autofree guint8 *block = g_malloc(HASH_BLOCK);
-    for (;;) {
-        ssize_t n = read(fd, block, HASH_BLOCK);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return error_set_errno(err, errno, "reading what was built");
-        if (n == 0)
-            break;
-        g_checksum_update(checksum, block, n);
-        if (!cancel_check(cancel, err))
-            return false;
-    }
-    *ret_sha256 = g_strdup(g_checksum_get_string(checksum));
-    return true;
-}
-
 /* Describes work_folder/name, which is already root's. */
 static bool add_file(Build *build, TemplateRole role, const char *name, Error *err) {
     g_autofree char *path = g_build_filename(build->work_folder, name, NULL), *sha256 = NULL;
@@ -201,7 +183,7 @@ static bool add_file(Build *build, TemplateRole role, const char *name, Error *e
     struct stat status;
     if (fd < 0 || fstat(fd, &status) < 0)
         return error_set_errno(err, errno, "opening %s", path);
-    if (!hash_file(fd, build->cancel, &sha256, err))
+    if (!file_hash(fd, 0, NULL, build->cancel, &sha256, err))
         return false;
     uint64_t size = (uint64_t)status.st_size;
     bool is_disk = role == TEMPLATE_DISK;

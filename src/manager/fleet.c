@@ -443,44 +443,48 @@ void fleet_on_connected(Fleet *fleet, void (*callback)(const char *host_id, void
     fleet->on_connected_data = data;
 }
 
-/* ---- consoles ---- */
+/* ---- streams ---- */
 
-typedef struct ConsoleOpening {
+typedef struct StreamOpening {
     char *path;
     FleetStreamFn done;
     void *data;
-} ConsoleOpening;
+} StreamOpening;
 
-static void console_opening_free(ConsoleOpening *opening) {
+static void stream_opening_free(StreamOpening *opening) {
     g_free(opening->path);
     g_free(opening);
 }
 
-static void console_opened(RpcStream *take_stream, const Error *err, void *data) {
-    ConsoleOpening *opening = data;
+static void stream_opened(RpcStream *take_stream, const Error *err, void *data) {
+    StreamOpening *opening = data;
     opening->done(take_stream, err, opening->data);
-    console_opening_free(opening);
+    stream_opening_free(opening);
 }
 
-static void console_ticket(const json_t *result, const Error *err, void *data) {
-    ConsoleOpening *opening = data;
+static void ticket_arrived(const json_t *result, const Error *err, void *data) {
+    StreamOpening *opening = data;
     g_auto(Error) fault = {0};
     const char *ticket = err ? NULL : json_string_value(json_object_get(result, "ticket"));
     RpcStream *stream = ticket ? rpc_stream_connect_unix(opening->path, &fault) : NULL;
     if (stream) {
-        rpc_stream_open(stream, ticket, STREAM_TIMEOUT_MS, console_opened, opening);
+        rpc_stream_open(stream, ticket, STREAM_TIMEOUT_MS, stream_opened, opening);
         return;
     }
     if (!err && !ticket)
         error_set(&fault, ERROR_PROTOCOL, NULL, "the agent gave no ticket");
     opening->done(NULL, err ? err : &fault, opening->data);
-    console_opening_free(opening);
+    stream_opening_free(opening);
+}
+
+void fleet_stream(Fleet *fleet, const char *host_id, AgentMethodId method, json_t *take_parameters,
+    FleetStreamFn done, void *data) {
+    Link *link = host_id ? g_hash_table_lookup(fleet->links, host_id) : NULL;
+    StreamOpening *opening = g_new0(StreamOpening, 1);
+    *opening = (StreamOpening){.path = g_strdup(link ? link->path : NULL), .done = done, .data = data};
+    fleet_ask(fleet, host_id, method, take_parameters, ticket_arrived, opening);
 }
 
 void fleet_console(Fleet *fleet, const Vm *vm, FleetStreamFn done, void *data) {
-    Link *link = vm->host ? g_hash_table_lookup(fleet->links, vm->host) : NULL;
-    ConsoleOpening *opening = g_new0(ConsoleOpening, 1);
-    *opening = (ConsoleOpening){.path = g_strdup(link ? link->path : NULL), .done = done, .data = data};
-    fleet_ask(
-        fleet, vm->host, AGENT_METHOD_VM_CONSOLE, json_pack("{ss}", "id", vm->id), console_ticket, opening);
+    fleet_stream(fleet, vm->host, AGENT_METHOD_VM_CONSOLE, json_pack("{ss}", "id", vm->id), done, data);
 }

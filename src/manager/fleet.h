@@ -21,8 +21,11 @@ typedef void (*FleetDoneFn)(JobRun *run, const json_t *result);
 void fleet_call(JobRun *run, const char *host_id, AgentMethodId method, json_t *take_parameters,
     ResourceId claim_kind, const char *claim_id, FleetDoneFn done);
 
-/* Opens a VM's serial console: exactly one of stream and error is given. */
+/* Asks an agent's method for a ticket and opens the stream: exactly one of stream and error is given. */
 typedef void (*FleetStreamFn)(RpcStream *take_stream, const Error *err, void *data);
+void fleet_stream(Fleet *fleet, const char *host_id, AgentMethodId method, json_t *take_parameters,
+    FleetStreamFn done, void *data);
+/* A VM's serial console. */
 void fleet_console(Fleet *fleet, const Vm *vm, FleetStreamFn done, void *data);
 /* Called when a host has connected and its VMs' states are known. */
 void fleet_on_connected(Fleet *fleet, void (*callback)(const char *host_id, void *data), void *data);

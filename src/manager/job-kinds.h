@@ -9,6 +9,8 @@ extern const JobKind *const vm_job_kinds[];
 extern const size_t n_vm_job_kinds;
 extern const JobKind *const infrastructure_job_kinds[];
 extern const size_t n_infrastructure_job_kinds;
+extern const JobKind *const content_job_kinds[];
+extern const size_t n_content_job_kinds;
 extern const JobKind *const removal_job_kinds[];
 extern const size_t n_removal_job_kinds;
 

@@ -13,6 +13,7 @@
 #include "manager/enrol.h"
 #include "manager/job-kinds.h"
 #include "manager/boot-policy.h"
+#include "manager/upload-bridge.h"
 #include "model/format.h"
 
 enum { STOP_DEADLINE_MS = 5000, SOCKET_MODE = 0666, STATE_MODE = 0700 };
@@ -97,6 +98,21 @@ static bool load_or_make_certificate(
 
 static bool open_console(HttpRequest *request, const Object *vm, void *data, Error *err) {
     return console_bridge_open(((Manager *)data)->fleet, request, vm->data, err);
+}
+
+static void ask_upload(const ApiUpload *upload, ApiUploadFn done, void *done_data, void *data) {
+    Manager *manager = data;
+    upload_bridge_ask(manager->fleet, manager->inventory, upload, done, done_data);
+}
+
+static void *begin_upload(
+    HttpRequest *request, const ApiUpload *upload, ApiUploadFn done, void *done_data, void *data) {
+    Manager *manager = data;
+    return upload_bridge_begin(manager->fleet, manager->inventory, request, upload, done, done_data);
+}
+
+static void end_upload(void *receiver, void *data G_GNUC_UNUSED) {
+    upload_bridge_end(receiver);
 }
 
 static void own_host(const HostAdd *host, ApiHostFn done, void *done_data, void *data) {
@@ -213,6 +229,8 @@ static bool start(Manager *manager, Error *err) {
         g_ptr_array_add(kinds, (void *)vm_job_kinds[i]);
     for (size_t i = 0; i < n_infrastructure_job_kinds; i++)
         g_ptr_array_add(kinds, (void *)infrastructure_job_kinds[i]);
+    for (size_t i = 0; i < n_content_job_kinds; i++)
+        g_ptr_array_add(kinds, (void *)content_job_kinds[i]);
     for (size_t i = 0; i < n_removal_job_kinds; i++)
         g_ptr_array_add(kinds, (void *)removal_job_kinds[i]);
     manager->fleet = fleet_new(manager->inventory, clock_system());
@@ -229,6 +247,9 @@ static bool start(Manager *manager, Error *err) {
         .backup_folder = manager->state_folder,
         .hook_data = manager,
         .open_console = open_console,
+        .ask_upload = ask_upload,
+        .begin_upload = begin_upload,
+        .end_upload = end_upload,
         .own_host = own_host};
     manager->api = api_new(&options);
     manager->server = http_server_new(&api_http_handler, manager->api, &http_limits_default);

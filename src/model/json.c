@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define ERROR_URN "urn:lodge:error:"
+enum { DETAIL_LIMIT = 8192 }; /* schema/common.toml, type fault */
 
 /* jansson's parser recurses; count the nesting first, outside of strings. */
 static bool is_too_deep(const char *text, size_t length) {
@@ -84,11 +85,22 @@ json_t *json_merge_patch(const json_t *target, const json_t *patch) {
     return merged;
 }
 
+/* What tools print may hold anything; a fault's detail is one line of limited length. */
+static char *one_line(const char *text) {
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+    for (char *at = valid; *at; at++)
+        if (g_ascii_iscntrl(*at))
+            *at = ' ';
+    if (strlen(valid) > DETAIL_LIMIT)
+        *g_utf8_find_prev_char(valid, valid + DETAIL_LIMIT) = '\0';
+    return g_steal_pointer(&valid);
+}
+
 json_t *error_to_json(const Error *err) {
     const ErrorInfo *info = error_info(err->code);
     g_autofree char *type = g_strconcat(ERROR_URN, info->name, NULL);
     g_autofree char *detail = error_text(err);
-    g_autofree char *valid = g_utf8_make_valid(detail, -1);
+    g_autofree char *valid = one_line(detail);
     json_t *json = json_pack("{ss ss ss si ss}", "type", type, "code", info->name, "title", info->title,
         "status", info->http_status, "detail", valid);
     if (err->field)

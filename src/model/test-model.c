@@ -133,6 +133,16 @@ static void test_errors_travel_as_problems(void) {
     g_assert_cmpstr(back.message, ==, "the repository main is full");
 }
 
+static void test_output_of_tools_fits_into_a_fault(void) {
+    g_auto(Error) err = {0};
+    g_auto(Fault) fault = {0};
+    g_autofree char *much = g_strnfill(9000, 'x');
+    error_set(&err, ERROR_TOOL_FAILED, NULL, "first\nsecond\x1b[1m\xff %s", much);
+    g_autoptr(json_t) json = error_to_json(&err);
+    g_assert_true(fault_decode(json, MODEL_STORED, &fault, NULL));
+    g_assert_true(g_str_has_prefix(fault.detail, "first second [1m"));
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     const char *given = g_getenv("LODGE_TEST_SEED");
@@ -146,6 +156,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/json/deep", test_deep_json_is_refused_before_parsing);
     g_test_add_func("/method/roles", test_roles_permit_by_pattern);
     g_test_add_func("/method/routes", test_every_method_has_a_route_of_its_own);
+    g_test_add_func("/json/output", test_output_of_tools_fits_into_a_fault);
     g_test_add_func("/json/problem", test_errors_travel_as_problems);
     return g_test_run();
 }

@@ -113,9 +113,38 @@ static bool template_folder_make(const Repository *repository, const char *id, E
     return true;
 }
 
-static bool template_read(const Repository *repository, const char *id, Template *ret_template, Error *err) {
-    g_autofree char *path = template_file(repository, id, "template.json");
-    return definition_read(path, &template_type, ret_template, err);
+bool dir_template_read(
+    const Repository *repository, const char *template_id, Template *ret_template, Error *err) {
+    g_autofree char *path = template_file(repository, template_id, "template.json");
+    return dir_check(repository, err) && definition_read(path, &template_type, ret_template, err);
+}
+
+static bool has_disk(const Template *definition, const char *disk_id) {
+    for (size_t i = 0; i < definition->disks.n; i++)
+        if (g_strcmp0(definition->disks.items[i].id, disk_id) == 0)
+            return true;
+    return false;
+}
+
+/* Disks that an earlier try took in before it was interrupted: the definition does not name them. */
+static bool stray_disks_remove(
+    const Repository *repository, const char *template_id, const Template *stored, Error *err) {
+    g_autoptr(GHashTable) notes = NULL;
+    GHashTableIter each;
+    void *disk_id, *note;
+    if (!disk_notes_read(repository, &notes, err))
+        return false;
+    g_hash_table_iter_init(&each, notes);
+    while (g_hash_table_iter_next(&each, &disk_id, &note)) {
+        if (g_strcmp0(((DiskNote *)note)->template, template_id) != 0 || has_disk(stored, disk_id) ||
+            is_backing(notes, disk_id))
+            continue;
+        for (DiskFormat format = 0; format < DISK_FORMAT_MAX; format++) {
+            const TemplateDisk disk = {.id = disk_id, .format = format};
+            disk_remove(repository, &disk);
+        }
+    }
+    return true;
 }
 
 static bool template_check(const Repository *repository, const Template *definition, Error *err) {
@@ -131,10 +160,13 @@ bool dir_template_store(
         return false;
     g_auto(Template) old = {0};
     g_auto(Error) missing = {0};
-    if (!template_read(repository, definition->id, &old, &missing) && missing.code == ERROR_NEWER_FORMAT) {
+    if (!dir_template_read(repository, definition->id, &old, &missing) &&
+        missing.code == ERROR_NEWER_FORMAT) {
         error_move(err, &missing);
         return false;
     }
+    if (!stray_disks_remove(repository, definition->id, &old, err))
+        return false;
     uint64_t occupied_bytes = 0;
     if (has_file(work_folder, "disk") &&
         !disk_store(repository, definition, work_folder, &occupied_bytes, err))
@@ -151,7 +183,8 @@ bool dir_template_store(
 
 bool dir_template_write(const Repository *repository, const Template *definition, Error *err) {
     g_auto(Template) old = {0};
-    if (!template_check(repository, definition, err) || !template_read(repository, definition->id, &old, err))
+    if (!template_check(repository, definition, err) ||
+        !dir_template_read(repository, definition->id, &old, err))
         return false;
     if (old.revision > definition->revision)
         return error_set(err, ERROR_CONFLICT, "/template/revision",
@@ -204,13 +237,13 @@ bool dir_template_delete(const Repository *repository, const Template *definitio
         return false;
     g_auto(Template) stored = {0};
     g_auto(Error) missing = {0};
-    if (!template_read(repository, definition->id, &stored, &missing)) {
-        if (missing.code == ERROR_NOT_FOUND)
-            return true;
+    if (!dir_template_read(repository, definition->id, &stored, &missing) &&
+        missing.code != ERROR_NOT_FOUND) {
         error_move(err, &missing);
         return false;
     }
-    if (!check_no_overlay(repository, &stored, err) ||
+    if (!stray_disks_remove(repository, definition->id, &stored, err) ||
+        !check_no_overlay(repository, &stored, err) ||
         !check_no_vm_needs(repository, definition->id, NULL, err))
         return false;
     for (size_t i = 0; i < stored.disks.n; i++)
@@ -243,6 +276,12 @@ bool dir_iso_store(const Repository *repository, Iso *iso, const char *work_fold
     iso_set_size(iso, (uint64_t)status.st_size);
     g_autofree char *note = iso_note_path(repository, iso);
     return definition_write(note, &iso_type, iso, err);
+}
+
+bool dir_iso_read(const Repository *repository, const char *iso_id, Iso *ret_iso, Error *err) {
+    const Iso iso = {.id = (char *)iso_id};
+    g_autofree char *note = iso_note_path(repository, &iso);
+    return dir_check(repository, err) && definition_read(note, &iso_type, ret_iso, err);
 }
 
 bool dir_iso_delete(const Repository *repository, const Iso *iso, Error *err) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 #include "base/clock.h"
 #include "base/file.h"
 #include "storage/definition.h"
@@ -17,7 +18,7 @@ static const struct {
     const char *name;
     mode_t mode;
 } folders[] = {{"vms", 0711}, {"templates", 0711}, {"disks", 0711}, {"isos", 0711}, {"trash", 0700},
-    {"secrets", 0700}, {"work", 0700}};
+    {"secrets", 0700}, {"work", 0700}, {"assemblies", 0700}};
 
 static char *description_path(const Repository *repository) {
     return g_build_filename(repository->path, DESCRIPTION_FILE, NULL);
@@ -139,6 +140,35 @@ static bool dir_work_folder(
     return true;
 }
 
+static bool dir_assembly_folder(
+    const Repository *repository, const char *upload_id, char **ret_path, Error *err) {
+    g_autofree char *path = g_build_filename(repository->path, "assemblies", upload_id, NULL);
+    if (!dir_check(repository, err) || !folder_make(path, 0700, err))
+        return false;
+    *ret_path = g_steal_pointer(&path);
+    return true;
+}
+
+static bool dir_assemblies_sweep(const Repository *repository, int64_t age_s, Error *err) {
+    g_autofree char *folder = g_build_filename(repository->path, "assemblies", NULL);
+    g_autoptr(GPtrArray) names = NULL;
+    int64_t oldest_s = clock_realtime_ns(clock_system()) / NS_PER_S - age_s;
+    if (access(folder, F_OK) < 0) /* made by an older version */
+        return true;
+    if (!dir_check(repository, err) || !folder_list(folder, &names, err))
+        return false;
+    for (guint i = 0; i < names->len; i++) {
+        g_autofree char *path = g_build_filename(folder, g_ptr_array_index(names, i), NULL);
+        g_autofree char *data = g_build_filename(path, ASSEMBLY_FILE, NULL);
+        struct stat status;
+        if (stat(data, &status) < 0 && stat(path, &status) < 0)
+            continue;
+        if (status.st_mtim.tv_sec < oldest_s && !tree_remove(path, err))
+            return false;
+    }
+    return true;
+}
+
 bool dir_trash_make(const Repository *repository, const char *id, char **ret_path, Error *err) {
     g_autofree char *time = time_to_text(clock_realtime_ns(clock_system()));
     g_autofree char *path = g_strdup_printf("%s/trash/%s-%s", repository->path, time, id);
@@ -167,8 +197,12 @@ const RepositoryKindOps repository_dir = {
     .vm_delete = dir_vm_delete,
     .template_store = dir_template_store,
     .template_write = dir_template_write,
+    .template_read = dir_template_read,
     .template_delete = dir_template_delete,
     .work_folder = dir_work_folder,
+    .assembly_folder = dir_assembly_folder,
+    .assemblies_sweep = dir_assemblies_sweep,
+    .iso_read = dir_iso_read,
     .iso_store = dir_iso_store,
     .iso_delete = dir_iso_delete,
 };

@@ -17,7 +17,10 @@ bool dir_vm_delete(const Repository *repository, const char *vm_id, bool purge, 
 bool dir_template_store(
     const Repository *repository, Template *definition, const char *work_folder, Error *err);
 bool dir_template_write(const Repository *repository, const Template *definition, Error *err);
+bool dir_template_read(
+    const Repository *repository, const char *template_id, Template *ret_template, Error *err);
 bool dir_template_delete(const Repository *repository, const Template *definition, Error *err);
 bool dir_iso_store(const Repository *repository, Iso *iso, const char *work_folder, Error *err);
+bool dir_iso_read(const Repository *repository, const char *iso_id, Iso *ret_iso, Error *err);
 bool dir_iso_delete(const Repository *repository, const Iso *iso, Error *err);
 bool dir_scan(const Repository *repository, AgentRepositoryContent *ret_content, Error *err);

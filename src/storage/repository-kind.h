@@ -8,6 +8,9 @@
 #include "base/cancel.h"
 #include "types.h"
 
+/* What arrives in an assembly's folder; its time of change tells whether somebody still works on it. */
+#define ASSEMBLY_FILE "data"
+
 typedef struct RepositoryKindOps {
     const char *name; /* RepositoryKind's name */
 
@@ -37,11 +40,20 @@ typedef struct RepositoryKindOps {
     bool (*template_store)(
         const Repository *repository, Template *definition, const char *work_folder, Error *err);
     bool (*template_write)(const Repository *repository, const Template *definition, Error *err);
+    /* ERROR_NOT_FOUND when it does not exist (yet). */
+    bool (*template_read)(
+        const Repository *repository, const char *template_id, Template *ret_template, Error *err);
     bool (*template_delete)(
         const Repository *repository, const Template *definition, Error *err); /* ERROR_IN_USE by overlays */
     /* A folder on the repository's file system for unfinished work, named by the operation; emptied if it
      * exists. */
     bool (*work_folder)(const Repository *repository, const char *operation, char **ret_path, Error *err);
+    /* A folder for what arrives piece by piece, named by an upload's id; made when it is missing. It outlives
+     * the agent and whoever sends; assemblies_sweep ends it. */
+    bool (*assembly_folder)(const Repository *repository, const char *upload_id, char **ret_path, Error *err);
+    /* Removes assemblies that nobody has touched for `age_s` seconds. */
+    bool (*assemblies_sweep)(const Repository *repository, int64_t age_s, Error *err);
+    bool (*iso_read)(const Repository *repository, const char *iso_id, Iso *ret_iso, Error *err);
     bool (*iso_store)(
         const Repository *repository, Iso *iso, const char *work_folder, Error *err); /* file "iso" */
     bool (*iso_delete)(const Repository *repository, const Iso *iso, Error *err);

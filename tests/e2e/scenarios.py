@@ -8,6 +8,7 @@ import time
 from house import Failure, require, wait_until
 import invariants
 import malformed
+from scenarios_content import CONTENT_SCENARIOS
 
 
 def _invariants_hold(house):
@@ -188,4 +189,5 @@ SCENARIOS = [
     lists_come_in_every_format,
     malformed_requests_are_answered_with_problems,
     random_kills_lose_nothing,
+    *CONTENT_SCENARIOS,
 ]
