@@ -24,6 +24,8 @@ struct Agent {
     const Hypervisor *driver;
     HypervisorSession *session;
     Acceleration acceleration;
+    char *fetch_helper; /* path of lodge-fetch */
+    bool fetches_from_itself;
     bool has_allowed_user;
     uid_t allowed_uid;
 
@@ -48,7 +50,7 @@ typedef struct AgentClient {
 
 /* One call while it works. The thread uses parameters, result, err, cancel and progress only. */
 typedef struct AgentCall {
-    Agent *agent; /* in threads: driver, session, instance, state and acceleration, which never change */
+    Agent *agent; /* in threads: what comes from the options and session, which never change */
     Operation *operation;
     AgentMethodId method;
     char *operation_id;        /* copy for the thread, or NULL */
@@ -97,6 +99,9 @@ bool upload_path(const RepositoryKindOps *kind, const Repository *repository, co
     char **ret_path, Error *err);
 void upload_remove(const RepositoryKindOps *kind, const Repository *repository, const char *upload_id);
 
+/* handle-vm.c: ERROR_WRONG_STATE for a VM that runs. In a thread. */
+bool agent_check_vm_stands(const AgentCall *call, const Vm *source, Error *err);
+
 /* Handlers, by file. */
 bool handle_vm_create(AgentCall *call, Error *err);
 bool handle_vm_start(AgentCall *call, Error *err);
@@ -111,6 +116,7 @@ bool handle_vm_console(AgentCall *call, Error *err);
 bool finish_vm_console(AgentCall *call, Error *err);
 bool handle_recipe_list(AgentCall *call, Error *err);
 bool handle_template_build(AgentCall *call, Error *err);
+bool handle_template_create(AgentCall *call, Error *err);
 bool handle_template_write(AgentCall *call, Error *err);
 bool handle_template_delete(AgentCall *call, Error *err);
 bool handle_iso_delete(AgentCall *call, Error *err);

@@ -128,6 +128,8 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
     agent->state = g_strdup(options->state);
     agent->driver = options->driver;
     agent->acceleration = options->acceleration;
+    agent->fetch_helper = g_build_filename(options->helpers, "lodge-fetch", NULL);
+    agent->fetches_from_itself = options->fetches_from_itself;
     agent->has_allowed_user = options->has_allowed_user;
     agent->allowed_uid = options->allowed_uid;
     agent->clients = g_ptr_array_new_with_free_func(client_free);
@@ -184,6 +186,7 @@ void agent_free(Agent *agent) {
     reporter_free(agent->reporter);
     g_free(agent->instance);
     g_free(agent->state);
+    g_free(agent->fetch_helper);
     g_free(agent);
 }
 

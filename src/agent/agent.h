@@ -13,7 +13,9 @@ typedef struct AgentOptions {
     const char *state;    /* folder of the agent's own; must exist */
     const Hypervisor *driver;
     Acceleration acceleration;
-    bool has_allowed_user; /* beside root: */
+    const char *helpers;      /* folder of lodge-fetch */
+    bool fetches_from_itself; /* imports may come from this machine's own addresses */
+    bool has_allowed_user;    /* beside root: */
     uid_t allowed_uid;
     gid_t allowed_gid;
 } AgentOptions;

@@ -10,10 +10,14 @@
 #include "agent/agent-private.h"
 #include "base/file.h"
 #include "image/file-hash.h"
+#include "image/image-fetch.h"
 #include "image/image-inspect.h"
 
 /* What an image may claim of itself; its file is as large as what it holds. */
 #define VIRTUAL_LIMIT (UINT64_C(16) << 40)
+/* Of what is fetched. */
+#define FILE_LIMIT (UINT64_C(8) << 40)
+enum { FETCHED = 60, SUMMED = 10 }; /* percent of the work */
 
 typedef struct Import {
     AgentCall *call;
@@ -56,10 +60,25 @@ static bool import_begin(Import *import, AgentCall *call, Error *err) {
 
 /* ---- 1. the bytes ---- */
 
-static bool find_bytes(Import *import, Error *err) {
+static bool fetch_bytes(Import *import, Error *err) {
+    const Agent *agent = import->call->agent;
+    const ImageFetch fetch = {.helper = agent->fetch_helper,
+        .url = import->request->url,
+        .path = import->path,
+        .limit_bytes = FILE_LIMIT,
+        .allows_own = agent->fetches_from_itself};
+    return image_fetch(&fetch, part(import, 0, FETCHED), import->call->cancel, err);
+}
+
+/* *ret_share: how much of the whole it was, in percent. */
+static bool find_bytes(Import *import, int *ret_share, Error *err) {
     const AgentImport *request = import->request;
     struct stat status;
     if (!upload_path(import->kind, &request->repository, request->upload, &import->path, err))
+        return false;
+    bool is_fetched = agent_import_has(request, AGENT_IMPORT_FIELD_URL);
+    *ret_share = is_fetched ? FETCHED : 0;
+    if (is_fetched && !fetch_bytes(import, err))
         return false;
     if (stat(import->path, &status) < 0)
         return error_set(err, ERROR_NOT_FOUND, "/source", "the upload is not kept any more: send it again");
@@ -114,12 +133,13 @@ static bool convert(Import *import, const char *work_folder, ImageInfo *ret_info
 
 static bool make_template(Import *import, const char *work_folder, Error *err) {
     ImageInfo info;
-    if (!find_bytes(import, err))
+    int share = 0;
+    if (!find_bytes(import, &share, err))
         return false;
-    part(import, 0, 20);
+    part(import, share, share + SUMMED);
     if (!check_sum(import, false, err))
         return false;
-    part(import, 20, 100);
+    part(import, share + SUMMED, 100);
     if (!convert(import, work_folder, &info, err))
         return false;
     Template *template = agent_template_put_template(import->call->result);
@@ -169,9 +189,10 @@ static bool check_disc(const Import *import, Error *err) {
 /* A second name, so that what arrived is still there when this is done again. */
 static bool make_iso(Import *import, const char *work_folder, Error *err) {
     g_autofree char *name = g_build_filename(work_folder, "iso", NULL);
-    if (!find_bytes(import, err) || !check_disc(import, err))
+    int share = 0;
+    if (!find_bytes(import, &share, err) || !check_disc(import, err))
         return false;
-    part(import, 0, 100);
+    part(import, share, 100);
     if (!check_sum(import, true, err))
         return false;
     if (link(import->path, name) < 0)

@@ -106,6 +106,25 @@ bool handle_template_build(AgentCall *call, Error *err) {
     return is_built;
 }
 
+bool handle_template_create(AgentCall *call, Error *err) {
+    const AgentTemplateFromVm *request = call->parameters;
+    const RepositoryKindOps *kind = kind_of(true, &request->repository, err);
+    Template *made = agent_template_put_template(call->result);
+    CloneMethod method = CLONE_METHOD_AUTO;
+    if (!kind)
+        return false;
+    /* Done before a crash, and only the answer was lost. */
+    if (request->template.id && kind->template_read(&request->repository, request->template.id, made, NULL))
+        return true;
+    template_copy(made, &request->template);
+    if (!agent_check_vm_stands(call, &request->vm, err) ||
+        !kind->template_from_vm(request, made, call->cancel, &method, err))
+        return false;
+    if (made->disks.n > 0)
+        agent_template_set_clone(call->result, method);
+    return true;
+}
+
 bool handle_template_write(AgentCall *call, Error *err) {
     const AgentTemplate *request = call->parameters;
     const RepositoryKindOps *kind =

@@ -33,7 +33,7 @@ static bool is_running(const AgentVmState *state) {
 }
 
 /* Disks that a guest writes to cannot be copied: the copy would hold two moments. */
-static bool check_source_stands(const AgentCall *call, const Vm *source, Error *err) {
+bool agent_check_vm_stands(const AgentCall *call, const Vm *source, Error *err) {
     g_auto(AgentVmState) state = {0};
     if (!call->agent->driver->state(call->agent->session, source->id, &state, err))
         return false;
@@ -47,7 +47,7 @@ bool handle_vm_create(AgentCall *call, Error *err) {
     const RepositoryKindOps *kind = kind_of(&request->repository, err);
     g_auto(Vm) vm = {0};
     vm_copy(&vm, &request->vm);
-    if (agent_vm_has(request, AGENT_VM_FIELD_SOURCE) && !check_source_stands(call, &request->source, err))
+    if (agent_vm_has(request, AGENT_VM_FIELD_SOURCE) && !agent_check_vm_stands(call, &request->source, err))
         return false;
     if (!kind || !kind->vm_create(request, &vm, call->cancel, err))
         return false;

@@ -97,6 +97,9 @@ static const char *key_of_template_build(const void *parameters) {
 static const char *key_of_template(const void *parameters) {
     return ((const AgentTemplate *)parameters)->template.id;
 }
+static const char *key_of_template_from_vm(const void *parameters) {
+    return ((const AgentTemplateFromVm *)parameters)->template.id;
+}
 static const char *key_of_import(const void *parameters) {
     const AgentImport *import = parameters;
     return agent_import_has(import, AGENT_IMPORT_FIELD_ISO) ? import->iso.id : import->template.id;
@@ -129,6 +132,7 @@ const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_TEMPLATE_BUILD] = {LANE_BUILD, handle_template_build, NULL, key_of_template_build},
     [AGENT_METHOD_TEMPLATE_WRITE] = {LANE_HOST, handle_template_write, NULL, key_of_template},
     [AGENT_METHOD_TEMPLATE_DELETE] = {LANE_HOST, handle_template_delete, NULL, key_of_template},
+    [AGENT_METHOD_TEMPLATE_CREATE] = {LANE_BUILD, handle_template_create, NULL, key_of_template_from_vm},
     [AGENT_METHOD_TEMPLATE_IMPORT] = {LANE_BUILD, handle_template_import, NULL, key_of_import},
     [AGENT_METHOD_ISO_IMPORT] = {LANE_BUILD, handle_iso_import, NULL, key_of_import},
     [AGENT_METHOD_UPLOAD_STATUS] = {LANE_PROBE, handle_upload_status, NULL, NULL},

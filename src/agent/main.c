@@ -15,8 +15,8 @@
 enum { STOP_CHECK_MS = 50, STOP_LIMIT_MS = 5000 };
 
 typedef struct Settings {
-    char *instance, *driver, *socket, *state, *acceleration, *allow_uid;
-    gboolean is_verbose, shows_version;
+    char *instance, *driver, *socket, *state, *acceleration, *allow_uid, *helpers;
+    gboolean fetches_from_itself, is_verbose, shows_version;
 } Settings;
 
 typedef struct Daemon {
@@ -27,7 +27,7 @@ typedef struct Daemon {
 
 static void settings_clear(Settings *settings) {
     char **texts[] = {&settings->instance, &settings->driver, &settings->socket, &settings->state,
-        &settings->acceleration, &settings->allow_uid};
+        &settings->acceleration, &settings->allow_uid, &settings->helpers};
     for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
         g_clear_pointer(texts[i], g_free);
 }
@@ -46,6 +46,10 @@ static bool settings_parse(Settings *settings, int *argc, char ***argv, Error *e
             "NAME"},
         {"allow-uid", 0, 0, G_OPTION_ARG_STRING, &settings->allow_uid, "User who may connect beside root",
             "USER"},
+        {"helpers", 0, 0, G_OPTION_ARG_FILENAME, &settings->helpers,
+            "Where lodge-fetch lies (" LODGE_HELPERS ")", "FOLDER"},
+        {"fetch-from-this-machine", 0, 0, G_OPTION_ARG_NONE, &settings->fetches_from_itself,
+            "Let imports come from this machine's own addresses", NULL},
         {"verbose", 'v', 0, G_OPTION_ARG_NONE, &settings->is_verbose, "Log more", NULL},
         {"version", 0, 0, G_OPTION_ARG_NONE, &settings->shows_version, "Show the version", NULL},
         {0},
@@ -84,6 +88,8 @@ static bool settings_complete(Settings *settings, Error *err) {
         settings->socket = g_strdup_printf("/run/%s/agent.sock", settings->instance);
     if (!settings->state)
         settings->state = g_strdup_printf("/var/lib/%s/agent", settings->instance);
+    if (!settings->helpers)
+        settings->helpers = g_strdup(LODGE_HELPERS);
     if (!settings->acceleration)
         settings->acceleration = g_strdup("auto");
     return true;
@@ -106,8 +112,11 @@ static bool find_user(const char *user, AgentOptions *options, Error *err) {
 }
 
 static Agent *start(const Settings *settings, Error *err) {
-    AgentOptions options = {
-        .instance = settings->instance, .socket = settings->socket, .state = settings->state};
+    AgentOptions options = {.instance = settings->instance,
+        .socket = settings->socket,
+        .state = settings->state,
+        .helpers = settings->helpers,
+        .fetches_from_itself = settings->fetches_from_itself};
     options.driver = hypervisor_find(settings->driver);
     int acceleration = model_enum_value(&acceleration_enum, settings->acceleration);
     if (!options.driver || acceleration < 0) {

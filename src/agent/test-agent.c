@@ -305,6 +305,73 @@ static void test_orderly_end_leaves_vms_alone(void) {
     g_assert_cmpstr(json_text_at(lab.result, "vms.0.status.state"), ==, "running");
 }
 
+typedef struct Sending {
+    RpcStream *stream;
+    GString *words;
+    bool is_over;
+} Sending;
+
+static void stream_opened(RpcStream *take_stream, const Error *error, void *data) {
+    g_assert_null(error);
+    ((Sending *)data)->stream = take_stream;
+}
+
+static void take_words(GIOCondition ready G_GNUC_UNUSED, void *data) {
+    Sending *sending = data;
+    char block[256];
+    size_t n = 0;
+    RpcIo io = rpc_stream_read(sending->stream, block, sizeof block, &n, NULL);
+    sending->is_over = io == RPC_IO_END;
+    g_string_append_len(sending->words, block, io == RPC_IO_DONE ? (gssize)n : 0);
+}
+
+/* Sends the text at an offset; the agent's last words are the lab's result. */
+static void upload(Lab *lab, int size, int offset, const char *text) {
+    Sending sending = {.words = g_string_new(NULL)};
+    size_t n = 0;
+    call_good(lab, "upload.open", NULL,
+        json_pack("{ss so si si}", "upload", OTHER_VM, "repository", repository_json(lab), "size", size,
+            "offset", offset));
+    rpc_stream_open(rpc_stream_connect_unix(lab->socket, NULL), json_text_at(lab->result, "ticket"), 5000,
+        stream_opened, &sending);
+    while (!sending.stream)
+        g_main_context_iteration(NULL, TRUE);
+    g_assert_cmpint(rpc_stream_write(sending.stream, text, strlen(text), &n, NULL), ==, RPC_IO_DONE);
+    rpc_stream_shut_write(sending.stream);
+    rpc_stream_watch(sending.stream, G_IO_IN, take_words, &sending);
+    while (!sending.is_over)
+        g_main_context_iteration(NULL, TRUE);
+    json_decref(lab->result);
+    lab->result = json_parse(sending.words->str, sending.words->len, NULL);
+    g_assert_nonnull(lab->result);
+    rpc_stream_free(sending.stream);
+    g_string_free(sending.words, TRUE);
+}
+
+static void test_upload_goes_on_where_it_broke_off(void) {
+    g_auto(Lab) lab;
+    lab_init(&lab);
+    own(&lab);
+    call_good(&lab, "repository.open", "open", json_pack("{so}", "repository", repository_json(&lab)));
+    upload(&lab, 10, 0, "hello");
+    g_assert_cmpint(json_integer_value(json_object_get(lab.result, "offset")), ==, 5);
+    lab_end(&lab, SIGKILL);
+    lab_start(&lab);
+    call(&lab, "upload.open", NULL,
+        json_pack("{ss so si}", "upload", OTHER_VM, "repository", repository_json(&lab), "offset", 6));
+    g_assert_cmpint(lab.err.code, ==, ERROR_CONFLICT);
+    call_good(&lab, "upload.status", NULL,
+        json_pack("{ss so}", "upload", OTHER_VM, "repository", repository_json(&lab)));
+    g_assert_cmpint(json_integer_value(json_object_get(lab.result, "offset")), ==, 5);
+    upload(&lab, 10, 3, "p he");
+    g_autofree char *path = g_strdup_printf("%s/assemblies/%s/data", lab.repository, OTHER_VM), *data = NULL;
+    g_assert_true(file_read(path, 100, &data, NULL, NULL));
+    g_assert_cmpstr(data, ==, "help he");
+    upload(&lab, 10, 7, "more than was announced");
+    g_assert_cmpstr(json_text_at(lab.result, "error.code"), ==, "too-large");
+    g_assert_cmpint(access(path, F_OK), !=, 0);
+}
+
 static void test_recipes_are_buildable_templates(void) {
     g_auto(Lab) lab;
     lab_init(&lab);
@@ -328,6 +395,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/agent/late-calls-are-refused", test_late_calls_are_refused);
     g_test_add_func("/agent/state-changes-are-reported", test_state_changes_are_reported);
     g_test_add_func("/agent/orderly-end-leaves-vms-alone", test_orderly_end_leaves_vms_alone);
+    g_test_add_func("/agent/upload-goes-on", test_upload_goes_on_where_it_broke_off);
     g_test_add_func("/agent/recipes-are-buildable-templates", test_recipes_are_buildable_templates);
     return g_test_run();
 }

@@ -180,6 +180,17 @@ static void test_import_uploads_the_file(CliServer *server) {
     cli_result_free(result);
 }
 
+static void test_upload_goes_on_where_it_stopped(CliServer *server) {
+    g_autofree char *path = g_build_filename(server->folder, "cd.iso", NULL);
+    g_assert_true(file_replace(path, "image bytes", 11, 0600, NULL));
+    server->kept_bytes = "6";
+    server_answer(server, "POST /v1/isos/import", 202, JOB("queued", ""));
+    CliResult *result = cli_run(server, "iso", "import", "cd", path, "--no-wait", NULL);
+    g_assert_cmpstr(result->err, ==, "going on at 6 of 11 bytes\n");
+    g_assert_cmpstr(server->requests[0].body, ==, "bytes");
+    cli_result_free(result);
+}
+
 static void test_console_sends_what_is_typed_before_it_leaves(CliServer *server) {
     CliResult *result = cli_run_with_input(server,
         "hello\x1d"
@@ -271,6 +282,7 @@ static const struct {
     {"/cli/api-sends-what-it-is-given", test_api_sends_what_it_is_given},
     {"/cli/backup-is-whole-or-not-there", test_backup_is_whole_or_not_there},
     {"/cli/import-uploads-the-file", test_import_uploads_the_file},
+    {"/cli/upload-goes-on-where-it-stopped", test_upload_goes_on_where_it_stopped},
     {"/cli/console-sends-what-is-typed-before-it-leaves", test_console_sends_what_is_typed_before_it_leaves},
     {"/cli/console-shows-the-last-words-of-the-server", test_console_shows_the_last_words_of_the_server},
     {"/cli/refused-console-says-why", test_refused_console_says_why},

@@ -61,9 +61,20 @@ static void remember(CliServer *server, const HttpRequest *request, const char *
         .query = query};
 }
 
+/* How much of an upload is kept? Not remembered. */
+static bool answer_question(const CliServer *server, HttpRequest *request) {
+    const HttpHeader header = {"Upload-Offset", server->kept_bytes ? server->kept_bytes : "0"};
+    if (!http_request_header(request, "Upload-Id") || http_request_header(request, "Upload-Offset"))
+        return false;
+    http_reply(request, 204, &header, 1, NULL);
+    return true;
+}
+
 static void on_request(HttpRequest *request, void *data) {
     static const HttpWebSocketEvents events = {.on_message = console_message, .on_closed = console_closed};
     CliServer *server = data;
+    if (answer_question(server, request))
+        return;
     g_autofree char *line =
         g_strconcat(http_request_method(request), " ", http_request_target(request)->path, NULL);
     remember(server, request, line);

@@ -23,6 +23,7 @@ typedef struct CliServer {
     size_t n_requests;
     bool closes_console;        /* after its greeting */
     GString *typed;             /* on the console */
+    const char *kept_bytes;     /* what it says that it has of an upload; NULL: 0 */
     const char *interrupt_line; /* a request of this line sends the child SIGINT; or NULL */
     int child;                  /* its process */
 } CliServer;

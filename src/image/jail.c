@@ -390,3 +390,10 @@ bool jail_lend(const char *path, uint32_t first_id, Error *err) {
         return error_set_errno(err, errno, "lending %s to the jail", path);
     return true;
 }
+
+bool jail_give(int fd, uint32_t first_id, Error *err) {
+    uint32_t id = host_id(JAIL_SINGLE, first_id);
+    if (fchown(fd, id, id) < 0)
+        return error_set_errno(err, errno, "giving a file to the jail");
+    return true;
+}

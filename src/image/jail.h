@@ -86,3 +86,5 @@ bool jail_folder_take(const char *folder, const char *name, const char *destinat
 /* Lets JAIL_SINGLE read a file of the agent: its group becomes the jail's gid and may read (unless all may).
  * Refuses links and what is no regular file. */
 bool jail_lend(const char *path, uint32_t first_id, Error *err);
+/* Makes JAIL_SINGLE the owner of an open file, for a writable bind of this one file. */
+bool jail_give(int fd, uint32_t first_id, Error *err);

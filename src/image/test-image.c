@@ -240,6 +240,18 @@ static void test_a_cut_image_is_not_converted(Fixture *fixture, const void *data
     g_assert_cmpstr(err.message, ==, "the image is damaged or cut short");
 }
 
+static void test_only_a_disc_is_a_disc(Fixture *fixture, const void *data G_GNUC_UNUSED) {
+    g_auto(Error) err = {0};
+    patch(fixture, 40000, "data", 4);
+    fd_auto int fd = open(fixture->path, O_RDONLY | O_CLOEXEC);
+    g_assert_false(image_check_disc(fd, &err));
+    g_assert_cmpint(err.code, ==, ERROR_FOREIGN_IMAGE);
+    patch(fixture, 32769, "CD001", 5);
+    g_assert_true(image_check_disc(fd, NULL));
+    patch(fixture, 32769, "BEA01", 5);
+    g_assert_true(image_check_disc(fd, NULL));
+}
+
 #define ADD(name, function) g_test_add("/image/" name, Fixture, NULL, set_up, function, tear_down)
 
 int main(int argc, char **argv) {
@@ -252,6 +264,7 @@ int main(int argc, char **argv) {
     ADD("formats", test_every_format_is_recognised);
     ADD("raw-declared", test_raw_is_raw_only_on_the_users_word);
     ADD("raw-like-qcow2", test_raw_that_looks_like_qcow2_stays_raw);
+    ADD("disc", test_only_a_disc_is_a_disc);
     ADD("backing-file", test_backing_file_is_refused);
     ADD("backing-protocol", test_backing_file_with_a_protocol_is_refused);
     ADD("data-file", test_external_data_file_is_refused);

@@ -115,6 +115,8 @@ static void template_arrived(JobRun *run, const json_t *result) {
         return;
     }
     json_object_set_new(template, "state", json_string("ready"));
+    if (json_object_get(result, "clone"))
+        job_result(run, json_pack("{sO}", "clone", json_object_get(result, "clone")));
     commit_definition(run, template);
 }
 
@@ -247,5 +249,83 @@ static const JobStepKind iso_import_steps[] = {
 static const JobKind iso_import_kind = {
     "iso.import", iso_import_steps, G_N_ELEMENTS(iso_import_steps), prepare_iso_import};
 
-const JobKind *const content_job_kinds[] = {&template_import_kind, &iso_import_kind};
+/* ---- template.create: from a stopped VM ---- */
+
+static void plan_copy(Inventory *inventory, const TemplateCreate *request, const Vm *vm, Template *template) {
+    const Object *origin = inventory_get(inventory, RESOURCE_TEMPLATE, vm->template);
+    const Template *known = origin ? origin->data : NULL;
+    template_set_name(template, request->name);
+    template_set_description(template, request->description);
+    for (size_t i = 0; i < request->tags.n; i++)
+        template_add_tags(template, request->tags.items[i]);
+    template_set_state(template, TEMPLATE_STATE_BUILDING);
+    template_set_guest_os(template, vm->guest_os);
+    template_set_vcpus(template, vm->vcpus);
+    template_set_memory(template, vm->memory);
+    template_set_source_vm(template, vm->id);
+    template_set_graphics(template, vm->console.graphics);
+    /* What its own template boots with holds for it too. */
+    if (known && known->firmware.n > 0)
+        for (size_t i = 0; i < known->firmware.n; i++)
+            *template_add_firmware(template) = known->firmware.items[i];
+    else
+        *template_add_firmware(template) = vm->firmware;
+    template_set_has_cloud_init(template, vm_has(vm, VM_FIELD_CLOUD_INIT));
+    if (known)
+        template_set_has_guest_agent(template, known->has_guest_agent);
+    if (known && template_has(known, TEMPLATE_FIELD_MEMORY_MINIMUM))
+        template_set_memory_minimum(template, known->memory_minimum);
+    model_apply_defaults(&template_type, template);
+}
+
+static bool prepare_template_create(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
+    g_auto(TemplateCreate) request = {0};
+    g_auto(Template) template = {0};
+    if (!template_create_decode(asked->parameters, MODEL_STORED, &request, err))
+        return false;
+    const Object *source = inventory_find(inventory, RESOURCE_VM, request.from_vm, err);
+    if (!source)
+        return false;
+    const Vm *vm = source->data;
+    if (!vm_has(vm, VM_FIELD_STATUS) || vm->status.state != VM_STATE_STOPPED)
+        return error_set(err, ERROR_WRONG_STATE, "/from_vm", "%s is not stopped", vm->name);
+    const Object *repository = the_object(inventory, RESOURCE_REPOSITORY, vm->repository, "repository", err);
+    if (!repository)
+        return false;
+    plan_copy(inventory, &request, vm, &template);
+    g_autoptr(json_t) plan = template_encode(&template, MODEL_ENCODE_DEFINITION);
+    if (!plan_content(inventory, RESOURCE_TEMPLATE, plan, repository, job, err))
+        return false;
+    job_claim_add(job, RESOURCE_VM, vm->id, false, "it is copied");
+    return true;
+}
+
+static void template_copy_vm(JobRun *run) {
+    Inventory *inventory = job_inventory(run);
+    const Object *source = inventory_get(inventory, RESOURCE_VM, planned_text(run, "plan.source_vm"));
+    json_t *message = source ? message_about(run) : NULL;
+    if (!source)
+        step_failed(run, ERROR_NOT_FOUND, "/from_vm", "the VM is gone");
+    if (!message)
+        return;
+    const Vm *vm = source->data;
+    json_object_set_new(message, "vm", vm_encode(vm, MODEL_ENCODE_DEFINITION));
+    const Object *origin = inventory_get(inventory, RESOURCE_TEMPLATE, vm->template);
+    const Object *home =
+        origin ? inventory_get(inventory, RESOURCE_REPOSITORY, ((const Template *)origin->data)->repository)
+               : NULL;
+    if (home)
+        json_object_set_new(
+            message, "source_repository", repository_encode(home->data, MODEL_ENCODE_DEFINITION));
+    call_about(run, AGENT_METHOD_TEMPLATE_CREATE, message, template_arrived);
+}
+
+static const JobStepKind template_create_steps[] = {
+    {"define", "Takes the name", template_define, undefine},
+    {"copy", "Copies the VM's disks", template_copy_vm, remove_files},
+};
+static const JobKind template_create_kind = {
+    "template.create", template_create_steps, G_N_ELEMENTS(template_create_steps), prepare_template_create};
+
+const JobKind *const content_job_kinds[] = {&template_import_kind, &iso_import_kind, &template_create_kind};
 const size_t n_content_job_kinds = G_N_ELEMENTS(content_job_kinds);

@@ -184,5 +184,51 @@ static const JobStepKind template_steps[] = {
 static const JobKind template_delete = {
     "template.delete", template_steps, G_N_ELEMENTS(template_steps), prepare_template};
 
-const JobKind *const removal_job_kinds[] = {&repository_delete, &network_delete, &template_delete};
+/* ---- iso.delete ---- */
+
+static bool uses_iso(const Vm *vm, const char *id) {
+    for (size_t i = 0; i < vm->disks.n; i++)
+        if (g_strcmp0(vm->disks.items[i].image, id) == 0)
+            return true;
+    return false;
+}
+
+static bool prepare_iso(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
+    const Iso *iso = asked->target->data;
+    const char *user = used_by(inventory, iso->id, uses_iso);
+    if (user)
+        return error_set(err, ERROR_IN_USE, NULL, "a drive of the VM %s holds %s", user, iso->name);
+    const Object *repository = inventory_get(inventory, RESOURCE_REPOSITORY, iso->repository);
+    job_take_data(
+        job, json_pack("{ss*}", "host", repository ? ((const Repository *)repository->data)->host : NULL));
+    job_claim_add(job, RESOURCE_ISO, iso->id, false, "it is deleted");
+    return true;
+}
+
+static void iso_remove_file(JobRun *run) {
+    const Object *object = target(run, RESOURCE_ISO);
+    const Iso *iso = object ? object->data : NULL;
+    const Object *repository =
+        iso ? inventory_get(job_inventory(run), RESOURCE_REPOSITORY, iso->repository) : NULL;
+    if (!repository) {
+        job_step_done(run);
+        return;
+    }
+    json_t *more =
+        json_pack("{so}", "repository", repository_encode(repository->data, MODEL_ENCODE_DEFINITION));
+    call_about(run, RESOURCE_ISO, json_text_at(job_data(run), "host"), AGENT_METHOD_ISO_DELETE, more);
+}
+
+static void iso_forget(JobRun *run) {
+    forget(run, RESOURCE_ISO);
+}
+
+static const JobStepKind iso_steps[] = {
+    {"files", "Removes its file", iso_remove_file, NULL},
+    {"forget", "Removes its definition", iso_forget, NULL},
+};
+static const JobKind iso_delete = {"iso.delete", iso_steps, G_N_ELEMENTS(iso_steps), prepare_iso};
+
+const JobKind *const removal_job_kinds[] = {
+    &repository_delete, &network_delete, &template_delete, &iso_delete};
 const size_t n_removal_job_kinds = G_N_ELEMENTS(removal_job_kinds);

@@ -51,6 +51,21 @@ static bool fill_world(Inventory *inventory, const VmCreate *request, VmPlanWorl
     return true;
 }
 
+/* What cannot be copied or put into a drive is refused before anything starts. */
+static bool check_content(
+    Inventory *inventory, const VmCreate *request, const VmPlanWorld *world, Error *err) {
+    const Template *template = world->source;
+    if (template && !template->recipe && template->state != TEMPLATE_STATE_READY)
+        return error_set(err, ERROR_WRONG_STATE, "/template", "the template %s is not ready", template->name);
+    const Object *iso = request->iso ? inventory_find(inventory, RESOURCE_ISO, request->iso, err) : NULL;
+    if (!request->iso)
+        return true;
+    if (!iso)
+        return false;
+    return g_strcmp0(((const Iso *)iso->data)->repository, world->repository_id) == 0 ||
+           error_set(err, ERROR_UNSUPPORTED, "/iso", "%s lies in another repository than the VM", iso->name);
+}
+
 static bool plan_all(
     Inventory *inventory, const VmCreate *request, const VmPlanWorld *world, json_t *plans, Error *err) {
     g_autoptr(GRand) random = g_rand_new();
@@ -77,7 +92,7 @@ static bool prepare_create(Inventory *inventory, const JobRequest *asked, Job *j
     model_apply_defaults(&vm_create_type, &request);
     if (request.mac && request.count > 1)
         return error_set(err, ERROR_INVALID, "/mac", "mac: only with a count of 1");
-    if (!fill_world(inventory, &request, &world, err))
+    if (!fill_world(inventory, &request, &world, err) || !check_content(inventory, &request, &world, err))
         return false;
     g_autoptr(json_t) plans = json_array();
     if (!plan_all(inventory, &request, &world, plans, err))

@@ -11,6 +11,9 @@
 #include "base/file.h"
 #include "storage/definition.h"
 #include "storage/dir.h"
+#include "storage/disk-file.h"
+
+enum { BOOT_FILE_LIMIT = 512 << 20 }; /* bytes of a kernel or an initial RAM disk */
 
 static char *template_file(const Repository *repository, const char *id, const char *name) {
     return repository_template_file_path(repository, id, name);
@@ -153,6 +156,16 @@ static bool template_check(const Repository *repository, const Template *definit
     return dir_check(repository, err);
 }
 
+/* The definition is written last: it makes the template exist. */
+static bool template_finish(
+    const Repository *repository, Template *definition, uint64_t occupied_bytes, Error *err) {
+    g_autofree char *path = template_file(repository, definition->id, "template.json");
+    template_set_size(definition, occupied_bytes);
+    template_set_built(definition, clock_realtime_ns(clock_system()));
+    template_set_state(definition, TEMPLATE_STATE_READY);
+    return definition_write(path, &template_type, definition, err);
+}
+
 bool dir_template_store(
     const Repository *repository, Template *definition, const char *work_folder, Error *err) {
     if (!template_check(repository, definition, err) ||
@@ -174,11 +187,99 @@ bool dir_template_store(
     if (has_file(work_folder, "kernel") &&
         !boot_files_store(repository, definition, work_folder, &occupied_bytes, err))
         return false;
-    template_set_size(definition, occupied_bytes);
-    template_set_built(definition, clock_realtime_ns(clock_system()));
-    template_set_state(definition, TEMPLATE_STATE_READY);
-    g_autofree char *path = template_file(repository, definition->id, "template.json");
-    return definition_write(path, &template_type, definition, err) && old_disks_remove(repository, &old, err);
+    return template_finish(repository, definition, occupied_bytes, err) &&
+           old_disks_remove(repository, &old, err);
+}
+
+/* ---- from a VM ---- */
+
+static bool disk_capture(const Repository *repository, const Disk *source, Template *definition,
+    const Cancel *cancel, CloneMethod *ret_method, Error *err) {
+    g_auto(DiskNote) old = {0};
+    g_autofree char *id = g_uuid_string_random();
+    g_autofree char *from = repository_disk_path(repository, source);
+    g_autofree char *stem = g_strdup_printf("%s/disks/%s", repository->path, id);
+    const DiskSource origin = {.path = from, .format = source->format, .size_bytes = source->size};
+    DiskFormat format;
+    if (!disk_note_read(repository, source->id, &old, err))
+        return false;
+    const DiskNote note = {.template = definition->id, .backing = old.backing};
+    if (!disk_note_write(repository, id, &note, err) ||
+        !disk_file_clone(
+            &origin, stem, source->size, CLONE_METHOD_AUTO, NULL, cancel, &format, ret_method, err))
+        return false;
+    TemplateDisk *disk = template_add_disks(definition);
+    template_disk_set_id(disk, id);
+    template_disk_set_format(disk, format);
+    template_disk_set_size(disk, source->size);
+    g_autofree char *path = repository_template_disk_path(repository, disk);
+    if (chmod(path, 0644) < 0)
+        return error_set_errno(err, errno, "opening %s for clones", path);
+    return true;
+}
+
+static bool boot_file_capture(const Repository *home, const Repository *repository, const char *from_id,
+    const char *id, const char *name, Error *err) {
+    g_autofree char *from = template_file(home, from_id, name), *to = template_file(repository, id, name);
+    g_autofree char *data = NULL;
+    size_t length = 0;
+    return file_read(from, BOOT_FILE_LIMIT, &data, &length, err) && file_replace(to, data, length, 0644, err);
+}
+
+static bool boot_capture(const AgentTemplateFromVm *request, Template *definition, Error *err) {
+    const Vm *vm = &request->vm;
+    bool has_home = agent_template_from_vm_has(request, AGENT_TEMPLATE_FROM_VM_FIELD_SOURCE_REPOSITORY);
+    const Repository *home = has_home ? &request->source_repository : &request->repository;
+    if (!vm_has(vm, VM_FIELD_DIRECT_BOOT))
+        return true;
+    direct_boot_copy(template_put_direct_boot(definition), &vm->direct_boot);
+    direct_boot_set_template(&definition->direct_boot, definition->id);
+    const char *const names[] = {vm->direct_boot.kernel, vm->direct_boot.initrd};
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+        if (names[i] && !boot_file_capture(home, &request->repository, vm->direct_boot.template,
+                            definition->id, names[i], err))
+            return false;
+    return true;
+}
+
+static bool capture_all(const AgentTemplateFromVm *request, Template *definition, const Cancel *cancel,
+    CloneMethod *ret_method, Error *err) {
+    const Repository *repository = &request->repository;
+    uint64_t occupied_bytes = 0;
+    bool is_first = true;
+    for (size_t i = 0; i < request->vm.disks.n; i++) {
+        const Disk *disk = &request->vm.disks.items[i];
+        CloneMethod method = CLONE_METHOD_AUTO;
+        if (disk_has(disk, DISK_FIELD_KIND) && disk->kind == DISK_KIND_CD)
+            continue;
+        if (!disk_capture(repository, disk, definition, cancel, &method, err))
+            return false;
+        *ret_method = is_first ? method : *ret_method;
+        is_first = false;
+    }
+    for (size_t i = 0; i < definition->disks.n; i++) {
+        g_autofree char *path = repository_template_disk_path(repository, &definition->disks.items[i]);
+        struct stat status;
+        occupied_bytes += stat(path, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
+    }
+    return boot_capture(request, definition, err) &&
+           template_finish(repository, definition, occupied_bytes, err);
+}
+
+bool dir_template_from_vm(const AgentTemplateFromVm *request, Template *definition, const Cancel *cancel,
+    CloneMethod *ret_method, Error *err) {
+    const Repository *repository = &request->repository;
+    const Template nothing = {0};
+    if (!template_check(repository, definition, err) ||
+        !stray_disks_remove(repository, definition->id, &nothing, err) ||
+        !template_folder_make(repository, definition->id, err))
+        return false;
+    if (capture_all(request, definition, cancel, ret_method, err))
+        return true;
+    g_autofree char *folder = g_build_filename(repository->path, "templates", definition->id, NULL);
+    stray_disks_remove(repository, definition->id, &nothing, NULL);
+    tree_remove(folder, NULL);
+    return false;
 }
 
 bool dir_template_write(const Repository *repository, const Template *definition, Error *err) {

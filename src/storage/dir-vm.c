@@ -34,12 +34,14 @@ typedef struct DiskWork {
     const Vm *vm;
     Disk *disk;
     size_t number;     /* among the VM's disks, CDs not counted */
-    char *backing;     /* id of the template disk behind the source, or NULL */
+    char *backing;     /* id of the template disk behind a source VM's disk, or NULL */
+    char *deeper;      /* id of the template disk behind a source template's disk, or NULL */
     DiskSource source; /* path NULL: an empty disk */
 } DiskWork;
 
 static void disk_work_clear(DiskWork *work) {
     g_clear_pointer(&work->backing, g_free);
+    g_clear_pointer(&work->deeper, g_free);
     disk_source_clear(&work->source);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(DiskWork, disk_work_clear)
@@ -69,18 +71,26 @@ static bool find_source_in_vm(DiskWork *work, Error *err) {
     return true;
 }
 
-static void find_source_in_template(DiskWork *work) {
+static bool find_source_in_template(DiskWork *work, Error *err) {
     const AgentVm *request = work->request;
     const Repository *home = agent_vm_has(request, AGENT_VM_FIELD_TEMPLATE_REPOSITORY)
                                  ? &request->template_repository
                                  : &request->repository;
     if (work->number >= request->template.disks.n)
-        return;
+        return true;
     const TemplateDisk *disk = &request->template.disks.items[work->number];
     work->source = (DiskSource){.path = repository_template_disk_path(home, disk),
         .format = disk->format,
         .size_bytes = disk->size,
         .can_back = strcmp(home->path, request->repository.path) == 0};
+    /* A template made from a VM may itself lean on another one's disk, by a name beside it. */
+    g_auto(DiskNote) note = {0};
+    if (disk_note_read(home, disk->id, &note, NULL))
+        work->deeper = g_steal_pointer(&note.backing);
+    if (work->deeper && !work->source.can_back)
+        return error_set(err, ERROR_UNSUPPORTED, "/repository",
+            "the template's disk is an overlay: clones of it must lie in the template's repository");
+    return true;
 }
 
 static bool check_size(const DiskWork *work, Error *err) {
@@ -137,7 +147,7 @@ static bool clone_make(DiskWork *work, const Cancel *cancel, Error *err) {
     disk_set_clone(disk, work->backing ? CLONE_METHOD_OVERLAY : used);
     if (used == CLONE_METHOD_OVERLAY || !template_disk)
         return true;
-    const DiskNote note = {.vm = work->vm->id};
+    const DiskNote note = {.vm = work->vm->id, .backing = work->deeper};
     return disk_note_write(&request->repository, disk->id, &note, err);
 }
 
@@ -148,7 +158,8 @@ static bool disk_make(DiskWork *work, const Cancel *cancel, Error *err) {
         if (!find_source_in_vm(work, err))
             return false;
     } else if (agent_vm_has(work->request, AGENT_VM_FIELD_TEMPLATE)) {
-        find_source_in_template(work);
+        if (!find_source_in_template(work, err))
+            return false;
     }
     if (!check_size(work, err))
         return false;

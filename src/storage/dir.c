@@ -196,6 +196,7 @@ const RepositoryKindOps repository_dir = {
     .vm_read = dir_vm_read,
     .vm_delete = dir_vm_delete,
     .template_store = dir_template_store,
+    .template_from_vm = dir_template_from_vm,
     .template_write = dir_template_write,
     .template_read = dir_template_read,
     .template_delete = dir_template_delete,

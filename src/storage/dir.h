@@ -16,6 +16,8 @@ bool dir_vm_read(const Repository *repository, const char *vm_id, Vm *ret_vm, Er
 bool dir_vm_delete(const Repository *repository, const char *vm_id, bool purge, Error *err);
 bool dir_template_store(
     const Repository *repository, Template *definition, const char *work_folder, Error *err);
+bool dir_template_from_vm(const AgentTemplateFromVm *request, Template *definition, const Cancel *cancel,
+    CloneMethod *ret_method, Error *err);
 bool dir_template_write(const Repository *repository, const Template *definition, Error *err);
 bool dir_template_read(
     const Repository *repository, const char *template_id, Template *ret_template, Error *err);

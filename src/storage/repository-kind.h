@@ -45,6 +45,11 @@ typedef struct RepositoryKindOps {
         const Repository *repository, const char *template_id, Template *ret_template, Error *err);
     bool (*template_delete)(
         const Repository *repository, const Template *definition, Error *err); /* ERROR_IN_USE by overlays */
+    /* Copies the disks of a VM that does not run (reflink where the file system can), and the kernel that it
+     * boots, into a template; last writes template.json. A copy of an overlay leans on the same template
+     * disk. *ret_method tells how the first disk was copied. On failure nothing stays. */
+    bool (*template_from_vm)(const AgentTemplateFromVm *request, Template *definition, const Cancel *cancel,
+        CloneMethod *ret_method, Error *err);
     /* A folder on the repository's file system for unfinished work, named by the operation; emptied if it
      * exists. */
     bool (*work_folder)(const Repository *repository, const char *operation, char **ret_path, Error *err);

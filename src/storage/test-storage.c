@@ -319,6 +319,84 @@ static void test_kernel_of_a_vm_keeps_the_template(void) {
     g_assert_cmpint(err.code, ==, ERROR_IN_USE);
 }
 
+static void capture_init(AgentTemplateFromVm *request, const Place *place, const Vm *vm) {
+    *request = (AgentTemplateFromVm){0};
+    vm_copy(agent_template_from_vm_put_vm(request), vm);
+    repository_copy(agent_template_from_vm_put_repository(request), &place->repository);
+}
+
+/* The VM's disk is an overlay: so is the new template's, and a VM's of that. */
+static void test_template_from_an_overlay_keeps_what_it_leans_on(void) {
+    g_auto(Place) place;
+    g_auto(Vm) vm = {0};
+    g_auto(AgentTemplateFromVm) request;
+    g_auto(Template) made = {0}, read = {0};
+    g_auto(Error) err = {0};
+    CloneMethod method = CLONE_METHOD_AUTO;
+    place_init(&place);
+    place_add_template(&place);
+    make_vm(&place, true, CLONE_METHOD_OVERLAY, &vm);
+    capture_init(&request, &place, &vm);
+    template_set_id(&made, OTHER_ID);
+    template_set_name(&made, "golden");
+    g_assert_true(repository_dir.template_from_vm(&request, &made, NULL, &method, &err));
+    g_assert_cmpint(made.disks.items[0].format, ==, DISK_FORMAT_QCOW2);
+    g_assert_cmpint(method, !=, CLONE_METHOD_AUTO);
+    g_assert_true(repository_dir.template_read(&place.repository, OTHER_ID, &read, NULL));
+    g_assert_true(repository_dir.vm_delete(&place.repository, VM_ID, true, NULL));
+    g_assert_false(repository_dir.template_delete(&place.repository, &place.template, &err));
+    g_assert_cmpint(err.code, ==, ERROR_IN_USE);
+    assert_no_debris(&place, 0);
+    g_assert_true(repository_dir.template_delete(&place.repository, &made, NULL));
+    g_assert_true(repository_dir.template_delete(&place.repository, &place.template, NULL));
+    assert_no_debris(&place, 0);
+}
+
+static void test_failed_template_from_a_vm_leaves_nothing(void) {
+    g_auto(Place) place;
+    g_auto(Vm) vm = {0};
+    g_auto(AgentTemplateFromVm) request;
+    g_auto(Template) made = {0};
+    g_auto(Error) err = {0};
+    CloneMethod method;
+    place_init(&place);
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    capture_init(&request, &place, &vm);
+    disk_set_id(vm_add_disks(&request.vm), OTHER_ID); /* its second disk is not there */
+    template_set_id(&made, TEMPLATE_ID);
+    g_assert_false(repository_dir.template_from_vm(&request, &made, NULL, &method, &err));
+    assert_no_debris(&place, 1);
+    g_assert_false(exists(&place, "templates/" TEMPLATE_ID));
+}
+
+/* A disk that was taken in, and then the agent died before template.json. */
+static void test_interrupted_template_is_cleaned_up_by_the_next_try(void) {
+    g_auto(Place) place;
+    const DiskNote note = {.template = TEMPLATE_ID};
+    place_init(&place);
+    g_assert_true(disk_note_write(&place.repository, OTHER_ID, &note, NULL));
+    g_autofree char *disk = g_build_filename(place.repository.path, "disks", OTHER_ID ".raw", NULL);
+    g_assert_true(file_replace(disk, "half", 4, 0600, NULL));
+    place_add_template(&place);
+    g_assert_false(exists(&place, "disks/" OTHER_ID ".raw"));
+    assert_no_debris(&place, 0);
+}
+
+static void test_old_assemblies_are_swept(void) {
+    g_auto(Place) place;
+    g_autofree char *folder = NULL;
+    place_init(&place);
+    g_assert_true(repository_dir.assembly_folder(&place.repository, OTHER_ID, &folder, NULL));
+    g_autofree char *data = g_build_filename(folder, ASSEMBLY_FILE, NULL);
+    g_assert_true(file_replace(data, "x", 1, 0600, NULL));
+    g_assert_true(repository_dir.assemblies_sweep(&place.repository, 60, NULL));
+    g_assert_true(exists(&place, "assemblies/" OTHER_ID "/" ASSEMBLY_FILE));
+    const struct timespec old[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    g_assert_cmpint(utimensat(AT_FDCWD, data, old, 0), ==, 0);
+    g_assert_true(repository_dir.assemblies_sweep(&place.repository, 60, NULL));
+    g_assert_false(exists(&place, "assemblies/" OTHER_ID));
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func(
@@ -337,6 +415,11 @@ int main(int argc, char **argv) {
         "/storage/higher-revision-is-never-overwritten", test_higher_revision_is_never_overwritten);
     g_test_add_func("/storage/disks-grow-appear-and-go", test_disks_grow_appear_and_go_to_the_trash);
     g_test_add_func("/storage/lost-disk", test_lost_disk_is_never_replaced_by_an_empty_one);
+    g_test_add_func(
+        "/storage/template-from-an-overlay", test_template_from_an_overlay_keeps_what_it_leans_on);
+    g_test_add_func("/storage/failed-template-from-a-vm", test_failed_template_from_a_vm_leaves_nothing);
+    g_test_add_func("/storage/interrupted-template", test_interrupted_template_is_cleaned_up_by_the_next_try);
+    g_test_add_func("/storage/old-assemblies", test_old_assemblies_are_swept);
     g_test_add_func("/storage/kernel-keeps-the-template", test_kernel_of_a_vm_keeps_the_template);
     return g_test_run();
 }

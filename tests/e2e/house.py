@@ -48,6 +48,7 @@ class House:
         self.instance = instance or f"e2e{os.getpid() % 100000}"
         self.port = free_port()
         self.children = {}
+        self.agent_options = []  # beside the usual ones
         self.environment = dict(os.environ, LODGE_SERVER=f"unix:{self.folder}/lodged.sock", LODGE_INSTANCE=self.instance)
         self.repository = self.folder / "repository"
         self.repository.mkdir()
@@ -71,7 +72,8 @@ class House:
     def start(self, name, **environment):
         arguments = {
             "lodge-agent": ["--instance", self.instance, "--driver", self.driver, "--socket", f"{self.folder}/agent.sock",
-                            "--state", f"{self.folder}/agent"],
+                            "--state", f"{self.folder}/agent", "--helpers", str(self.programs["lodge-fetch"].parent),
+                            *self.agent_options],
             "lodged": ["--instance", self.instance, "--state", f"{self.folder}/manager", "--socket", f"{self.folder}/lodged.sock",
                        "--listen", f"127.0.0.1:{self.port}"],
         }[name]

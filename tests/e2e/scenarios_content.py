@@ -1,7 +1,7 @@
 """Scenarios about what comes from outside: images and ISOs, uploaded or fetched."""
 import hashlib
+import http.server
 import os
-import signal
 import subprocess
 import threading
 import time
@@ -141,9 +141,180 @@ def imports_end_whoever_dies(house):
     nothing_is_half_made(house)
 
 
+def _disc(house, name, mebibytes=1):
+    """As much of an ISO as anybody looks at: the volume descriptor of ISO 9660."""
+    path = house.folder / name
+    path.write_bytes(bytes(32768) + b"\x01CD001\x01" + os.urandom(mebibytes * MIB))
+    return path
+
+
+def isos_live_from_import_to_delete(house):
+    path = _disc(house, "cd.iso")
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    house.run("iso", "import", "cd", path, "--sha256", checksum.upper())
+    shown = house.json("iso", "show", "cd")
+    require(shown["sha256"] == checksum and shown["size"] == path.stat().st_size, f"it is shown as {shown}")
+    _refused(house, "already", "iso", "import", "cd", path, status=4)
+    house.run("vm", "create", "web", "--iso", "cd", "--start")
+    require(house.states() == {"web": "running"}, "a VM with it does not run")
+    _refused(house, "web", "iso", "delete", "cd", "--yes", status=4)
+    house.run("vm", "delete", "web", "--yes", "--force", "--purge")
+    nothing_is_half_made(house, isos=["cd"])
+    house.run("iso", "delete", "cd", "--yes")
+    nothing_is_half_made(house)
+
+
+def vms_become_templates(house):
+    house.run("vm", "create", "web", "--template", "bench-boot", "--start")
+    _refused(house, "stopped", "template", "create", "early", "--from-vm", "web", status=4)
+    house.run("vm", "kill", "web")
+    house.run("template", "create", "golden", "--from-vm", "web", "--description", "made of web")
+    golden = house.json("template", "show", "golden")
+    require(golden["state"] == "ready" and len(golden["disks"]) == 1, f"it is shown as {golden}")
+    require(golden["source_vm"] == house.json("vm", "show", "web")["id"], "its source is not the VM")
+    house.run("vm", "delete", "web", "--yes", "--purge")
+    house.run("vm", "create", "copy", "--template", "golden", "--count", 2, "--start")
+    require(set(house.states().values()) == {"running"}, "VMs of it do not run")
+    if golden["disks"][0]["format"] == "qcow2":  # then it leans on the first template's disk
+        _refused(house, "overlay", "template", "delete", "bench-boot", "--yes", status=4)
+    for name in ("copy-1", "copy-2"):
+        house.run("vm", "delete", name, "--yes", "--force", "--purge")
+    house.run("template", "delete", "golden", "--yes")
+    house.run("template", "delete", "bench-boot", "--yes")
+    require(not list(house.repository.glob("disks/*")), "disks are left behind")
+
+
+def full_repositories_keep_nothing_half_made(house):
+    """A repository of 24 MiB: an image that does not fit, one that fits only until it is converted."""
+    small = house.folder / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(small)], check=True)
+    try:
+        house.run("repository", "create", "small", "--path", small / "r")
+        for mebibytes in (40, 16):
+            path = _filled(house, f"image{mebibytes}", mebibytes)
+            _refused(house, "No space", "template", "import", "t", path, "--format", "raw", "--repository", "small")
+            data = path.read_bytes()
+            done = subprocess.run([house.programs["lodge"], "template", "import", "t", "-", "--format", "raw", "--repository", "small"],
+                                  input=data, capture_output=True, env=house.environment, check=False)
+            require(done.returncode == 1 and b"No space" in done.stderr, f"from a pipe: {done}")
+        house.wait_for_jobs()
+        left = [str(p) for folder in ("work", "assemblies", "disks", "templates") for p in (small / "r" / folder).glob("*")]
+        require(not left, f"left behind: {left}")
+        require(not [t for t in house.list("template") if t["name"] == "t"], "the template is listed")
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=False)
+
+
+class _Site(http.server.ThreadingHTTPServer):
+    """Serves files with ranges and versions; /moved/… redirects, /slow/… sends a piece and hangs up the first time."""
+    daemon_threads = True
+
+    def __init__(self, folder):
+        super().__init__(("127.0.0.1", 0), _Page)
+        self.folder, self.asked, self.broken = folder, [], set()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.server_port}/{path}"
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+    def redirect(self, target):
+        self.send_response(302)
+        self.send_header("Location", target)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self):
+        self.server.asked.append((self.path, self.headers.get("Range")))
+        parts = self.path.strip("/").split("/")
+        if parts[0] == "moved":
+            return self.redirect("/" + "/".join(parts[1:]))
+        if parts[0] == "away":
+            return self.redirect("file:///etc/passwd")
+        if parts[0] == "loop":
+            return self.redirect(self.path)
+        path = self.server.folder / parts[-1]
+        if not path.exists():
+            return self.send_error(404)
+        return self.send_file(path, parts[0])
+
+    def send_file(self, path, manner):
+        data, first = path.read_bytes(), 0
+        if self.headers.get("Range") and self.headers.get("If-Range") == '"one"':
+            first = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        self.send_response(206 if first else 200)
+        self.send_header("ETag", '"one"')
+        self.send_header("Content-Length", str(len(data) - first))
+        if first:
+            self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+        self.end_headers()
+        if manner == "broken" and self.path not in self.server.broken:
+            self.server.broken.add(self.path)
+            self.wfile.write(data[first:first + len(data) // 2])
+            return
+        for start in range(first, len(data), MIB):
+            self.wfile.write(data[start:start + MIB])
+            if manner == "slow":
+                time.sleep(0.05)
+
+
+def urls_are_fetched_in_a_jail(house):
+    image = _image(house, "image.qcow2")
+    checksum = hashlib.sha256(image.read_bytes()).hexdigest()
+    site = _Site(house.folder)
+    _refused(house, "this host itself", "template", "import", "inner", site.url("image.qcow2"))
+    _refused(house, "link-local", "iso", "import", "inner", "http://169.254.169.254/latest/meta-data")
+    require(not site.asked, "this machine was asked")
+    house.agent_options = ["--fetch-from-this-machine"]
+    house.power_cut("lodge-agent")
+    wait_until("the host is connected", house.has_host)
+    house.run("template", "import", "plain", site.url("image.qcow2"), "--sha256", checksum)
+    house.run("template", "import", "moved", site.url("moved/image.qcow2"))
+    _disc(house, "cd.iso", 8)
+    house.run("iso", "import", "broken", site.url("broken/cd.iso"), "--sha256", hashlib.sha256((house.folder / "cd.iso").read_bytes()).hexdigest())
+    require(any(wanted for path, wanted in site.asked if path == "/broken/cd.iso"), "it did not go on where it broke off")
+    _refused(house, "404", "template", "import", "none", site.url("nothing"), status=3)
+    _refused(house, "redirects", "template", "import", "loop", site.url("loop/x"))
+    _refused(house, "/source", "template", "import", "away", site.url("away/x"))
+    _refused(house, "/sha256", "template", "import", "other", site.url("image.qcow2"), "--sha256", "1" * 64)
+    nothing_is_half_made(house, templates=["plain", "moved"], isos=["broken"])
+
+
+def fetches_end_whoever_dies(house):
+    _disc(house, "cd.iso", 40)
+    site = _Site(house.folder)
+    house.agent_options = ["--fetch-from-this-machine"]
+    house.power_cut("lodge-agent")
+    wait_until("the host is connected", house.has_host)
+    for number, victim in enumerate(("lodged", "lodge-agent")):
+        house.run("iso", "import", f"cd{number}", site.url("slow/cd.iso"), "--no-wait")
+        wait_until("bytes have arrived", lambda: any(p.stat().st_size > MIB for p in house.repository.glob("assemblies/*/data")))
+        house.power_cut(victim)
+        wait_until("the host is connected", house.has_host)
+        house.wait_for_jobs(120)
+    require(site.asked[-1][1], "it did not go on where the agent died")
+    house.run("iso", "import", "unwanted", site.url("slow/cd.iso"), "--no-wait")
+    wait_until("bytes have arrived", lambda: any(p.stat().st_size > MIB for p in house.repository.glob("assemblies/*/data")))
+    house.run("job", "cancel", next(job["id"] for job in house.list("job") if job["state"] == "running"))
+    house.wait_for_jobs()
+    nothing_is_half_made(house, isos=["cd0", "cd1"])
+    cd = house.json("iso", "show", "cd1")
+    require(cd["sha256"] == hashlib.sha256((house.folder / "cd.iso").read_bytes()).hexdigest(), "the bytes differ")
+
+
 CONTENT_SCENARIOS = [
     uploaded_images_become_templates,
     foreign_images_are_refused_by_name,
     broken_uploads_go_on,
     imports_end_whoever_dies,
+    full_repositories_keep_nothing_half_made,
+    isos_live_from_import_to_delete,
+    vms_become_templates,
+    urls_are_fetched_in_a_jail,
+    fetches_end_whoever_dies,
 ]
