@@ -94,9 +94,7 @@ void reporter_know(Reporter *reporter, const AgentInventory *inventory);
 
 /* upload.c: bytes that arrive on a stream of their own. */
 void uploads_stop(Agent *agent);
-/* Where an upload's bytes are; newly allocated. */
-bool upload_path(const RepositoryKindOps *kind, const Repository *repository, const char *upload_id,
-    char **ret_path, Error *err);
+/* With all that arrived of it. */
 void upload_remove(const RepositoryKindOps *kind, const Repository *repository, const char *upload_id);
 
 /* handle-vm.c: ERROR_WRONG_STATE for a VM that runs. In a thread. */

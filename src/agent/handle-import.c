@@ -60,33 +60,48 @@ static bool import_begin(Import *import, AgentCall *call, Error *err) {
 
 /* ---- 1. the bytes ---- */
 
-static bool fetch_bytes(Import *import, Error *err) {
+static bool fetch_bytes(Import *import, const char *path, Error *err) {
     const Agent *agent = import->call->agent;
     const ImageFetch fetch = {.helper = agent->fetch_helper,
         .url = import->request->url,
-        .path = import->path,
+        .path = path,
         .limit_bytes = FILE_LIMIT,
         .allows_own = agent->fetches_from_itself};
     return image_fetch(&fetch, part(import, 0, FETCHED), import->call->cancel, err);
 }
 
+/* Under a name of its own, so that nobody who sends again changes what is worked on. */
+static bool take_bytes(Import *import, const char *folder, Error *err) {
+    g_autofree char *data = g_build_filename(folder, ASSEMBLY_FILE, NULL);
+    if (access(import->path, F_OK) == 0) /* before a crash */
+        return true;
+    bool is_fetched = agent_import_has(import->request, AGENT_IMPORT_FIELD_URL);
+    if (is_fetched && (!folder_make(folder, 0700, err) || !fetch_bytes(import, data, err)))
+        return false;
+    if (rename(data, import->path) == 0)
+        return true;
+    if (errno == ENOENT)
+        return error_set(err, ERROR_NOT_FOUND, "/source", "the upload is not kept any more: send it again");
+    return error_set_errno(err, errno, "taking what arrived");
+}
+
 /* *ret_share: how much of the whole it was, in percent. */
 static bool find_bytes(Import *import, int *ret_share, Error *err) {
     const AgentImport *request = import->request;
+    g_autofree char *folder = NULL;
     struct stat status;
-    if (!upload_path(import->kind, &request->repository, request->upload, &import->path, err))
+    if (!import->kind->assembly_folder(&request->repository, request->upload, &folder, err))
         return false;
-    bool is_fetched = agent_import_has(request, AGENT_IMPORT_FIELD_URL);
-    *ret_share = is_fetched ? FETCHED : 0;
-    if (is_fetched && !fetch_bytes(import, err))
+    *ret_share = agent_import_has(request, AGENT_IMPORT_FIELD_URL) ? FETCHED : 0;
+    import->path = g_build_filename(folder, "image", NULL);
+    utimensat(AT_FDCWD, folder, NULL, 0); /* nobody sweeps away what is worked on */
+    if (!take_bytes(import, folder, err))
         return false;
     if (stat(import->path, &status) < 0)
-        return error_set(err, ERROR_NOT_FOUND, "/source", "the upload is not kept any more: send it again");
+        return error_set_errno(err, errno, "reading what arrived");
     if (status.st_size == 0)
         return error_set(err, ERROR_FOREIGN_IMAGE, "/source", "it is empty");
     import->size_bytes = (uint64_t)status.st_size;
-    /* Nobody sweeps away what is worked on. */
-    utimensat(AT_FDCWD, import->path, NULL, 0);
     return true;
 }
 

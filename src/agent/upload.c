@@ -41,15 +41,6 @@ static void upload_free(void *data) {
     g_free(upload);
 }
 
-bool upload_path(const RepositoryKindOps *kind, const Repository *repository, const char *upload_id,
-    char **ret_path, Error *err) {
-    g_autofree char *folder = NULL;
-    if (!kind->assembly_folder(repository, upload_id, &folder, err))
-        return false;
-    *ret_path = g_build_filename(folder, ASSEMBLY_FILE, NULL);
-    return true;
-}
-
 void upload_remove(const RepositoryKindOps *kind, const Repository *repository, const char *upload_id) {
     g_autofree char *folder = NULL;
     if (kind->assembly_folder(repository, upload_id, &folder, NULL))
@@ -68,9 +59,11 @@ static const RepositoryKindOps *kind_of(const Repository *repository, Error *err
 
 static bool find_kept(const AgentUpload *request, char **ret_path, uint64_t *ret_kept, Error *err) {
     const RepositoryKindOps *kind = kind_of(&request->repository, err);
+    g_autofree char *folder = NULL;
     struct stat status;
-    if (!kind || !upload_path(kind, &request->repository, request->upload, ret_path, err))
+    if (!kind || !kind->assembly_folder(&request->repository, request->upload, &folder, err))
         return false;
+    *ret_path = g_build_filename(folder, ASSEMBLY_FILE, NULL);
     *ret_kept = stat(*ret_path, &status) == 0 ? (uint64_t)status.st_size : 0;
     return true;
 }
@@ -186,6 +179,9 @@ static bool come_back(Upload *upload) {
 static void open_file(void *data) {
     Upload *upload = data;
     struct stat status;
+    g_autofree char *folder = g_path_get_dirname(upload->path);
+    if (!folder_make(folder, 0700, &upload->err))
+        return;
     upload->fd = open(upload->path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (upload->fd < 0 || fstat(upload->fd, &status) < 0)
         error_set_errno(&upload->err, errno, "opening %s", upload->path);

@@ -14,12 +14,15 @@ typedef struct World {
     Jobs *jobs;
     Api *api;
     HttpServer *server;
+    GString *received; /* what the pretended host has of uploads */
+    ApiUploadFn upload_done;
+    void *upload_data;
 } World;
 
 typedef struct Ask {
     const World *world;
     const char *method, *path, *body, *token;
-    const char *headers[2];
+    const char *headers[6];
     HttpResponse response;
     Error err;
     gint is_done;
@@ -38,7 +41,34 @@ static bool prepare_job(
 
 static const JobStepKind steps[] = {{.name = "make", .description = "Makes it", .run = finish_job}};
 static const JobKind vm_create = {.name = "vm.create", .steps = steps, .n_steps = 1, .prepare = prepare_job};
-static const JobKind *const kinds[] = {&vm_create};
+static const JobKind iso_import = {
+    .name = "iso.import", .steps = steps, .n_steps = 1, .prepare = prepare_job};
+static const JobKind *const kinds[] = {&vm_create, &iso_import};
+
+/* A host that keeps what comes. */
+
+static void ask_upload(const ApiUpload *upload G_GNUC_UNUSED, ApiUploadFn done, void *done_data, void *data) {
+    done(((World *)data)->received->len, NULL, done_data);
+}
+
+static void take_upload(HttpRequest *request G_GNUC_UNUSED, const void *data, size_t length, void *user) {
+    g_string_append_len(((World *)user)->received, data, (gssize)length);
+}
+
+static void *begin_upload(
+    HttpRequest *request, const ApiUpload *upload, ApiUploadFn done, void *done_data, void *data) {
+    World *world = data;
+    g_string_truncate(world->received, upload->offset);
+    world->upload_done = done;
+    world->upload_data = done_data;
+    http_request_stream_body(request, take_upload, world);
+    return world;
+}
+
+static void end_upload(void *receiver, void *data G_GNUC_UNUSED) {
+    World *world = receiver;
+    world->upload_done(world->received->len, NULL, world->upload_data);
+}
 
 static World *world_new(void) {
     World *self = g_new0(World, 1);
@@ -56,7 +86,12 @@ static World *world_new(void) {
         .jobs = self->jobs,
         .clock = &self->clock.clock,
         .instance = "test",
-        .backup_folder = self->folder};
+        .backup_folder = self->folder,
+        .hook_data = self,
+        .ask_upload = ask_upload,
+        .begin_upload = begin_upload,
+        .end_upload = end_upload};
+    self->received = g_string_new(NULL);
     self->api = api_new(&options);
     self->server = http_server_new(&api_http_handler, self->api, NULL);
     g_assert_true(http_server_listen_unix(self->server, self->socket, 0600, (gid_t)-1, NULL));
@@ -82,6 +117,7 @@ static void world_free(World *self) {
     inventory_free(self->inventory);
     tree_remove(self->folder, NULL);
     g_free(self->folder);
+    g_string_free(self->received, TRUE);
     g_free(self->socket);
     g_free(self->base);
     g_free(self);
@@ -405,11 +441,65 @@ static void test_the_system_answers(void) {
     assert_problem(ask(world, "GET", "/v1/nothing", NULL, 404), "not-found", NULL);
     assert_problem(ask(world, "PUT", "/v1/pools", "{}", 405), "method-not-allowed", NULL);
     assert_problem(ask(world, "POST", "/v1/pools", "{", 400), "malformed", NULL);
-    assert_problem(ask_with(world, NULL, "Content-Type: application/octet-stream", "POST",
-                       "/v1/templates/import", "x", 422),
+    assert_problem(
+        ask_with(world, NULL, "Content-Type: application/octet-stream", "POST", "/v1/pools", "x", 422),
         "unsupported", NULL);
     assert_problem(ask(world, "GET", "/v1/pools?limit=x", NULL, 400), "invalid", "/limit");
     tell(world, "GET", "/elsewhere", NULL, 404);
+}
+
+#define IMPORT "/v1/isos/import?name="
+static const char octets[] = "Content-Type: application/octet-stream";
+
+static json_t *upload(World *world, const char *path, const char *offset, const char *length,
+    const char *body, unsigned status) {
+    Ask ask = {.world = world,
+        .method = "POST",
+        .path = path,
+        .body = body,
+        .headers = {octets, "Upload-Id: mine", offset ? offset : length, offset ? length : NULL}};
+    run_ask(&ask);
+    g_assert_cmpuint(ask.response.status, ==, status);
+    json_t *json = json_parse((const char *)ask.response.body->data, ask.response.body->len, NULL);
+    http_response_clear(&ask.response);
+    return json;
+}
+
+static void test_an_upload_goes_past_the_body_limit_and_becomes_a_job(void) {
+    g_autoptr(World) world = world_new();
+    g_autofree char *large = g_strnfill(3 << 20, 'x');
+    g_autoptr(json_t) job = ask_with(world, NULL, octets, "POST", IMPORT "cd", large, 202);
+    g_assert_cmpuint(world->received->len, ==, 3 << 20);
+    g_assert_cmpstr(json_text_at(job, "parameters.name"), ==, "cd");
+    g_assert_cmpuint(strlen(json_text_at(job, "parameters.upload")), ==, 36);
+}
+
+static void test_an_upload_goes_on_where_the_host_says(void) {
+    g_autoptr(World) world = world_new();
+    g_string_assign(world->received, "hello th");
+    Ask question = {.world = world,
+        .method = "POST",
+        .path = IMPORT "cd",
+        .body = "",
+        .headers = {octets, "Upload-Id: mine", "Upload-Length: 11"}};
+    run_ask(&question);
+    g_assert_cmpuint(question.response.status, ==, 204);
+    g_assert_cmpstr(http_response_header(&question.response, "Upload-Offset"), ==, "8");
+    http_response_clear(&question.response);
+    json_decref(upload(world, IMPORT "cd", "Upload-Offset: 8", "Upload-Length: 11", "ere", 202));
+    g_assert_cmpstr(world->received->str, ==, "hello there");
+}
+
+static void test_a_bad_upload_is_refused_before_its_bytes(void) {
+    g_autoptr(World) world = world_new();
+    g_autofree char *large = g_strnfill(3 << 20, 'x');
+    assert_problem(upload(world, IMPORT "bad", NULL, NULL, large, 409), "no-capacity", NULL);
+    assert_problem(upload(world, IMPORT "cd&colour=red", NULL, NULL, large, 400), "unknown-field", "/colour");
+    assert_problem(upload(world, IMPORT "cd&source=http://x/", NULL, NULL, large, 400), "invalid", "/source");
+    assert_problem(upload(world, IMPORT "cd", "Upload-Offset: -1", NULL, large, 400), "invalid", NULL);
+    assert_problem(
+        upload(world, IMPORT "cd", "Upload-Offset: 1", "Upload-Length: 5", "hello", 400), "invalid", NULL);
+    g_assert_cmpuint(world->received->len, ==, 0);
 }
 
 static void test_a_backup_is_a_whole_store(void) {
@@ -516,6 +606,9 @@ int main(int argc, char **argv) {
     ADD(every_change_leaves_an_audit_line);
     ADD(pages_of_the_kept_order_show_every_object_once);
     ADD(the_system_answers);
+    ADD(an_upload_goes_past_the_body_limit_and_becomes_a_job);
+    ADD(an_upload_goes_on_where_the_host_says);
+    ADD(a_bad_upload_is_refused_before_its_bytes);
     ADD(a_backup_is_a_whole_store);
     ADD(a_watch_misses_nothing);
     return g_test_run();

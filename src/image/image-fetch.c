@@ -9,7 +9,12 @@
 #include "base/file.h"
 #include "image/jail.h"
 
-enum { FETCH_TIMEOUT_MS = 24 * 60 * 60 * 1000, FETCH_CPU_S = 6 * 60 * 60, VERSION_LIMIT = 256 };
+enum {
+    FETCH_TIMEOUT_MS = 24 * 60 * 60 * 1000,
+    FETCH_CPU_S = 6 * 60 * 60,
+    VERSION_LIMIT = 256,
+    REASON_LIMIT = 500
+};
 #define JAIL_FILE "/fetched"
 #define JAIL_HELPER "/lodge-fetch"
 #define ADDRESS_SPACE_BYTES (UINT64_C(1) << 30)
@@ -45,7 +50,8 @@ static void take_fault(Run *run, const char *words) {
     for (size_t i = 0; parts[0] && i < G_N_ELEMENTS(expected); i++)
         if (strcmp(parts[0], error_info(expected[i])->name) == 0)
             code = expected[i];
-    g_autofree char *text = g_utf8_make_valid(parts[0] && parts[1] ? parts[1] : "no reason given", 500);
+    const char *reason = parts[0] && parts[1] ? parts[1] : "no reason given";
+    g_autofree char *text = g_utf8_make_valid(reason, (gssize)strnlen(reason, REASON_LIMIT));
     if (!error_is_set(&run->fault))
         error_set(&run->fault, code, "/source", "it cannot be fetched: %s", text);
 }

@@ -143,7 +143,7 @@ static bool dir_work_folder(
 static bool dir_assembly_folder(
     const Repository *repository, const char *upload_id, char **ret_path, Error *err) {
     g_autofree char *path = g_build_filename(repository->path, "assemblies", upload_id, NULL);
-    if (!dir_check(repository, err) || !folder_make(path, 0700, err))
+    if (!dir_check(repository, err))
         return false;
     *ret_path = g_steal_pointer(&path);
     return true;

@@ -8,7 +8,8 @@
 #include "base/cancel.h"
 #include "types.h"
 
-/* What arrives in an assembly's folder; its time of change tells whether somebody still works on it. */
+/* What arrives in an assembly's folder. Its time of change, or the folder's when it was taken away, tells
+ * whether somebody still works on it. */
 #define ASSEMBLY_FILE "data"
 
 typedef struct RepositoryKindOps {
@@ -53,8 +54,8 @@ typedef struct RepositoryKindOps {
     /* A folder on the repository's file system for unfinished work, named by the operation; emptied if it
      * exists. */
     bool (*work_folder)(const Repository *repository, const char *operation, char **ret_path, Error *err);
-    /* A folder for what arrives piece by piece, named by an upload's id; made when it is missing. It outlives
-     * the agent and whoever sends; assemblies_sweep ends it. */
+    /* A folder for what arrives piece by piece, named by an upload's id; not made here. It outlives the
+     * agent and whoever sends; assemblies_sweep ends it. */
     bool (*assembly_folder)(const Repository *repository, const char *upload_id, char **ret_path, Error *err);
     /* Removes assemblies that nobody has touched for `age_s` seconds. */
     bool (*assemblies_sweep)(const Repository *repository, int64_t age_s, Error *err);

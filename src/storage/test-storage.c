@@ -388,6 +388,7 @@ static void test_old_assemblies_are_swept(void) {
     place_init(&place);
     g_assert_true(repository_dir.assembly_folder(&place.repository, OTHER_ID, &folder, NULL));
     g_autofree char *data = g_build_filename(folder, ASSEMBLY_FILE, NULL);
+    g_assert_true(folder_make(folder, 0700, NULL));
     g_assert_true(file_replace(data, "x", 1, 0600, NULL));
     g_assert_true(repository_dir.assemblies_sweep(&place.repository, 60, NULL));
     g_assert_true(exists(&place, "assemblies/" OTHER_ID "/" ASSEMBLY_FILE));

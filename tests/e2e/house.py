@@ -126,6 +126,7 @@ class House:
         self.start("lodge-agent")
         self.start("lodged")
         wait_until("lodged answers", self.answers)
+        wait_until("the agent listens", (self.folder / "agent.sock").exists)
         self.run("pool", "create", "default")
         self.run("host", "add", "one", "--address", f"unix:{self.folder}/agent.sock")
         wait_until("the host is connected", self.has_host, 60)

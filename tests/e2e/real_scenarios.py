@@ -119,4 +119,49 @@ def a_vm_on_a_bridge_is_a_member_of_its_network(house):
         require(not house.domains(), "something was started without its bridge")
 
 
-REAL_SCENARIOS = [a_vm_on_a_bridge_is_a_member_of_its_network, eight_debian_guests_let_us_in]
+SECTOR = 2048
+
+
+def _boot_disc(path, program):
+    """The smallest CD that a PC boots: El Torito without emulation (its specification, version 1.0)."""
+    def descriptor(kind, body=b""):
+        return (bytes([kind]) + b"CD001\x01" + body).ljust(SECTOR, b"\0")
+    validation = b"\x01\0\0\0".ljust(30, b"\0") + b"\x55\xaa"
+    total = sum(int.from_bytes(validation[at:at + 2], "little") for at in range(0, 32, 2))
+    validation = validation[:28] + ((-total) & 0xffff).to_bytes(2, "little") + validation[30:]
+    entry = b"\x88\0\0\0\0\0" + (1).to_bytes(2, "little") + (20).to_bytes(4, "little")
+    boot_record = b"EL TORITO SPECIFICATION".ljust(64, b"\0") + (19).to_bytes(4, "little")
+    sectors = [descriptor(1), descriptor(0, boot_record), descriptor(255), (validation + entry).ljust(SECTOR, b"\0"), program.ljust(SECTOR, b"\0")]
+    path.write_bytes(bytes(16 * SECTOR) + b"".join(sectors) + bytes(64 * SECTOR))
+
+
+def _says_after_reset(house, name, words):
+    """Whether the guest's serial line says it when it boots again."""
+    with subprocess.Popen([house.programs["lodge"], "vm", "console", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, env=house.environment) as console:
+        time.sleep(2)
+        house.run("vm", "reset", name)
+        time.sleep(10)
+        text, _ = console.communicate(b"\x1d", timeout=30)
+    return words in text.decode(errors="replace")
+
+
+def imported_images_and_discs_boot(house):
+    house.run("template", "build", "bench-boot", seconds=300)
+    disk = next(house.repository.glob("disks/*.raw"))
+    image, disc = house.folder / "image.qcow2", house.folder / "disc.iso"
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(disk), str(image)], check=True)
+    _boot_disc(disc, disk.read_bytes()[:512])
+    house.run("template", "import", "imported", image, "--memory", "64M")
+    house.run("iso", "import", "disc", disc)
+    house.run("vm", "create", "from-image", "--template", "imported", "--start", seconds=300)
+    house.run("vm", "create", "from-disc", "--iso", "disc", "--memory", "64M", "--start", seconds=300)
+    for name in ("from-image", "from-disc"):
+        require(_says_after_reset(house, name, "bench-boot ok"), f"{name} does not boot")
+    house.run("vm", "kill", "from-image")
+    house.run("template", "create", "golden", "--from-vm", "from-image")
+    house.run("vm", "create", "copy", "--template", "golden", "--start", seconds=300)
+    require(_says_after_reset(house, "copy", "bench-boot ok"), "a VM of a template made from a VM does not boot")
+
+
+REAL_SCENARIOS = [a_vm_on_a_bridge_is_a_member_of_its_network, eight_debian_guests_let_us_in, imported_images_and_discs_boot]
