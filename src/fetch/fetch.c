@@ -188,13 +188,13 @@ static bool explain(const Fetch *fetch, CURLcode code, long status, const char *
         return say_error(fetch->write_errno == ENOSPC ? "no-space" : "io", strerror(fetch->write_errno));
     if (code == CURLE_HTTP_RETURNED_ERROR) {
         snprintf(text, sizeof text, "the server answered with status %ld", status);
-        return say_error(status == 404 || status == 410 ? "not-found" : "unreachable", text);
+        return say_error(status == 404 || status == 410 ? "not-found" : "failed", text);
     }
     if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)
         return say_error("invalid", "the address is not one that can be fetched");
     if (code == CURLE_TOO_MANY_REDIRECTS)
-        return say_error("unreachable", "the server redirects too often");
-    return say_error(code == CURLE_OPERATION_TIMEDOUT ? "timed-out" : "unreachable",
+        return say_error("failed", "the server redirects too often");
+    return say_error(code == CURLE_OPERATION_TIMEDOUT ? "timed-out" : "failed",
         error_text[0] ? error_text : curl_easy_strerror(code));
 }
 

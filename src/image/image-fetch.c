@@ -43,10 +43,11 @@ static void take_progress(Run *run, const char *numbers) {
 }
 
 static void take_fault(Run *run, const char *words) {
-    static const ErrorCode expected[] = {ERROR_NOT_FOUND, ERROR_UNREACHABLE, ERROR_DENIED, ERROR_TOO_LARGE,
-        ERROR_NO_SPACE, ERROR_TIMED_OUT, ERROR_INVALID, ERROR_IO};
+    /* Not ERROR_UNREACHABLE, which says of a call that the host could not be asked. */
+    static const ErrorCode expected[] = {ERROR_NOT_FOUND, ERROR_DENIED, ERROR_TOO_LARGE, ERROR_NO_SPACE,
+        ERROR_TIMED_OUT, ERROR_INVALID, ERROR_IO};
     g_auto(GStrv) parts = g_strsplit(words, " ", 2);
-    ErrorCode code = ERROR_UNREACHABLE;
+    ErrorCode code = ERROR_TOOL_FAILED;
     for (size_t i = 0; parts[0] && i < G_N_ELEMENTS(expected); i++)
         if (strcmp(parts[0], error_info(expected[i])->name) == 0)
             code = expected[i];

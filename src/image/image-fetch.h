@@ -19,6 +19,6 @@ typedef struct ImageFetch {
 
 /* A file that is there already from a try that was interrupted goes on if the server still has the same
  * version (PATH.version says which). Afterwards the file is root's, mode 0600. ERROR_NOT_FOUND,
- * ERROR_UNREACHABLE, ERROR_DENIED (an address that is not asked), ERROR_TOO_LARGE, ERROR_NO_SPACE,
- * ERROR_TIMED_OUT, ERROR_INVALID: field "/source". */
+ * ERROR_DENIED (an address that is not asked), ERROR_TOO_LARGE, ERROR_NO_SPACE, ERROR_TIMED_OUT,
+ * ERROR_INVALID, ERROR_TOOL_FAILED (no answer, or a bad one): field "/source". */
 bool image_fetch(const ImageFetch *fetch, const ImageProgress *progress, const Cancel *cancel, Error *err);
