@@ -121,7 +121,7 @@ class House:
             return False
         return any(host.get("status", {}).get("state") == "connected" for host in self.list("host"))
 
-    def furnish(self):
+    def furnish(self, has_network=True):
         """Both daemons, and what a first VM needs."""
         self.start("lodge-agent")
         self.start("lodged")
@@ -131,7 +131,8 @@ class House:
         self.run("host", "add", "one", "--address", f"unix:{self.folder}/agent.sock")
         wait_until("the host is connected", self.has_host, 60)
         self.run("repository", "create", "main", "--path", self.repository)
-        self.run("network", "create", "default", "--kind", "nat")
+        if has_network:
+            self.run("network", "create", "default", "--kind", "nat")
         wait_until("the templates are listed", lambda: [t for t in self.list("template") if t["name"] == "bench-boot"])
 
     def is_making(self):
