@@ -44,6 +44,24 @@ def in_private_libvirt():
     sys.exit(status)
 
 
+def in_private_mounts():
+    """Runs this program again where what it mounts is its own and goes away with it; returns inside."""
+    if os.environ.get("LODGE_PRIVATE_MOUNTS") == "inside":
+        return
+    if os.geteuid() != 0:
+        print("skipped: needs root")
+        sys.exit(SKIPPED)
+    wrapper = ["unshare", "--mount", "--propagation", "private", "/usr/bin/python3"]
+    sys.exit(subprocess.run([*wrapper, *sys.argv], env=dict(os.environ, LODGE_PRIVATE_MOUNTS="inside"), check=False).returncode)
+
+
+def command(*arguments):
+    """Runs a program to its end; its standard output."""
+    done = subprocess.run([str(word) for word in arguments], capture_output=True, text=True, check=False)
+    require(done.returncode == 0, f"{arguments[0]}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
 def bench_house(tools, driver):
     """A Lodge with a host and a repository, and without networks: the benches' guests have none."""
     return House(tools, driver=driver)
