@@ -38,6 +38,7 @@ struct Agent {
     GHashTable *uploads; /* id -> Upload that is being received; they free themselves */
     Reporter *reporter;
     int n_running;
+    guint trim_source; /* heap_trim_later */
     bool is_stopping;
 };
 

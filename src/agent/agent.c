@@ -181,6 +181,7 @@ void agent_free(Agent *agent) {
     g_hash_table_unref(agent->uploads);
     g_ptr_array_unref(agent->clients);
     rpc_tickets_free(agent->tickets);
+    g_clear_handle_id(&agent->trim_source, g_source_remove);
     if (agent->session)
         agent->driver->close(agent->session);
     reporter_free(agent->reporter);

@@ -5,7 +5,10 @@
  */
 #include <string.h>
 #include "agent/agent-private.h"
+#include "base/heap.h"
 #include "base/log.h"
+
+enum { TRIM_AFTER_MS = 5000 };
 
 /* Who waits for an operation's end. */
 typedef struct Waiter {
@@ -114,7 +117,8 @@ static AgentCall *call_new(Agent *agent, Operation *operation, void *take_parame
 }
 
 static void call_free(AgentCall *call) {
-    call->agent->n_running--;
+    if (--call->agent->n_running == 0)
+        heap_trim_later(&call->agent->trim_source, TRIM_AFTER_MS);
     model_free(agent_methods[call->method].parameters, call->parameters);
     model_free(agent_methods[call->method].result, call->result);
     operation_unref(call->operation);

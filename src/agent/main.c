@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "agent/agent.h"
 #include "base/file.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/notify.h"
 
@@ -169,6 +170,7 @@ static void run(Agent *agent) {
 int main(int argc, char **argv) {
     g_auto(Settings) settings = {0};
     g_auto(Error) err = {0};
+    heap_use_few_arenas();
     signal(SIGPIPE, SIG_IGN);
     umask(022);
     bool is_good = settings_parse(&settings, &argc, &argv, &err);

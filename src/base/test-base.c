@@ -1,9 +1,11 @@
 /* Proves the small promises of src/base: errors keep their cause, files survive, processes end. */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/heap.h"
 #include "base/process.h"
 #include "base/work.h"
 
@@ -114,6 +116,35 @@ static void test_work_of_one_key_keeps_its_order(void) {
     g_assert_cmpstr(order->str, ==, "abcdefghij");
 }
 
+/* In kB, from proc(5). */
+static long resident_kb(void) {
+    g_autofree char *text = NULL;
+    g_assert_true(file_read("/proc/self/statm", 4096, &text, NULL, NULL));
+    const char *second = strchr(text, ' ');
+    return strtol(second, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static void test_heap_below_a_used_block_is_given_back(void) {
+#if defined(__SANITIZE_ADDRESS__)
+    g_test_skip("the sanitizer has a malloc of its own");
+#else
+    enum { BLOCKS = 40000, BLOCK_BYTES = 1000 };
+    g_autoptr(GPtrArray) blocks = g_ptr_array_new_with_free_func(g_free);
+    guint source = 0;
+    for (int i = 0; i < BLOCKS; i++)
+        g_ptr_array_add(blocks, memset(g_malloc(BLOCK_BYTES), 1, BLOCK_BYTES));
+    g_autofree char *last = g_malloc(BLOCK_BYTES);
+    memset(last, 1, BLOCK_BYTES);
+    g_ptr_array_set_size(blocks, 0);
+    long before = resident_kb();
+    heap_trim_later(&source, 60000);
+    heap_trim_later(&source, 1);
+    while (source)
+        g_main_context_iteration(NULL, TRUE);
+    g_assert_cmpint(resident_kb(), <, before - BLOCKS * BLOCK_BYTES / 1024 / 2);
+#endif
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/error/wrap", test_error_keeps_code_field_and_cause_when_wrapped);
@@ -124,5 +155,6 @@ int main(int argc, char **argv) {
     g_test_add_func("/process/deadline", test_process_is_killed_at_its_deadline);
     g_test_add_func("/process/limit", test_process_output_has_a_limit);
     g_test_add_func("/work/key", test_work_of_one_key_keeps_its_order);
+    g_test_add_func("/heap/trim", test_heap_below_a_used_block_is_given_back);
     return g_test_run();
 }

@@ -8,7 +8,7 @@
 #include "cli/output.h"
 #include "cli/wait.h"
 
-enum { FIRST_POLL_MS = 20, LONGEST_POLL_MS = 1000, POLL_TIMEOUT_MS = 10000, BAR_WIDTH = 24, PATIENCE_S = 30 };
+enum { FIRST_POLL_MS = 20, LONGEST_POLL_MS = 250, POLL_TIMEOUT_MS = 10000, BAR_WIDTH = 24, PATIENCE_S = 30 };
 
 typedef struct Wait {
     Session *session;

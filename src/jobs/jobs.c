@@ -5,11 +5,12 @@
  */
 #include "jobs/jobs.h"
 #include <string.h>
+#include "base/heap.h"
 #include "base/log.h"
 #include "jobs/claims.h"
 #include "model/format.h"
 
-enum { MAX_ENDED_JOBS = 10000, SAVE_RETRY_MS = 2000 };
+enum { MAX_ENDED_JOBS = 10000, SAVE_RETRY_MS = 2000, TRIM_AFTER_MS = 5000 };
 /* Claim revisions are taken from a block that the store remembers as used, so that they never repeat. */
 enum { REVISION_BLOCK = 1000000 };
 #define REVISION_KEY "meta/claim-revision"
@@ -31,7 +32,7 @@ struct Jobs {
     GHashTable *idempotency; /* "principal/key" -> job id */
     GHashTable *waiters;     /* child id -> GPtrArray of Waiter */
     int64_t next_revision, last_revision, next_serial;
-    guint start_source;
+    guint start_source, trim_source;
     GQueue *failed_saves; /* Save, tried again by save_source */
     guint save_source;
 };
@@ -124,6 +125,7 @@ void jobs_free(Jobs *jobs) {
     if (jobs->save_source)
         g_source_remove(jobs->save_source);
     g_queue_free_full(jobs->failed_saves, save_free);
+    g_clear_handle_id(&jobs->trim_source, g_source_remove);
     g_hash_table_unref(jobs->waiters);
     g_hash_table_unref(jobs->idempotency);
     g_queue_free_full(jobs->queued, g_free);
@@ -532,6 +534,8 @@ static void ended(JobRun *run) {
     g_hash_table_remove(jobs->runs, id);
     tell_waiters(jobs, id);
     prune(jobs);
+    if (g_hash_table_size(jobs->runs) == 0)
+        heap_trim_later(&jobs->trim_source, TRIM_AFTER_MS);
     try_starting(jobs);
 }
 

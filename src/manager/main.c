@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "api/api.h"
 #include "base/file.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "http/tls-identity.h"
@@ -291,6 +292,7 @@ int main(int argc, char **argv) {
     Manager manager = {0};
     g_auto(Error) err = {0};
     setlocale(LC_ALL, "C.UTF-8");
+    heap_use_few_arenas();
     signal(SIGPIPE, SIG_IGN);
     if (!parse_options(&manager, argc, argv, &err)) {
         g_printerr("lodged: %s\n", err.message);

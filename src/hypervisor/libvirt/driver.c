@@ -31,6 +31,7 @@ static void qemu_close(HypervisorSession *session) {
     connection_free(session->connection);
     g_mutex_clear(&session->network_lock);
     g_mutex_clear(&session->limits_lock);
+    g_clear_pointer(&session->counted, g_hash_table_unref);
     g_free(session->instance);
     g_free(session->state_folder);
     g_free(session);
@@ -55,16 +56,36 @@ static char *version_text(unsigned long version) {
     return g_strdup_printf("%lu.%lu.%lu", version / 1000000, version / 1000 % 1000, version % 1000);
 }
 
+/* A run of a domain stays ours: it is asked once, because all are counted whenever one changes. */
+static bool is_ours(HypervisorSession *session, virDomain *domain, GHashTable *counted) {
+    char id[VIR_UUID_STRING_BUFLEN] = "";
+    virDomainGetUUIDString(domain, id);
+    g_autofree char *run = g_strdup_printf("%s/%u", id, virDomainGetID(domain));
+    g_mutex_lock(&session->limits_lock);
+    bool is_known = session->counted && g_hash_table_contains(session->counted, run);
+    g_mutex_unlock(&session->limits_lock);
+    if (!is_known && !state_is_managed(session, domain, NULL))
+        return false;
+    g_hash_table_add(counted, g_steal_pointer(&run));
+    return true;
+}
+
 static void count_vms(virConnect *connection, HypervisorSession *session, HostStatus *status) {
+    g_autoptr(GHashTable) counted = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     virDomainPtr *domains = NULL;
     int n = virConnectListAllDomains(connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
     host_status_set_vms_running(status, MAX(n, 0));
     for (int i = 0; i < n; i++) {
-        if (!state_is_managed(session, domains[i], NULL))
+        if (!is_ours(session, domains[i], counted))
             host_status_add_unmanaged(status, virDomainGetName(domains[i]));
         virDomainFree(domains[i]);
     }
     free(domains);
+    g_mutex_lock(&session->limits_lock);
+    GHashTable *before = session->counted;
+    session->counted = g_steal_pointer(&counted);
+    g_mutex_unlock(&session->limits_lock);
+    g_clear_pointer(&before, g_hash_table_unref);
 }
 
 static bool qemu_probe(HypervisorSession *session, HostStatus *status, Error *err) {

@@ -11,8 +11,9 @@ struct HypervisorSession {
     char *instance, *state_folder;
     Acceleration acceleration; /* the host's override */
     GMutex network_lock;       /* one network is made at a time, so that two do not choose one subnet */
-    GMutex limits_lock;
-    int64_t vcpus_limit; /* 0: not asked yet; under limits_lock */
+    GMutex limits_lock;        /* guards the two below */
+    int64_t vcpus_limit;       /* 0: not asked yet */
+    GHashTable *counted;       /* "uuid/id" of our domains when they were last counted; NULL: never */
 };
 
 /* driver.c */
