@@ -106,7 +106,7 @@ def wait_for_boots(folder, count, limit=300):
         if time.monotonic() > end:
             raise Failure(f"after {limit} s only {len(seen)} of {count} guests have printed their text")
         if len(seen) < count:
-            time.sleep(0.02)
+            time.sleep(0.05)
 
 
 class Figures:
