@@ -1,4 +1,4 @@
-"""What the benches share: the built programs, a private libvirt, a bare Lodge, figures and verdicts."""
+"""What the benches share: the built programs, a private libvirt, figures and verdicts."""
 import collections
 import os
 import pathlib
@@ -12,6 +12,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
 from house import Failure, House, require, wait_until  # noqa: E402, F401  (the path comes first; benches import them from here)
+from real_house import RealHouse  # noqa: E402, F401
 
 SKIPPED = 77
 BOOT_TEXT = b"bench-boot ok"  # src/image/boot-sector.c
@@ -60,11 +61,6 @@ def command(*arguments):
     done = subprocess.run([str(word) for word in arguments], capture_output=True, text=True, check=False)
     require(done.returncode == 0, f"{arguments[0]}: {done.stdout}{done.stderr}")
     return done.stdout
-
-
-def bench_house(tools, driver):
-    """A Lodge with a host and a repository, and without networks: the benches' guests have none."""
-    return House(tools, driver=driver)
 
 
 def seconds(function):

@@ -47,6 +47,6 @@ class RealHouse(House):
         os.kill(self.libvirtd(), signal.SIGKILL)
         subprocess.run(["libvirtd", "-d", "-p", "/run/libvirt/libvirtd.pid"], check=True)
 
-    def furnish(self):
+    def furnish(self, has_network=True):
         wait_until("libvirt answers", lambda: self.virsh("capabilities"), COLD_SECONDS)
-        super().furnish()
+        super().furnish(has_network)
