@@ -13,6 +13,8 @@
 
 enum { POLL_MS = 200, ASK_AGAIN_MS = 5000 };
 
+#define URI "qemu:///system"
+
 static HypervisorSession *qemu_open(const HypervisorOptions *options, Error *err) {
     (void)err;
     HypervisorSession *session = g_new0(HypervisorSession, 1);
@@ -21,13 +23,15 @@ static HypervisorSession *qemu_open(const HypervisorOptions *options, Error *err
     session->acceleration = options->acceleration;
     g_mutex_init(&session->network_lock);
     g_mutex_init(&session->limits_lock);
-    session->connection = connection_new("qemu:///system", options->on_change, options->on_change_data);
+    session->connection = connection_new(URI, options->on_change, options->on_change_data);
+    session->work = work_connections_new(URI);
     return session;
 }
 
 static void qemu_close(HypervisorSession *session) {
     if (!session)
         return;
+    work_connections_free(session->work);
     connection_free(session->connection);
     g_mutex_clear(&session->network_lock);
     g_mutex_clear(&session->limits_lock);
@@ -113,10 +117,8 @@ static bool qemu_probe(HypervisorSession *session, HostStatus *status, Error *er
     return true;
 }
 
-bool session_find(HypervisorSession *session, const char *vm_id, virDomain **ret_domain, Error *err) {
-    g_autoptr(virConnect) connection = connection_get(session->connection, err);
-    if (!connection)
-        return false;
+static bool find(HypervisorSession *session, virConnect *connection, const char *vm_id,
+    virDomain **ret_domain, Error *err) {
     g_autoptr(virDomain) domain = virDomainLookupByUUIDString(connection, vm_id);
     if (!domain) {
         *ret_domain = NULL;
@@ -132,6 +134,17 @@ bool session_find(HypervisorSession *session, const char *vm_id, virDomain **ret
     }
     return error_set(err, ERROR_IN_USE, NULL,
         "the domain %s has this id but was not started by this instance", virDomainGetName(domain));
+}
+
+bool session_find(HypervisorSession *session, const char *vm_id, virDomain **ret_domain, Error *err) {
+    g_autoptr(virConnect) connection = connection_get(session->connection, err);
+    return connection && find(session, connection, vm_id, ret_domain, err);
+}
+
+/* Waits until libvirt answers. */
+static virConnect *connection_to_work(HypervisorSession *session, Error *err) {
+    g_autoptr(virConnect) answering = connection_get(session->connection, err);
+    return answering ? work_connections_get(session->work, err) : NULL;
 }
 
 bool session_running_definition(virDomain *domain, Vm *ret_vm) {
@@ -193,7 +206,7 @@ static bool open_networks(HypervisorSession *session, const HypervisorVm *vm, Er
 }
 
 static bool qemu_start(HypervisorSession *session, const HypervisorVm *vm, const Cancel *cancel, Error *err) {
-    g_autoptr(virConnect) connection = connection_get(session->connection, err);
+    g_autoptr(virConnect) connection = connection_to_work(session, err);
     if (!connection)
         return false;
     DomainXmlOptions options = session_xml_options(session, vm);
@@ -203,7 +216,7 @@ static bool qemu_start(HypervisorSession *session, const HypervisorVm *vm, const
     if (vm->acceleration == ACCELERATION_KVM && !host_has_kvm(&ignored))
         return error_set(err, ERROR_UNSUPPORTED, "/acceleration", "%s", ignored);
     g_autoptr(virDomain) present = NULL;
-    if (!domain_check(vm, &options, err) || !session_find(session, vm->vm->id, &present, err))
+    if (!domain_check(vm, &options, err) || !find(session, connection, vm->vm->id, &present, err))
         return false;
     if (runs_already(present))
         return true;
@@ -254,8 +267,9 @@ static bool wait_for_end(HypervisorSession *session, const char *vm_id, int64_t 
 }
 
 static bool qemu_kill(HypervisorSession *session, const char *vm_id, Error *err) {
+    g_autoptr(virConnect) connection = connection_to_work(session, err);
     g_autoptr(virDomain) domain = NULL;
-    return session_find(session, vm_id, &domain, err) && (!domain || end_now(domain, err));
+    return connection && find(session, connection, vm_id, &domain, err) && (!domain || end_now(domain, err));
 }
 
 static bool qemu_stop(HypervisorSession *session, const char *vm_id, int64_t timeout_ms, bool force,

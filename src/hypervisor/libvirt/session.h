@@ -5,9 +5,11 @@
 #pragma once
 #include "hypervisor/libvirt/connection.h"
 #include "hypervisor/libvirt/domain-xml.h"
+#include "hypervisor/libvirt/work-connections.h"
 
 struct HypervisorSession {
-    Connection *connection;
+    Connection *connection; /* for questions */
+    WorkConnections *work;  /* for starting and ending */
     char *instance, *state_folder;
     Acceleration acceleration; /* the host's override */
     GMutex network_lock;       /* one network is made at a time, so that two do not choose one subnet */
