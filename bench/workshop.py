@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
-from house import Failure, House, require, wait_until  # noqa: E402, F401  (the path comes first; benches import them from here)
+from house import PLACES, Failure, House, require, wait_until  # noqa: E402, F401  (the path comes first; benches import them from here)
 from real_house import RealHouse  # noqa: E402, F401
 
 SKIPPED = 77
@@ -20,8 +20,7 @@ BOOT_TEXT = b"bench-boot ok"  # src/image/boot-sector.c
 
 def programs(build):
     """The built programs by name; ends the bench where something is missing."""
-    places = {"lodged": "src/manager/lodged", "lodge-agent": "src/agent/lodge-agent", "lodge": "src/cli/lodge",
-              "direct-libvirt": "bench/direct-libvirt", "clone-once": "bench/clone-once"}
+    places = {**PLACES, "direct-libvirt": "bench/direct-libvirt", "clone-once": "bench/clone-once"}
     found = {name: build / place for name, place in places.items()}
     missing = [str(path) for path in found.values() if not path.exists()]
     if missing:
@@ -31,7 +30,7 @@ def programs(build):
 
 
 def add_build_option(parser):
-    parser.add_argument("--build", default=ROOT / "build", type=pathlib.Path, help="meson's build folder (build)")
+    parser.add_argument("--build", default=ROOT / "build", type=lambda text: pathlib.Path(text).resolve(), help="meson's build folder (build)")
 
 
 def in_private_libvirt():

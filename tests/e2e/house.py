@@ -9,6 +9,9 @@ import subprocess
 import tempfile
 import time
 
+# Of the programs, below meson's build folder.
+PLACES = {"lodged": "src/manager/lodged", "lodge-agent": "src/agent/lodge-agent", "lodge": "src/cli/lodge",
+          "lodge-fetch": "src/fetch/lodge-fetch"}
 ENDED = {"succeeded", "failed", "cancelled", "lost"}
 
 
