@@ -40,7 +40,7 @@ export type JobState = 'queued' | 'running' | 'undoing' | 'succeeded' | 'failed'
 export type PrincipalKind = 'user' | 'service';
 
 /** What a principal may do. */
-export type Role = 'viewer' | 'operator' | 'administrator';
+export type Role = 'none' | 'viewer' | 'operator' | 'administrator';
 
 /** Firmware of a virtual machine. */
 export type Firmware = 'bios' | 'uefi';
@@ -533,6 +533,8 @@ export interface Job {
   waits_for?: string;
   /** Who asked for it. */
   principal?: string;
+  /** From where it was asked for. */
+  source?: string;
   /** Given by the client, so that a repeated request does not start a second job. */
   idempotency_key?: string;
   /** When it was asked for. */
@@ -595,9 +597,11 @@ export interface Event {
   name?: string;
   /** Who caused it. */
   principal?: string;
+  /** From where it was asked for: an address, or the user id on this machine's socket. */
+  source?: string;
   /** What was asked for. */
   method?: string;
-  /** `ok`, or the code of the error. */
+  /** `ok`, the code of the error, or `accepted`: its job ends with a line of its own. */
   outcome?: string;
   /** The job that caused it. */
   job?: string;
@@ -627,7 +631,7 @@ export interface Principal {
   kind?: PrincipalKind;
   /** What it may do everywhere. */
   role?: Role;
-  /** What it may do with single objects. */
+  /** What it may do with single objects, such as `object=vm/web-1,role=operator`. */
   grants?: Grant[];
   /** New password; only ever written. */
   password?: string;
@@ -641,7 +645,7 @@ export interface Principal {
 
 /** A role for one object. */
 export interface Grant {
-  /** Kind and id, such as `vm/…` or `pool/…` (then for all in it). */
+  /** Kind and name or id, such as `vm/web-1` or `pool/main` (then for all in it); kept as the id. */
   object: string;
   /** What it may do there. */
   role: Role;

@@ -2,6 +2,7 @@
 #include "api/access.h"
 #include <string.h>
 #include <unistd.h>
+#include "api/api-internal.h"
 #include "api/password.h"
 
 #define BEARER "Bearer "
@@ -119,4 +120,59 @@ bool access_check(Inventory *inventory, const Identity *identity, const char *pe
         return true;
     return error_set(err, ERROR_DENIED, NULL, "%s needs the permission %s",
         identity->name ? identity->name : "this", permission);
+}
+
+/* A template or ISO belongs to the pool of its repository. */
+static const char *pool_of(Inventory *inventory, const Object *object) {
+    if (object->kind == RESOURCE_POOL)
+        return object->id;
+    const char *pool = definition_text(object->kind, object->data, "pool");
+    const char *repository = definition_text(object->kind, object->data, "repository");
+    const Object *place = repository ? inventory_get(inventory, RESOURCE_REPOSITORY, repository) : NULL;
+    return pool || !place ? pool : ((const Repository *)place->data)->pool;
+}
+
+/* The object behind "vm/ID"; NULL when it is gone. */
+static const Object *named_object(Inventory *inventory, const char *text) {
+    const char *slash = text ? strchr(text, '/') : NULL;
+    if (!slash)
+        return NULL;
+    g_autofree char *noun = g_strndup(text, (size_t)(slash - text));
+    ResourceId kind = resource_find(noun);
+    return kind < RESOURCE_MAX ? inventory_get(inventory, kind, slash + 1) : NULL;
+}
+
+static bool job_permits(
+    Inventory *inventory, const Identity *identity, const char *permission, const Job *job) {
+    bool is_asker = identity->principal_id && g_strcmp0(job->principal, identity->name) == 0;
+    if (is_asker && (g_str_equal(permission, "job.view") || g_str_equal(permission, "job.cancel")))
+        return true;
+    const Object *target = named_object(inventory, job->target);
+    return target && target->kind != RESOURCE_JOB &&
+           access_check_object(inventory, identity, permission, target, NULL);
+}
+
+bool access_check_object(Inventory *inventory, const Identity *identity, const char *permission,
+    const Object *object, Error *err) {
+    if (access_permits_all(inventory, identity, permission))
+        return true;
+    if (object->kind == RESOURCE_JOB && job_permits(inventory, identity, permission, object->data))
+        return true;
+    return access_check(
+        inventory, identity, permission, object->kind, object->id, pool_of(inventory, object), err);
+}
+
+bool access_may_see(Inventory *inventory, const Identity *identity, const Event *event) {
+    if (access_permits_all(inventory, identity, "event.view") ||
+        (identity->name && g_strcmp0(event->principal, identity->name) == 0))
+        return true;
+    const Object *object = named_object(inventory, event->object);
+    if (!object)
+        return false;
+    g_autofree char *permission = g_strconcat(resources[object->kind].name, ".view", NULL);
+    return access_check_object(inventory, identity, permission, object, NULL);
+}
+
+char *access_source(const HttpPeer *peer) {
+    return peer->is_unix ? g_strdup_printf("uid %u", peer->uid) : g_strdup(peer->address);
 }

@@ -3,7 +3,8 @@
  * "root@local", an administrator without account. Everybody else shows a bearer token, whose SHA-256 the
  * store knows. Main loop only.
  *
- * A role counts everywhere, a grant for one object: `KIND/ID`, or `pool/ID` for what belongs to that pool.
+ * A role counts everywhere, a grant for one object: `KIND/ID`, or `pool/ID` for what belongs to that pool. A
+ * job counts as the object that it is about, and its asker may always see and cancel it.
  */
 #pragma once
 #include "http/http-request.h"
@@ -34,3 +35,11 @@ bool access_permits_all(Inventory *inventory, const Identity *identity, const ch
  * `pool_id` is the pool that it belongs to, or NULL. */
 bool access_check(Inventory *inventory, const Identity *identity, const char *permission, ResourceId kind,
     const char *id, const char *pool_id, Error *err);
+/* The same for an object that is known: its pool, and for a job what it is about, are found out. */
+bool access_check_object(
+    Inventory *inventory, const Identity *identity, const char *permission, const Object *object, Error *err);
+/* Whether he may see what an event tells: his own doing, or an object that he may view. */
+bool access_may_see(Inventory *inventory, const Identity *identity, const Event *event);
+
+/* From where somebody asks, for the audit: "192.0.2.7", or "uid 0" on the socket. Newly allocated. */
+char *access_source(const HttpPeer *peer);

@@ -64,12 +64,27 @@ static bool check_principal(ApiCall *call, Error *err) {
     if (has_password && strlen(principal->password) < PASSWORD_MIN_LENGTH)
         return error_set(
             err, ERROR_INVALID, "/password", "password: at least %d characters", PASSWORD_MIN_LENGTH);
+    return true;
+}
+
+/* Names become ids, so that a grant follows its object and never another one of the same name. A grant whose
+ * object is gone may stay. */
+static bool resolve_grants(ApiCall *call, Error *err) {
+    Principal *principal = call->definition;
     for (size_t i = 0; i < principal->grants.n; i++) {
-        g_auto(GStrv) parts = g_strsplit(principal->grants.items[i].object, "/", 2);
-        if (parts[0] && parts[1] && resource_find(parts[0]) < RESOURCE_MAX)
-            continue;
+        Grant *grant = &principal->grants.items[i];
+        g_auto(GStrv) parts = g_strsplit(grant->object, "/", 2);
         g_autofree char *pointer = g_strdup_printf("/grants/%zu/object", i);
-        return error_set(err, ERROR_INVALID, pointer, "object: must be KIND/ID, such as vm/…");
+        ResourceId kind = parts[0] && parts[1] && *parts[1] ? resource_find(parts[0]) : RESOURCE_MAX;
+        if (kind == RESOURCE_MAX)
+            return error_set(err, ERROR_INVALID, pointer, "object: must be KIND/NAME, such as vm/web-1");
+        if (g_uuid_string_is_valid(parts[1]))
+            continue;
+        const Object *object = inventory_find(call->api->inventory, kind, parts[1], err);
+        if (!object)
+            return error_prefix_field(err, pointer);
+        g_autofree char *text = g_strconcat(parts[0], "/", object->id, NULL);
+        grant_set_object(grant, text);
     }
     return true;
 }
@@ -77,7 +92,7 @@ static bool check_principal(ApiCall *call, Error *err) {
 void prepare_principal(ApiCall *call) {
     g_auto(Error) err = {0};
     Principal *principal = call->definition;
-    if (!check_principal(call, &err)) {
+    if (!check_principal(call, &err) || !resolve_grants(call, &err)) {
         call_fail(call, &err);
         return;
     }

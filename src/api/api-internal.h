@@ -8,6 +8,7 @@
 #pragma once
 #include "api/access.h"
 #include "api/api.h"
+#include "api/repeat.h"
 #include "api/throttle.h"
 #include "base/work.h"
 
@@ -25,6 +26,7 @@ struct Api {
     WorkPool *hashes;
     Throttle *throttle;
     EventStreams *streams;
+    Repeats *repeats;
     char *request_prefix;
     uint64_t requests;
 };
@@ -48,6 +50,8 @@ struct ApiCall {
         bool is_question;
         void *receiver; /* while the body arrives */
     } upload;
+    char *source;      /* from where, for the audit */
+    char *repeat_name; /* of its Idempotency-Key, while a create is under way; or NULL */
 };
 
 /* call.c: the life of a call and its answers. */
@@ -72,6 +76,8 @@ json_t *call_body(ApiCall *call, bool is_required, Error *err);
 const Object *call_object(ApiCall *call, Error *err);
 /* If-Match against the object's revision. */
 bool call_check_match(ApiCall *call, const Object *object, Error *err);
+/* NULL when the request has none. */
+bool call_idempotency_key(ApiCall *call, const char **ret_key, Error *err);
 bool call_check_permission(ApiCall *call, const Object *object, Error *err);
 HttpHeader call_request_id_header(const ApiCall *call);
 

@@ -20,6 +20,7 @@ Api *api_new(const ApiOptions *options) {
     self->hashes = work_pool_new("hashes", HASH_THREADS, MAX_HASHES_QUEUED);
     self->throttle = throttle_new(options->clock);
     self->streams = event_streams_new(self);
+    self->repeats = repeats_new();
     self->request_prefix = secret_make("", 4);
     return self;
 }
@@ -31,6 +32,7 @@ void api_free(Api *api) {
     api->is_closed = true;
     work_pool_free(api->hashes);
     throttle_free(api->throttle);
+    repeats_free(api->repeats);
     g_free(api->request_prefix);
     if (--api->references == 0)
         g_free(api);
@@ -90,11 +92,13 @@ static bool find_object(ApiCall *call, const char *name_or_id, Error *err) {
 }
 
 /* A grant may lie in the object, or in the pool that only the parameters name: then the handler asks again.
- */
+ * Lists and the event stream choose what they show. */
 static bool check_permission(ApiCall *call, Error *err) {
     bool waits_for_parameters =
         !call->object_id && (call->method->kind == METHOD_KIND_CREATE || call->method->is_job);
-    if (waits_for_parameters)
+    bool shows_what_is_granted = call->who.name && (call->method->kind == METHOD_KIND_LIST ||
+                                                       call->method->kind == METHOD_KIND_STREAM);
+    if (waits_for_parameters || shows_what_is_granted)
         return true;
     const Object *object = NULL;
     if (call->object_id)

@@ -7,9 +7,12 @@
  * - Lists answer {"items":[…],"next":CURSOR,"position":"EPOCH:SEQUENCE"}: watch from that position to miss
  * nothing.
  * - GET of an object and the answer to a change carry ETag "<revision>"; PATCH and DELETE heed If-Match.
- * - A method that is a job answers 202 with the job, with ?dry_run=true 200 with what it would do. It heeds
- *   Idempotency-Key. The job of an update gets the merge patch as parameters, names resolved to ids, nulls
- * kept.
+ * - A method that is a job answers 202 with the job, with ?dry_run=true 200 with what it would do. The job of
+ * an update gets the merge patch as parameters, names resolved to ids, nulls kept.
+ * - Jobs and creates heed Idempotency-Key: the same request again gives the same job or object, another
+ * request with a known key is ERROR_CONFLICT. Jobs keep their keys as long as they are listed, creates see
+ * repeat.h.
+ * - Lists and the event stream show those who may not view all what their grants name.
  * - Parameters of DELETE come from the query or the body.
  * - A method that takes a file: upload.c.
  * - The secret of a token stands only in the answer that makes it.

@@ -3,19 +3,22 @@
 #include <string.h>
 #include "api/reference.h"
 
-enum { MAX_HEADERS = 8 };
+enum { MAX_HEADERS = 8, MAX_KEY_LENGTH = 128, MAX_ETAGS = 16 };
 
 ApiCall *call_new(Api *api, HttpRequest *request) {
     ApiCall *self = g_new0(ApiCall, 1);
     api->references++;
     self->api = api;
     self->request = request;
+    self->source = access_source(http_request_peer(request));
     self->request_id = g_strdup_printf("%s-%" G_GINT64_MODIFIER "u", api->request_prefix, ++api->requests);
     return self;
 }
 
 void call_free(void *data) {
     ApiCall *call = data;
+    if (call->repeat_name && !call->api->is_closed)
+        repeats_end(call->api->repeats, call->repeat_name, NULL);
     if (call->definition)
         model_free(resources[call->method->resource].type, call->definition);
     json_decref(call->parameters);
@@ -26,6 +29,8 @@ void call_free(void *data) {
     g_free(call->object_name);
     g_free(call->job_id);
     g_free(call->upload.id);
+    g_free(call->source);
+    g_free(call->repeat_name);
     if (--call->api->references == 0)
         g_free(call->api);
     g_free(call);
@@ -45,6 +50,17 @@ bool call_is_change(const ApiCall *call) {
                call->method->kind == METHOD_KIND_DOWNLOAD);
 }
 
+/* "role, disabled", of an update; their values may be secret. NULL otherwise. */
+static char *changed_fields(const ApiCall *call) {
+    const char *name;
+    json_t *value;
+    GString *names = g_string_new(NULL);
+    if (call->method->kind == METHOD_KIND_UPDATE)
+        json_object_foreach (call->parameters, name, value)
+            g_string_append_printf(names, "%s%s", names->len ? ", " : "", name);
+    return g_string_free(names, names->len == 0);
+}
+
 void call_audit(ApiCall *call, const char *outcome, const char *text) {
     if (!call_is_change(call) || call->api->is_closed || !call->who.name)
         return;
@@ -56,11 +72,13 @@ void call_audit(ApiCall *call, const char *outcome, const char *text) {
     event_set_outcome(&event, outcome);
     event_set_name(&event, call->object_name);
     event_set_job(&event, call->job_id);
+    event_set_source(&event, call->source);
     g_autofree char *object =
         call->object_id ? g_strconcat(resources[call->method->resource].name, "/", call->object_id, NULL)
                         : NULL;
     event_set_object(&event, object);
-    g_autofree char *valid = text ? g_utf8_make_valid(text, -1) : NULL;
+    g_autofree char *changed = text ? NULL : changed_fields(call);
+    g_autofree char *valid = text ? g_utf8_make_valid(text, -1) : g_steal_pointer(&changed);
     g_autofree char *limited = valid ? g_utf8_substring(valid, 0, MIN(g_utf8_strlen(valid, -1), 250)) : NULL;
     event_set_text(&event, limited);
     inventory_audit(call->api->inventory, &event);
@@ -84,7 +102,7 @@ static void send_json(ApiCall *call, unsigned status, const char *type, const js
 
 void call_reply_json(
     ApiCall *call, unsigned status, const json_t *body, const HttpHeader *more, size_t n_more) {
-    call_audit(call, "ok", NULL);
+    call_audit(call, status == 202 ? "accepted" : "ok", NULL);
     send_json(call, status, "application/json", body, more, n_more);
 }
 
@@ -99,12 +117,16 @@ void call_reply_object(ApiCall *call, unsigned status, const Object *object) {
     if (call->extra)
         json_object_update(json, call->extra);
     const char *plural = resources[object->kind].plural;
-    g_autofree char *etag =
-        g_strdup_printf("\"%" G_GINT64_FORMAT "\"", definition_revision(object->kind, object->data));
+    int64_t revision = definition_revision(object->kind, object->data); /* 0: a kind without */
+    g_autofree char *etag = g_strdup_printf("\"%" G_GINT64_FORMAT "\"", revision);
     g_autofree char *location = g_strdup_printf("/v1/%s/%s", plural, object->id);
-    HttpHeader headers[] = {{"ETag", etag}, {"Location", location}};
-    bool is_made = status == 201 || status == 202;
-    call_reply_json(call, status, json, headers, is_made ? 2 : 1);
+    HttpHeader headers[2];
+    size_t n = 0;
+    if (revision)
+        headers[n++] = (HttpHeader){"ETag", etag};
+    if (status == 201 || status == 202)
+        headers[n++] = (HttpHeader){"Location", location};
+    call_reply_json(call, status, json, headers, n);
 }
 
 static void fail_with(ApiCall *call, const Error *err, const HttpHeader *more) {
@@ -194,21 +216,26 @@ bool call_check_match(ApiCall *call, const Object *object, Error *err) {
         return true;
     int64_t revision = definition_revision(object->kind, object->data);
     g_autofree char *etag = g_strdup_printf("\"%" G_GINT64_FORMAT "\"", revision);
-    if (g_str_equal(match, etag))
-        return true;
+    g_auto(GStrv) accepted = g_strsplit(match, ",", MAX_ETAGS);
+    for (char **one = accepted; *one; one++)
+        if (g_str_equal(g_strstrip(*one), etag))
+            return true;
     return error_set(
         err, ERROR_PRECONDITION, NULL, "its revision is %" G_GINT64_FORMAT ", not %s", revision, match);
 }
 
-static const char *pool_of(ApiCall *call, const Object *object) {
-    if (object && object->kind == RESOURCE_POOL)
-        return object->id;
-    if (object)
-        return definition_text(object->kind, object->data, "pool");
-    return json_string_value(json_object_get(call->parameters, "pool"));
+bool call_idempotency_key(ApiCall *call, const char **ret_key, Error *err) {
+    const char *key = http_request_header(call->request, "Idempotency-Key");
+    if (key && (!*key || strlen(key) > MAX_KEY_LENGTH || !g_utf8_validate(key, -1, NULL)))
+        return error_set(err, ERROR_INVALID, NULL, "Idempotency-Key: 1 to %d characters", MAX_KEY_LENGTH);
+    *ret_key = key;
+    return true;
 }
 
 bool call_check_permission(ApiCall *call, const Object *object, Error *err) {
-    return access_check(call->api->inventory, &call->who, call->method->permission, call->method->resource,
-        object ? object->id : NULL, pool_of(call, object), err);
+    Inventory *inventory = call->api->inventory;
+    if (object)
+        return access_check_object(inventory, &call->who, call->method->permission, object, err);
+    return access_check(inventory, &call->who, call->method->permission, call->method->resource, NULL,
+        json_string_value(json_object_get(call->parameters, "pool")), err);
 }

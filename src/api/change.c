@@ -61,12 +61,34 @@ static bool make_definition(ApiCall *call, Error *err) {
     return true;
 }
 
+/* What the same request made before, in *ret_object; NULL when this is the first one. */
+static bool find_repeated(ApiCall *call, const Object **ret_object, Error *err) {
+    const char *key = NULL;
+    *ret_object = NULL;
+    if (!call_idempotency_key(call, &key, err) || !key)
+        return key || !error_is_set(err);
+    g_autofree char *text = json_to_text(call->parameters), *made = NULL;
+    g_autofree char *request = g_strconcat(call->method->name, " ", text, NULL);
+    g_autofree char *name = g_strconcat(call->who.name, "\n", key, NULL);
+    if (!repeats_begin(call->api->repeats, name, request, &made, err))
+        return false;
+    if (!made) {
+        call->repeat_name = g_steal_pointer(&name);
+        return true;
+    }
+    *ret_object = inventory_get(call->api->inventory, call->method->resource, made);
+    return *ret_object || error_set(err, ERROR_CONFLICT, NULL, "what this Idempotency-Key made is gone");
+}
+
 void handle_create(ApiCall *call) {
     g_auto(Error) err = {0};
-    if (make_definition(call, &err))
-        go_on(call);
-    else
+    const Object *made = NULL;
+    if (!make_definition(call, &err) || !find_repeated(call, &made, &err))
         call_fail(call, &err);
+    else if (made)
+        call_reply_object(call, 201, made);
+    else
+        go_on(call);
 }
 
 /* Update. */
@@ -150,6 +172,10 @@ static void stored(const Error *err, void *data) {
     ApiCall *call = data;
     g_auto(Error) inner = {0};
     const Object *object = err || call->api->is_closed ? NULL : call_object(call, &inner);
+    if (object && call->repeat_name) {
+        repeats_end(call->api->repeats, call->repeat_name, object->id);
+        g_clear_pointer(&call->repeat_name, g_free);
+    }
     if (object)
         call_reply_object(call, call->method->kind == METHOD_KIND_UPDATE ? 200 : 201, object);
     else if (!err && !error_is_set(&inner))

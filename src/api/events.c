@@ -56,8 +56,11 @@ static void send_to_all(const Event *event, void *data) {
     if (!self->streams->len)
         return;
     g_autofree char *text = event_text(event);
-    for (guint i = 0; i < self->streams->len; i++)
-        stream_write(g_ptr_array_index(self->streams, i), text);
+    for (guint i = 0; i < self->streams->len; i++) {
+        Stream *stream = g_ptr_array_index(self->streams, i);
+        if (access_may_see(self->api->inventory, &stream->call->who, event))
+            stream_write(stream, text);
+    }
     remove_broken(self);
 }
 
@@ -100,9 +103,17 @@ static void stream_gone(HttpRequest *request G_GNUC_UNUSED, void *data) {
 }
 
 /* The answer begins only when it is known that nothing is missing: what is replayed is gathered first. */
+typedef struct Replay {
+    ApiCall *call;
+    GString *text;
+} Replay;
+
 static void gather(const Event *event, void *data) {
+    Replay *replay = data;
+    if (!access_may_see(replay->call->api->inventory, &replay->call->who, event))
+        return;
     g_autofree char *text = event_text(event);
-    g_string_append(data, text);
+    g_string_append(replay->text, text);
 }
 
 static bool replay(ApiCall *call, const char *last, GString *text, Error *err) {
@@ -114,7 +125,7 @@ static bool replay(ApiCall *call, const char *last, GString *text, Error *err) {
     g_autofree char *epoch = g_strndup(last, (size_t)(colon - last));
     if (!g_str_equal(epoch, inventory_epoch(inventory)))
         return error_set(err, ERROR_TOO_OLD, NULL, "the manager was started anew since");
-    return inventory_replay(inventory, sequence, gather, text, err);
+    return inventory_replay(inventory, sequence, gather, &(Replay){call, text}, err);
 }
 
 void handle_event_watch(ApiCall *call) {

@@ -2,14 +2,14 @@
 #include "api/api-internal.h"
 #include <string.h>
 
-enum { MAX_KEY_LENGTH = 128 };
-
 static void submitted(const char *job_id, const Error *err, void *data) {
     ApiCall *call = data;
     g_auto(Error) inner = {0};
     const Object *job =
         job_id && !call->api->is_closed ? inventory_get(call->api->inventory, RESOURCE_JOB, job_id) : NULL;
     call->job_id = g_strdup(job_id);
+    if (job && !call->object_name)
+        call->object_name = g_strdup(((const Job *)job->data)->target_name);
     if (job) {
         call_reply_object(call, 202, job);
     } else {
@@ -29,11 +29,9 @@ static void describe(ApiCall *call, const JobRequest *request) {
         call_fail(call, &err);
 }
 
-static bool is_possible(ApiCall *call, const char *key, Error *err) {
+static bool is_possible(ApiCall *call, Error *err) {
     if (!jobs_has_kind(call->api->jobs, call->method->name))
         return error_set(err, ERROR_UNSUPPORTED, NULL, "this version cannot do %s", call->method->name);
-    if (key && (!*key || strlen(key) > MAX_KEY_LENGTH || !g_utf8_validate(key, -1, NULL)))
-        return error_set(err, ERROR_INVALID, NULL, "Idempotency-Key: 1 to %d characters", MAX_KEY_LENGTH);
     return true;
 }
 
@@ -48,9 +46,10 @@ static bool read_job_parameters(ApiCall *call, const Object *object, Error *err)
 
 void handle_job(ApiCall *call) {
     g_auto(Error) err = {0};
-    const char *key = http_request_header(call->request, "Idempotency-Key");
+    const char *key = NULL;
     const Object *object = call->object_id ? call_object(call, &err) : NULL;
-    bool ok = !error_is_set(&err) && is_possible(call, key, &err) && read_job_parameters(call, object, &err);
+    bool ok = !error_is_set(&err) && is_possible(call, &err) && call_idempotency_key(call, &key, &err) &&
+              read_job_parameters(call, object, &err);
     if (!ok) {
         call_fail(call, &err);
         return;
@@ -58,7 +57,8 @@ void handle_job(ApiCall *call) {
     JobRequest request = {.target_kind = call->method->resource,
         .target = object,
         .parameters = call->parameters,
-        .principal = call->who.name};
+        .principal = call->who.name,
+        .source = call->source};
     if (call->is_dry_run) {
         describe(call, &request);
         return;

@@ -30,18 +30,13 @@ static void run_login(void *data) {
     work->is_right = password_matches(work->password, work->hash);
 }
 
-static char *address_of(const HttpPeer *peer) {
-    return peer->is_unix ? g_strdup_printf("uid:%u", peer->uid)
-                         : g_strconcat("address:", peer->address, NULL);
-}
-
 /* 1. What is known of the name. */
 static LoginWork *login_work_new(ApiCall *call, const char *name, const char *password) {
     LoginWork *work = g_new0(LoginWork, 1);
     work->call = call;
     work->password = g_strdup(password);
     work->name_key = g_strconcat("name:", name, NULL);
-    work->address_key = address_of(http_request_peer(call->request));
+    work->address_key = g_strconcat("from:", call->source, NULL);
     const Object *object = inventory_find(call->api->inventory, RESOURCE_PRINCIPAL, name, NULL);
     const Principal *principal = object ? object->data : NULL;
     bool can = principal && !principal->disabled && principal->kind != PRINCIPAL_KIND_SERVICE;

@@ -13,9 +13,15 @@ static bool is_newest_first(ResourceId kind) {
     return kind == RESOURCE_JOB || kind == RESOURCE_EVENT;
 }
 
+/* Who may not view all sees what his grants name. */
 static bool is_shown(ApiCall *call, const Object *object) {
     const ApiRule *rule = rule_find(call->id);
-    return !rule->is_visible || rule->is_visible(call, object);
+    Inventory *inventory = call->api->inventory;
+    if (object->kind == RESOURCE_EVENT)
+        return access_may_see(inventory, &call->who, object->data);
+    if (rule->is_visible)
+        return rule->is_visible(call, object);
+    return access_check_object(inventory, &call->who, call->method->permission, object, NULL);
 }
 
 /* The list stands in the order of names: behind the cursor, no more than the page and one. */

@@ -1,5 +1,6 @@
 /* A real server, store and inventory; each request comes from a client in a thread beside the main loop. */
 #include <string.h>
+#include <unistd.h>
 #include "api/api.h"
 #include "api/password.h"
 #include "api/throttle.h"
@@ -234,6 +235,14 @@ static void test_a_job_is_submitted_once_for_each_key(void) {
     g_assert_cmpstr(json_text_at(first, "kind"), ==, "vm.create");
     g_assert_cmpstr(json_text_at(first, "id"), ==, json_text_at(second, "id"));
     g_assert_cmpint(json_integer_value(json_at(first, "parameters.count")), ==, 1);
+    assert_problem(
+        ask_with(world, NULL, "Idempotency-Key: k", "POST", "/v1/vms", "{\"name\":\"other\"}", 409),
+        "conflict", NULL);
+    g_autoptr(json_t) pool =
+        ask_with(world, NULL, "Idempotency-Key: p", "POST", "/v1/pools", "{\"name\":\"a\"}", 201);
+    g_autoptr(json_t) same =
+        ask_with(world, NULL, "Idempotency-Key: p", "POST", "/v1/pools", "{\"name\":\"a\"}", 201);
+    g_assert_cmpstr(json_text_at(pool, "id"), ==, json_text_at(same, "id"));
     g_autoptr(json_t) plan = ask(world, "POST", "/v1/vms?dry_run=true", "{\"name\":\"web\"}", 200);
     g_assert_true(json_is_array(json_at(plan, "steps")));
     assert_problem(ask(world, "POST", "/v1/vms", "{\"name\":\"bad\"}", 409), "no-capacity", NULL);
@@ -395,6 +404,8 @@ static void test_every_change_leaves_an_audit_line(void) {
     g_assert_cmpstr(json_text_at(events, "items.0.principal"), ==, "root@local");
     g_assert_cmpstr(json_text_at(events, "items.0.name"), ==, "main");
     g_assert_cmpstr(json_text_at(events, "items.1.outcome"), ==, "exists");
+    g_autofree char *own = g_strdup_printf("uid %u", getuid());
+    g_assert_cmpstr(json_text_at(events, "items.0.source"), ==, own);
 }
 
 /* Names of all pages of a list, joined by spaces. */

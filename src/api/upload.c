@@ -54,8 +54,10 @@ static bool read_headers(ApiCall *call, Error *err) {
 }
 
 static JobRequest job_request(const ApiCall *call) {
-    return (JobRequest){
-        .target_kind = call->method->resource, .parameters = call->parameters, .principal = call->who.name};
+    return (JobRequest){.target_kind = call->method->resource,
+        .parameters = call->parameters,
+        .principal = call->who.name,
+        .source = call->source};
 }
 
 /* All that can be known before a byte was sent. */

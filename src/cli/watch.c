@@ -15,19 +15,48 @@ typedef struct Watch {
     int failures; /* connections in a row that gave no event */
 } Watch;
 
+static void add_word(GString *out, const char *before, const json_t *event, const char *path) {
+    const json_t *value = json_at(event, path);
+    g_autofree char *text = value && !json_is_null(value) ? value_to_text(NULL, value) : NULL;
+    if (text)
+        g_string_append_printf(out, "%s%s", before, text);
+}
+
+/* "TIME  changed  vm web  running", "TIME  audit  vm.start web  ok  by eve": what is not known is left out.
+ */
+static char *event_line(const Watch *watch, const json_t *event) {
+    const TypeDescriptor *type = resources[watch->method->resource].type;
+    const char *object = json_text_at(event, "object"), *kind = json_text_at(event, "kind");
+    bool is_audit = g_strcmp0(kind, "audit") == 0;
+    g_autofree char *time = value_to_text(model_field(type, "time"), json_at(event, "time"));
+    g_autofree char *noun = object ? g_strndup(object, strcspn(object, "/")) : g_strdup("");
+    GString *out = g_string_new(time);
+    add_word(out, "  ", event, "kind");
+    if (is_audit)
+        add_word(out, "  ", event, "method");
+    else
+        g_string_append_printf(out, "  %s", noun);
+    add_word(out, " ", event, "name");
+    add_word(out, "  ", event, is_audit ? "outcome" : "data.status.state");
+    if (!is_audit && g_str_equal(noun, "job")) {
+        add_word(out, "  ", event, "data.kind");
+        add_word(out, " ", event, "data.target_name");
+        add_word(out, "  ", event, "data.state");
+        add_word(out, "  ", event, "data.progress.phase");
+    }
+    add_word(out, "  by ", event, "principal");
+    add_word(out, "  ", event, "text");
+    return g_string_free(out, FALSE);
+}
+
 static void show_event(Watch *watch) {
     g_autoptr(json_t) event = json_parse(watch->data->str, watch->data->len, NULL);
     watch->failures = 0;
     if (!watch->is_human) {
         printf("%s\n", watch->data->str);
     } else if (event) {
-        const ResourceDescriptor *resource = &resources[watch->method->resource];
-        for (const ColumnDescriptor *column = resource->columns; column->title; column++) {
-            const FieldDescriptor *field = value_field_at(resource->type, column->path);
-            g_autofree char *text = value_to_text(field, json_at(event, column->path));
-            printf("%s%s", column == resource->columns ? "" : "  ", text);
-        }
-        printf("\n");
+        g_autofree char *line = event_line(watch, event);
+        printf("%s\n", line);
     }
     watch->has_ended = fflush(stdout) != 0;
 }

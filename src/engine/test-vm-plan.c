@@ -71,8 +71,44 @@ static void test_what_cannot_be_is_refused_by_field(void) {
     g_assert_cmpint(err.code, ==, ERROR_NO_CAPACITY);
 }
 
+static void test_new_disks_need_a_size(void) {
+    g_auto(VmCreate) request = {0};
+    vm_create_set_name(&request, "a");
+    vm_create_set_count(&request, 1);
+    disk_set_kind(vm_create_add_disks(&request), DISK_KIND_CD);
+    disk_set_kind(vm_create_add_disks(&request), DISK_KIND_DISK);
+    g_autoptr(GRand) random = g_rand_new_with_seed(1);
+    g_auto(Vm) vm = {0};
+    g_auto(Error) err = {0};
+    g_assert_false(vm_plan(&request, &world, 1, random, &vm, &err));
+    g_assert_cmpstr(err.field, ==, "/disks/1/size");
+    disk_set_size(&request.disks.items[1], 1 << 20);
+    g_assert_true(vm_plan(&request, &world, 1, random, &vm, NULL));
+}
+
+static void test_what_the_host_cannot_run_is_refused(void) {
+    g_auto(Host) host = {0};
+    g_auto(Vm) vm = {0};
+    g_auto(Error) vcpus = {0}, memory = {0};
+    vm_set_vcpus(&vm, 9);
+    vm_set_memory(&vm, UINT64_C(2) << 30);
+    g_assert_true(vm_fits(&vm, &host, true, NULL)); /* nothing is known of it */
+    host_set_name(&host, "one");
+    HostStatus *status = host_put_status(&host);
+    host_status_set_vcpus_limit(status, 8);
+    host_status_set_memory(status, UINT64_C(1) << 30);
+    g_assert_false(vm_fits(&vm, &host, false, &vcpus));
+    g_assert_cmpstr(vcpus.field, ==, "/vcpus");
+    vm_set_vcpus(&vm, 8);
+    g_assert_true(vm_fits(&vm, &host, false, NULL));
+    g_assert_false(vm_fits(&vm, &host, true, &memory));
+    g_assert_cmpstr(memory.field, ==, "/memory");
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/vm-plan/new-disks-need-a-size", test_new_disks_need_a_size);
+    g_test_add_func("/vm-plan/what-the-host-cannot-run-is-refused", test_what_the_host_cannot_run_is_refused);
     g_test_add_func("/vm-plan/names", test_names_follow_the_pattern);
     g_test_add_func("/vm-plan/precedence", test_request_beats_template_beats_default);
     g_test_add_func("/vm-plan/refusals", test_what_cannot_be_is_refused_by_field);

@@ -92,6 +92,25 @@ static void take_template_disks(const Template *source, Vm *vm) {
     }
 }
 
+/* A new disk has a size; one that is made from the template's is at least as large. */
+static bool plan_disk_sizes(const Template *source, Vm *vm, Error *err) {
+    for (size_t i = 0; i < vm->disks.n; i++) {
+        Disk *disk = &vm->disks.items[i];
+        uint64_t least = source && i < source->disks.n ? source->disks.items[i].size : 0;
+        g_autofree char *place = g_strdup_printf("/disks/%zu/size", i);
+        if (disk->kind == DISK_KIND_CD)
+            continue;
+        if (!disk_has(disk, DISK_FIELD_SIZE) && !least)
+            return error_set(err, ERROR_INVALID, place, "size: is required");
+        if (!disk_has(disk, DISK_FIELD_SIZE))
+            disk_set_size(disk, least);
+        if (disk->size < least)
+            return error_set(err, ERROR_INVALID, place,
+                "size: must not be below the template's %" G_GUINT64_FORMAT " bytes", least);
+    }
+    return true;
+}
+
 static bool plan_disks(const VmCreate *request, const VmPlanWorld *world, Vm *vm, Error *err) {
     if (vm_create_has(request, VM_CREATE_FIELD_DISKS))
         for (size_t i = 0; i < request->disks.n; i++)
@@ -116,7 +135,7 @@ static bool plan_disks(const VmCreate *request, const VmPlanWorld *world, Vm *vm
     }
     for (size_t i = 0; i < vm->disks.n; i++)
         name_disk(&vm->disks.items[i], i, world);
-    return true;
+    return plan_disk_sizes(world->source, vm, err);
 }
 
 bool vm_plan_mac(const char *prefix, bool (*is_taken)(const char *mac, void *data), void *data, GRand *random,
@@ -131,6 +150,24 @@ bool vm_plan_mac(const char *prefix, bool (*is_taken)(const char *mac, void *dat
         return true;
     }
     return error_set(err, ERROR_NO_CAPACITY, "/nics", "the range of MACs %s is used up", prefix);
+}
+
+static bool has_mac_before(const Vm *vm, size_t n, const char *mac) {
+    for (size_t i = 0; i < n; i++)
+        if (g_strcmp0(vm->nics.items[i].mac, mac) == 0)
+            return true;
+    return false;
+}
+
+/* A MAC that was asked for; `index` is the NIC's. */
+static bool check_mac(
+    const VmCreate *request, const VmPlanWorld *world, const Vm *vm, size_t index, Error *err) {
+    const char *mac = vm->nics.items[index].mac;
+    g_autofree char *place =
+        index == 0 && request->mac ? g_strdup("/mac") : g_strdup_printf("/nics/%zu/mac", index);
+    if (!world->is_mac_taken(mac, world->data) && !has_mac_before(vm, index, mac))
+        return true;
+    return error_set(err, ERROR_EXISTS, place, "the MAC %s is taken", mac);
 }
 
 static bool plan_nics(const VmCreate *request, const VmPlanWorld *world, GRand *random, Vm *vm, Error *err) {
@@ -151,8 +188,8 @@ static bool plan_nics(const VmCreate *request, const VmPlanWorld *world, GRand *
             return error_set(err, ERROR_INVALID, "/nics", "nics: there is no default network; name one");
         if (i == 0 && request->mac)
             nic_set_mac(nic, request->mac);
-        if (nic_has(nic, NIC_FIELD_MAC) && world->is_mac_taken(nic->mac, world->data))
-            return error_set(err, ERROR_EXISTS, "/nics", "the MAC %s is taken", nic->mac);
+        if (nic_has(nic, NIC_FIELD_MAC) && !check_mac(request, world, vm, i, err))
+            return false;
         g_autofree char *mac = NULL;
         if (!nic_has(nic, NIC_FIELD_MAC) &&
             !vm_plan_mac(world->mac_prefix, world->is_mac_taken, world->data, random, &mac, err))
@@ -170,6 +207,22 @@ static void plan_cloud_init(const VmCreate *request, const Template *source, Vm 
     for (size_t i = 0; i < request->ssh_keys.n; i++)
         cloud_init_add_ssh_keys(cloud_init, request->ssh_keys.items[i]);
     cloud_init_set_user_data(cloud_init, request->user_data);
+}
+
+bool vm_fits(const Vm *vm, const Host *host, bool starts, Error *err) {
+    const HostStatus *status = &host->status;
+    int64_t vcpus = vm_has(vm, VM_FIELD_VCPUS_MAXIMUM) ? vm->vcpus_maximum : vm->vcpus;
+    if (!host_has(host, HOST_FIELD_STATUS))
+        return true;
+    if (host_status_has(status, HOST_STATUS_FIELD_VCPUS_LIMIT) && vcpus > status->vcpus_limit)
+        return error_set(err, ERROR_UNSUPPORTED, vcpus > vm->vcpus ? "/vcpus_maximum" : "/vcpus",
+            "one VM on the host %s can have %" G_GINT64_FORMAT " vCPUs, not %" G_GINT64_FORMAT, host->name,
+            status->vcpus_limit, vcpus);
+    if (starts && host_status_has(status, HOST_STATUS_FIELD_MEMORY) && vm->memory > status->memory)
+        return error_set(err, ERROR_NO_CAPACITY, "/memory",
+            "the host %s has %" G_GUINT64_FORMAT " bytes of memory in all, the VM wants %" G_GUINT64_FORMAT,
+            host->name, status->memory, vm->memory);
+    return true;
 }
 
 bool vm_plan(

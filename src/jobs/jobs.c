@@ -8,6 +8,7 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "jobs/claims.h"
+#include "jobs/job-audit.h"
 #include "model/format.h"
 
 enum { MAX_ENDED_JOBS = 10000, SAVE_RETRY_MS = 2000, TRIM_AFTER_MS = 5000 };
@@ -262,6 +263,7 @@ static bool prepare(Jobs *jobs, const char *name, const JobRequest *request, Job
     job_set_kind(job, name);
     job_set_state(job, JOB_STATE_QUEUED);
     job_set_principal(job, request->principal);
+    job_set_source(job, request->source);
     job_take_parameters(job, request->parameters ? json_deep_copy(request->parameters) : json_object());
     if (request->target) {
         g_autofree char *target =
@@ -278,6 +280,22 @@ static bool prepare(Jobs *jobs, const char *name, const JobRequest *request, Job
     return !kind->prepare || kind->prepare(jobs->inventory, request, job, err);
 }
 
+/* A key stands for one request. A child's is made from its parent, which asks again after a crash. */
+static bool is_same_request(
+    Jobs *jobs, const char *job_id, const char *kind, const JobRequest *request, Error *err) {
+    const Object *object = inventory_get(jobs->inventory, RESOURCE_JOB, job_id);
+    const Job *job = object ? object->data : NULL;
+    if (!job)
+        return error_set(err, ERROR_BUSY, NULL, "the first request with this Idempotency-Key is under way");
+    g_autoptr(json_t) asked = request->parameters ? json_deep_copy(request->parameters) : json_object();
+    const char *slash = job->target ? strchr(job->target, '/') : NULL;
+    bool is_target = !request->target || (slash && g_str_equal(slash + 1, request->target->id));
+    if (g_str_equal(job->kind, kind) && is_target && json_equal(job->parameters, asked))
+        return true;
+    return error_set(
+        err, ERROR_CONFLICT, NULL, "this Idempotency-Key was used for another request: job %.8s", job_id);
+}
+
 static void submit(Jobs *jobs, const char *kind, const JobRequest *request, const char *parent,
     const char *key, JobSubmitFn done, void *data) {
     Submission *submission = g_new0(Submission, 1);
@@ -285,7 +303,8 @@ static void submit(Jobs *jobs, const char *kind, const JobRequest *request, cons
     submission->key = key ? idempotency_name(request->principal, key) : NULL;
     const char *known = submission->key ? g_hash_table_lookup(jobs->idempotency, submission->key) : NULL;
     if (known) {
-        submission->job_id = g_strdup(known);
+        if (parent || is_same_request(jobs, known, kind, request, &submission->refusal))
+            submission->job_id = g_strdup(known);
         g_idle_add(answer_now, submission);
         return;
     }
@@ -542,6 +561,7 @@ static void ended(JobRun *run) {
 static void end(JobRun *run, JobState state) {
     job_set_state(&run->job, state);
     job_set_ended(&run->job, clock_realtime_ns(clock_system()));
+    job_audit_end(run->jobs->inventory, &run->job); /* before it is saved: perhaps told twice, never lost */
     if (state == JOB_STATE_SUCCEEDED)
         progress_set_percent(job_put_progress(&run->job), 100);
     save_then(run, ended);

@@ -22,9 +22,9 @@ typedef struct JobStepKind {
 /* What a submission asks for; borrowed during `prepare`. */
 typedef struct JobRequest {
     ResourceId target_kind;
-    const Object *target;     /* NULL for a method without object */
-    const json_t *parameters; /* decoded and encoded again by the schema; references resolved to ids */
-    const char *principal;
+    const Object *target;           /* NULL for a method without object */
+    const json_t *parameters;       /* decoded and encoded again by the schema; references resolved to ids */
+    const char *principal, *source; /* who, and from where; for the audit */
 } JobRequest;
 
 typedef struct JobKind {
@@ -43,7 +43,8 @@ void jobs_free(Jobs *jobs); /* running jobs stay in the store and go on at the n
 void jobs_resume(Jobs *jobs);
 
 /* `done` gets the id of the stored job, or the error that refused it. With a known idempotency key: the
- * earlier job. */
+ * earlier job; ERROR_CONFLICT when that was asked for something else, ERROR_BUSY while it is being stored.
+ * The end of a job without parent is an audit line. */
 typedef void (*JobSubmitFn)(const char *job_id, const Error *err, void *data);
 void job_submit(Jobs *jobs, const char *kind, const JobRequest *request, const char *idempotency_key,
     JobSubmitFn done, void *data);

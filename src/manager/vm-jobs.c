@@ -22,8 +22,25 @@ static const char *default_network(Inventory *inventory) {
     return object ? object->id : NULL;
 }
 
+/* The pool that the request names, or the one of what it names: host, repository, template. */
+static const Object *wanted_pool(Inventory *inventory, const VmCreate *request, Error *err) {
+    const char *wanted = request->pool;
+    const Object *host = request->host ? inventory_get(inventory, RESOURCE_HOST, request->host) : NULL;
+    const Object *template =
+        request->template ? inventory_get(inventory, RESOURCE_TEMPLATE, request->template) : NULL;
+    const char *place = request->repository ? request->repository
+                        : template          ? ((const Template *)template->data)->repository
+                                            : NULL;
+    const Object *repository = place ? inventory_get(inventory, RESOURCE_REPOSITORY, place) : NULL;
+    if (!wanted && host)
+        wanted = ((const Host *)host->data)->pool;
+    if (!wanted && repository)
+        wanted = ((const Repository *)repository->data)->pool;
+    return the_object(inventory, RESOURCE_POOL, wanted, "pool", err);
+}
+
 static bool fill_world(Inventory *inventory, const VmCreate *request, VmPlanWorld *world, Error *err) {
-    const Object *pool = the_object(inventory, RESOURCE_POOL, request->pool, "pool", err);
+    const Object *pool = wanted_pool(inventory, request, err);
     const Object *host = pool ? the_object(inventory, RESOURCE_HOST, request->host, "host", err) : NULL;
     if (!host)
         return false;
@@ -70,9 +87,10 @@ static bool plan_all(
     Inventory *inventory, const VmCreate *request, const VmPlanWorld *world, json_t *plans, Error *err) {
     g_autoptr(GRand) random = g_rand_new();
     g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    const Host *host = inventory_get(inventory, RESOURCE_HOST, world->host_id)->data;
     for (int64_t i = 1; i <= request->count; i++) {
         g_auto(Vm) vm = {0};
-        if (!vm_plan(request, world, i, random, &vm, err))
+        if (!vm_plan(request, world, i, random, &vm, err) || !vm_fits(&vm, host, request->start, err))
             return false;
         if (!is_object_name(vm.name))
             return error_set(err, ERROR_INVALID, "/name", "name: %s is too long or not a name", vm.name);
@@ -460,12 +478,13 @@ static const JobKind vm_make = {"vm.make", make_steps, G_N_ELEMENTS(make_steps),
 
 /* ---- one VM that exists ---- */
 
-static bool prepare_vm(Inventory *inventory G_GNUC_UNUSED, const JobRequest *asked, Job *job, Error *err) {
+static bool prepare_vm(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
     const Vm *vm = asked->target->data;
     job_claim_add(job, RESOURCE_VM, vm->id, false, job->kind);
     if (!vm->host)
         return error_set(err, ERROR_WRONG_STATE, NULL, "%s has no host", vm->name);
-    return true;
+    const Object *host = inventory_get(inventory, RESOURCE_HOST, vm->host);
+    return !host || !g_str_equal(job->kind, "vm.start") || vm_fits(vm, host->data, true, err);
 }
 
 static const Vm *target_vm(JobRun *run) {

@@ -44,8 +44,8 @@ def _agent_methods(schema):
 def _roles(schema):
     lines = ["const RoleDescriptor role_permissions[ROLE_MAX] = {"]
     for name, patterns in schema.roles.items():
-        items = ", ".join(c_string(pattern) for pattern in patterns)
-        lines.append(f"    [ROLE_{upper(name)}] = {{(const char *const[]){{{items}, NULL}}}},")
+        items = ", ".join([c_string(pattern) for pattern in patterns] + ["NULL"])
+        lines.append(f"    [ROLE_{upper(name)}] = {{(const char *const[]){{{items}}}}},")
     return lines + ["};", ""]
 
 
