@@ -1,6 +1,7 @@
 /* Understands the arguments in one pass; words are given their meaning when all flags are known. */
 #include <string.h>
 #include "cli/arguments.h"
+#include "cli/suggest.h"
 #include "cli/value.h"
 
 typedef struct Parser {
@@ -78,6 +79,22 @@ static bool parse_option(
     return take_value(parser, flag, inline_value, &value, err) && cli_option_set(options, id, value, err);
 }
 
+static bool refuse_flag(const Parser *parser, const char *flag, Error *err) {
+    const Arguments *arguments = parser->arguments;
+    g_autoptr(GPtrArray) known = g_ptr_array_new_with_free_func(g_free);
+    const MethodDescriptor *method = arguments->method < METHOD_MAX ? &methods[arguments->method] : NULL;
+    for (size_t i = 0; method && i < method->parameters->n_fields; i++) {
+        g_autofree char *name = flag_name(&method->parameters->fields[i]);
+        if (flag_is_offered(method, &method->parameters->fields[i]))
+            g_ptr_array_add(known, g_strconcat("--", name, NULL));
+    }
+    for (CliOptionId id = 0; id < CLI_OPTION_MAX; id++)
+        if (cli_option_applies(id, context_of(arguments)))
+            g_ptr_array_add(known, g_strconcat("--", cli_options[id].name, NULL));
+    g_autofree char *advice = suggest_text(flag, known, "; --help lists the options");
+    return error_set(err, ERROR_INVALID, NULL, "there is no %s here%s", flag, advice);
+}
+
 static bool parse_long_flag(Parser *parser, const char *argument, Error *err) {
     const char *equals = strchr(argument, '=');
     g_autofree char *flag = equals ? g_strndup(argument, (size_t)(equals - argument)) : g_strdup(argument);
@@ -92,7 +109,7 @@ static bool parse_long_flag(Parser *parser, const char *argument, Error *err) {
     CliOptionId id = cli_option_find(flag + 2, context_of(arguments), &is_negated);
     if (id < CLI_OPTION_MAX)
         return parse_option(parser, id, is_negated, flag, inline_value, err);
-    return error_set(err, ERROR_INVALID, NULL, "there is no %s here", flag);
+    return refuse_flag(parser, flag, err);
 }
 
 static bool parse_flag(Parser *parser, const char *argument, Error *err) {
@@ -119,9 +136,26 @@ static bool parse_noun(Arguments *arguments, const char *word, Error *err) {
     for (ResourceId id = 0; arguments->resource == RESOURCE_MAX && id < RESOURCE_MAX; id++)
         if (g_str_equal(resources[id].plural, word))
             arguments->resource = id;
-    if (arguments->resource == RESOURCE_MAX)
-        return error_set(err, ERROR_INVALID, NULL, "there is no noun \"%s\"; `lodge help` lists them", word);
-    return true;
+    if (arguments->resource < RESOURCE_MAX)
+        return true;
+    g_autoptr(GPtrArray) known = g_ptr_array_new();
+    for (ResourceId id = 0; id < RESOURCE_MAX; id++)
+        g_ptr_array_add(known, (void *)resources[id].name);
+    for (CliCommandId id = 0; id < CLI_COMMAND_MAX; id++)
+        g_ptr_array_add(known, (void *)cli_commands[id].name);
+    g_autofree char *advice = suggest_text(word, known, "; `lodge help` lists them");
+    return error_set(err, ERROR_INVALID, NULL, "there is no noun \"%s\"%s", word, advice);
+}
+
+static bool refuse_verb(ResourceId resource, const char *word, Error *err) {
+    g_autoptr(GPtrArray) known = g_ptr_array_new();
+    for (MethodId id = 0; id < METHOD_MAX; id++)
+        if (methods[id].resource == resource && methods[id].is_in_cli)
+            g_ptr_array_add(known, (void *)methods[id].verb);
+    const char *noun = resources[resource].name;
+    g_autofree char *listed = g_strdup_printf("; `lodge %s --help` lists them", noun);
+    g_autofree char *advice = suggest_text(word, known, listed);
+    return error_set(err, ERROR_INVALID, NULL, "%s has no verb \"%s\"%s", noun, word, advice);
 }
 
 static bool parse_word(Arguments *arguments, const char *word, Error *err) {
@@ -135,9 +169,7 @@ static bool parse_word(Arguments *arguments, const char *word, Error *err) {
     if (arguments->method < METHOD_MAX && methods[arguments->method].is_in_cli)
         return true;
     arguments->method = METHOD_MAX;
-    const char *noun = resources[arguments->resource].name;
-    return error_set(
-        err, ERROR_INVALID, NULL, "%s has no verb \"%s\"; `lodge %s --help` lists them", noun, word, noun);
+    return refuse_verb(arguments->resource, word, err);
 }
 
 /* Takes the words that are values of fields out of `words`; what names objects stays. */

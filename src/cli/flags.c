@@ -20,7 +20,7 @@ const char *flag_form(const FieldDescriptor *field) {
         [FIELD_STRING] = "TEXT",
         [FIELD_ENUM] = "VALUE",
         [FIELD_TIME] = "TIME",
-        [FIELD_OBJECT] = "JSON",
+        [FIELD_OBJECT] = "FIELD=VALUE,...",
         [FIELD_JSON] = "JSON",
     };
     if (flag_reads_file(field))

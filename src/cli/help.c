@@ -2,15 +2,35 @@
 #include "cli/help.h"
 #include "cli/table.h"
 
-enum { LEFT_COLUMN = 30 };
+enum { LEFT_COLUMN = 30, WIDTH = 80 };
+
+/* Words from column LEFT_COLUMN on, no line longer than WIDTH unless a word is. */
+static void append_wrapped(GString *out, const char *text) {
+    int column = LEFT_COLUMN;
+    g_auto(GStrv) words = g_strsplit(text, " ", -1);
+    for (char **word = words; *word; word++) {
+        int width = text_width(*word);
+        if (column > LEFT_COLUMN && column + 1 + width > WIDTH) {
+            g_string_append_printf(out, "\n%*s", LEFT_COLUMN, "");
+            column = LEFT_COLUMN;
+        } else if (column > LEFT_COLUMN) {
+            g_string_append_c(out, ' ');
+            column++;
+        }
+        g_string_append(out, *word);
+        column += width;
+    }
+    g_string_append_c(out, '\n');
+}
 
 /* A term and its explanation; a long term gets a line of its own. */
 static void append_entry(GString *out, const char *term, const char *doc) {
     int blanks = LEFT_COLUMN - 2 - text_width(term);
     if (blanks < 2)
-        g_string_append_printf(out, "  %s\n%*s%s\n", term, LEFT_COLUMN, "", doc);
+        g_string_append_printf(out, "  %s\n%*s", term, LEFT_COLUMN, "");
     else
-        g_string_append_printf(out, "  %s%*s%s\n", term, blanks, "", doc);
+        g_string_append_printf(out, "  %s%*s", term, blanks, "");
+    append_wrapped(out, doc);
 }
 
 static void append_options(GString *out, const char *command, bool has_common) {

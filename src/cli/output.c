@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include "base/file.h"
 #include "cli/output.h"
+#include "cli/suggest.h"
 #include "cli/table.h"
 #include "cli/value.h"
 #include "cli/yaml.h"
@@ -42,6 +43,19 @@ static const ColumnDescriptor *find_column(const ColumnDescriptor *columns, cons
     return NULL;
 }
 
+static bool refuse_column(const ResourceDescriptor *resource, const char *name, Error *err) {
+    g_autoptr(GPtrArray) known = g_ptr_array_new_with_free_func(g_free);
+    for (const ColumnDescriptor *column = resource->columns; column->title; column++)
+        g_ptr_array_add(known, g_ascii_strdown(column->title, -1));
+    for (const ColumnDescriptor *column = resource->wide; column->title; column++)
+        g_ptr_array_add(known, g_ascii_strdown(column->title, -1));
+    for (size_t i = 0; i < resource->type->n_fields; i++)
+        g_ptr_array_add(known, g_strdup(resource->type->fields[i].name));
+    g_autofree char *advice = suggest_text(name, known, "");
+    return error_set(
+        err, ERROR_INVALID, NULL, "--columns: %s has no column %s%s", resource->name, name, advice);
+}
+
 /* The columns chosen by --columns: those of the resource, or any path of its type. */
 static bool choose_columns(
     const ResourceDescriptor *resource, const char *names, GArray *chosen, Error *err) {
@@ -51,8 +65,7 @@ static bool choose_columns(
         if (!found)
             found = find_column(resource->wide, *part);
         if (!found && !value_field_at(resource->type, *part))
-            return error_set(
-                err, ERROR_INVALID, NULL, "--columns: %s has no column %s", resource->name, *part);
+            return refuse_column(resource, *part, err);
         const char *name = g_intern_string(*part);
         const ColumnDescriptor own = {found ? found->title : name, found ? found->path : name};
         g_array_append_val(chosen, own);
@@ -77,11 +90,14 @@ static void append_table(const CliOptions *options, const ResourceDescriptor *re
     json_array_foreach ((json_t *)objects, row, object) {
         for (guint i = 0; i < columns->len; i++) {
             const FieldDescriptor *field = value_field_at(resource->type, column[i].path);
-            g_autofree char *text = value_to_text(field, json_at(object, column[i].path));
+            const json_t *value = json_at(object, column[i].path);
+            bool is_age = field && field->kind == FIELD_TIME && resource != &resources[RESOURCE_EVENT];
+            g_autofree char *text = is_age ? value_age_text(value) : value_to_text(field, value);
             table_add(table, text);
         }
     }
-    table_write(table, cli_option_is(options, CLI_OPTION_HEADERS, true), width, out);
+    bool is_wide = has_format(options, "wide");
+    table_write(table, cli_option_is(options, CLI_OPTION_HEADERS, true), is_wide ? 0 : width, out);
 }
 
 static void append_csv(
@@ -182,6 +198,55 @@ static char *label_of(const char *name) {
 
 static void append_fields(const TypeDescriptor *type, const json_t *object, int indent, GString *out);
 
+/* Whether all that the objects of a list have are single values; what they have goes to `columns`, ids only
+ * where there are no names. */
+static bool is_flat(const TypeDescriptor *type, const json_t *list, GPtrArray *columns) {
+    for (size_t i = 0; i < type->n_fields; i++) {
+        const FieldDescriptor *field = &type->fields[i];
+        size_t row, n_set = 0;
+        json_t *item;
+        json_array_foreach ((json_t *)list, row, item) {
+            const json_t *value = json_object_get(item, field->name);
+            if (json_is_object(value) || json_is_object(json_array_get(value, 0)))
+                return false;
+            n_set += value != NULL;
+        }
+        bool is_noise = g_str_equal(field->name, "id") && model_field(type, "name");
+        if (n_set && !is_noise)
+            g_ptr_array_add(columns, (void *)field);
+    }
+    return columns->len > 0;
+}
+
+/* Disks, NICs, steps: a row each. False, nothing written, when that would be too wide or hide something. */
+static bool append_small_table(const TypeDescriptor *type, const json_t *list, int indent, GString *out) {
+    g_autoptr(GPtrArray) columns = g_ptr_array_new(), titles = g_ptr_array_new_with_free_func(g_free);
+    if (!is_flat(type, list, columns))
+        return false;
+    for (guint i = 0; i < columns->len; i++) {
+        g_autofree char *label = label_of(((const FieldDescriptor *)columns->pdata[i])->name);
+        g_ptr_array_add(titles, g_utf8_strup(label, -1));
+    }
+    g_autoptr(Table) table = table_new((const char *const *)titles->pdata, titles->len);
+    size_t row;
+    json_t *item;
+    json_array_foreach ((json_t *)list, row, item)
+        for (guint i = 0; i < columns->len; i++) {
+            const FieldDescriptor *field = columns->pdata[i];
+            g_autofree char *text = value_to_text(field, json_object_get(item, field->name));
+            table_add(table, text);
+        }
+    g_autoptr(GString) text = g_string_new(NULL);
+    table_write(table, true, 0, text);
+    g_auto(GStrv) lines = g_strsplit(g_strchomp(text->str), "\n", -1);
+    for (char **line = lines; *line; line++)
+        if (text_width(*line) + indent > WIDTH_FALLBACK)
+            return false;
+    for (char **line = lines; *line; line++)
+        g_string_append_printf(out, "%*s%s\n", indent, "", *line);
+    return true;
+}
+
 static void append_field(
     const FieldDescriptor *field, const char *name, const json_t *value, int indent, GString *out) {
     const TypeDescriptor *type = field ? field->type : NULL;
@@ -198,6 +263,8 @@ static void append_field(
         return;
     }
     g_string_append_c(out, '\n');
+    if (type && append_small_table(type, value, indent + 2, out))
+        return;
     size_t i;
     json_t *item;
     json_array_foreach ((json_t *)value, i, item) {
@@ -207,12 +274,29 @@ static void append_field(
     }
 }
 
+/* "pool_name" tells what "pool" refers to: people read the name in the place of the id. */
+static const json_t *name_beside(const json_t *object, const char *name) {
+    g_autofree char *beside = g_strconcat(name, "_name", NULL);
+    return json_object_get(object, beside);
+}
+
+static bool is_name_of_another(const json_t *object, const char *name) {
+    if (!g_str_has_suffix(name, "_name"))
+        return false;
+    g_autofree char *other = g_strndup(name, strlen(name) - strlen("_name"));
+    return json_object_get(object, other);
+}
+
 /* In the order of the answer; its depth is bounded by JSON_MAX_DEPTH. */
 static void append_fields(const TypeDescriptor *type, const json_t *object, int indent, GString *out) {
     const char *name;
     json_t *value;
-    json_object_foreach ((json_t *)object, name, value)
-        append_field(type ? model_field(type, name) : NULL, name, value, indent, out);
+    json_object_foreach ((json_t *)object, name, value) {
+        const FieldDescriptor *field = type ? model_field(type, name) : NULL;
+        const json_t *shown = name_beside(object, name);
+        if (!is_name_of_another(object, name))
+            append_field(field, name, shown ? shown : value, indent, out);
+    }
 }
 
 void output_fields_text(const TypeDescriptor *type, const json_t *object, GString *out) {

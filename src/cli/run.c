@@ -17,6 +17,7 @@ typedef struct Run {
     const MethodDescriptor *method;
     Session *session;
     GPtrArray *jobs; /* of json_t, submitted and not waited for yet */
+    bool has_left;   /* the user does not want to wait any more */
 } Run;
 
 static bool number_of(const CliOptions *options, CliOptionId id, uint64_t *ret_number, Error *err) {
@@ -122,22 +123,28 @@ static bool show_submitted(const Run *run, const json_t *job, Error *err) {
     return puts(id ? id : "-") >= 0;
 }
 
-static bool finish_job(const Run *run, const json_t *submitted, uint64_t timeout_s, Error *err) {
+static bool finish_job(Run *run, const json_t *submitted, uint64_t timeout_s, Error *err) {
     g_autoptr(json_t) job = NULL;
     if (!cli_option_is(&run->arguments->options, CLI_OPTION_WAIT, true))
         return show_submitted(run, submitted, err);
     if (wait_for_job(run->session, submitted, (int64_t)timeout_s, &job, err))
         return show_job(run, job, err);
+    run->has_left = err->code == ERROR_CANCELLED && job && !wait_has_ended(job);
     if (job && is_making(run->method))
         show_made(run, job, false, NULL);
     return false;
 }
 
 /* Every job gets its turn, whatever happened to those before it; the first error is left to main. */
-static bool finish_jobs(const Run *run, uint64_t timeout_s, Error *err) {
+static bool finish_jobs(Run *run, uint64_t timeout_s, Error *err) {
     bool has_all = true;
     for (guint i = 0; i < run->jobs->len; i++) {
         g_auto(Error) failure = {0};
+        if (run->has_left) {
+            g_autofree char *advice = wait_advice(run->jobs->pdata[i]);
+            fprintf(stderr, "lodge: %s\n", advice);
+            continue;
+        }
         if (finish_job(run, run->jobs->pdata[i], timeout_s, &failure))
             continue;
         if (!has_all)

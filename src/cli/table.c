@@ -2,7 +2,7 @@
 #include <string.h>
 #include "cli/table.h"
 
-enum { GAP = 2, LAST_COLUMN_MINIMUM = 4 };
+enum { GAP = 2, LAST_COLUMN_MINIMUM = 4, COLUMN_MINIMUM = 8, FIRST_MINIMUM = 16 };
 
 struct Table {
     GPtrArray *cells; /* of char *; the first row holds the titles */
@@ -58,18 +58,35 @@ static void append_shortened(GString *out, const char *text, int width) {
     g_string_append(out, "…");
 }
 
-static void write_row(const Table *table, size_t row, const int *widths, int last_width, GString *out) {
+static void write_row(const Table *table, size_t row, const int *widths, GString *out) {
     size_t n = table->n_columns;
-    for (size_t i = 0; i + 1 < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         const char *cell = table->cells->pdata[row * n + i];
-        g_string_append(out, cell);
-        for (int blanks = widths[i] - text_width(cell) + GAP; blanks > 0; blanks--)
-            g_string_append_c(out, ' ');
+        append_shortened(out, cell, widths[i]);
+        int blanks = MAX(widths[i] - text_width(cell), 0) + GAP;
+        g_string_append_printf(out, "%*s", i + 1 < n ? blanks : 0, "");
     }
-    append_shortened(out, table->cells->pdata[row * n + n - 1], last_width);
     while (out->len > 0 && out->str[out->len - 1] == ' ')
         g_string_truncate(out, out->len - 1);
     g_string_append_c(out, '\n');
+}
+
+/* The last column gives first, then the widest ones, at last the first, which names the row. */
+static void fit(int *widths, size_t n, int width) {
+    int total = (int)(n - 1) * GAP;
+    for (size_t i = 0; i < n; i++)
+        total += widths[i];
+    int given = CLAMP(total - width, 0, MAX(widths[n - 1] - LAST_COLUMN_MINIMUM, 0));
+    widths[n - 1] -= given;
+    for (total -= given; total > width; total--) {
+        size_t widest = 0;
+        for (size_t i = 1; i < n; i++)
+            if (widths[i] > COLUMN_MINIMUM && (!widest || widths[i] > widths[widest]))
+                widest = i;
+        if (!widest && widths[0] <= FIRST_MINIMUM)
+            return;
+        widths[widest]--; /* the first one when no other can */
+    }
 }
 
 void table_write(const Table *table, bool has_titles, int width, GString *out) {
@@ -77,14 +94,12 @@ void table_write(const Table *table, bool has_titles, int width, GString *out) {
     if (n == 0)
         return;
     g_autofree int *widths = g_new0(int, n);
-    int left = 0;
     for (size_t i = has_titles ? 0 : n; i < n_rows * n; i++)
         widths[i % n] = MAX(widths[i % n], text_width(table->cells->pdata[i]));
-    for (size_t i = 0; i + 1 < n; i++)
-        left += widths[i] + GAP;
-    int last_width = width > 0 ? MAX(width - left, LAST_COLUMN_MINIMUM) : G_MAXINT;
+    if (width > 0)
+        fit(widths, n, width);
     for (size_t row = has_titles ? 0 : 1; row < n_rows; row++)
-        write_row(table, row, widths, last_width, out);
+        write_row(table, row, widths, out);
 }
 
 void csv_append(GString *out, const char *text) {

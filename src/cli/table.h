@@ -13,8 +13,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Table, table_free)
 
 /* Cells fill the columns of a row from left to right, then the next row. */
 void table_add(Table *table, const char *cell);
-/* Columns are two blanks apart. With `width` above 0 the last column is shortened so that no line is longer,
- * but keeps at least 4 columns. No blanks at the ends of lines. */
+/* Columns are two blanks apart. With `width` above 0 columns are shortened so that no line is longer: the
+ * last one first, down to 4, then the widest ones, down to 8, at last the first one, down to 16. No blanks at
+ * the ends of lines. */
 void table_write(const Table *table, bool has_titles, int width, GString *out);
 
 /* Columns that a terminal gives to the text: 0 for combining marks, 2 for wide characters. */

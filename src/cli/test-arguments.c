@@ -57,6 +57,26 @@ static void test_update_sends_only_what_is_given(void) {
     expect_refused("lodge vm update web --pool other", "there is no --pool");
 }
 
+static void test_objects_are_pairs_or_json(void) {
+    static const char expected[] =
+        "{\"grants\":[{\"object\":\"vm/web\",\"role\":\"operator\"},{\"object\":\"pool/"
+        "a\",\"role\":\"viewer\"}]}";
+    expect_sent("lodge principal update eva --grant object=vm/web,role=operator --grant "
+                "{\"object\":\"pool/a\",\"role\":\"viewer\"}",
+        METHOD_PRINCIPAL_UPDATE, expected);
+    expect_refused("lodge principal update eva --grant vm/web", "not FIELD=VALUE");
+    expect_refused("lodge principal update eva --grant colour=red", "no field colour");
+    expect_refused("lodge principal update eva --grant role=king", "\"king\" is none of");
+}
+
+static void test_typos_get_a_suggestion(void) {
+    expect_refused("lodge vn list", "did you mean vm?");
+    expect_refused("lodge vm lsit", "did you mean list?");
+    expect_refused("lodge vm list --fitler a=b", "did you mean --filter?");
+    expect_refused("lodge vm create web --colour red", "--help lists the options");
+    expect_refused("lodge xyzzy", "`lodge help` lists them");
+}
+
 static void test_wrong_usage_names_what_is_wrong(void) {
     expect_refused(
         "lodge vm create web --clone magic", "--clone: \"magic\" is none of auto, reflink, overlay, full");
@@ -171,6 +191,8 @@ int main(int argc, char **argv) {
     g_setenv("LODGE_SERVER", "unix:/nonexistent", TRUE);
     g_test_add_func("/cli/arguments/flags-become-fields", test_flags_become_fields);
     g_test_add_func("/cli/arguments/update-sends-only-what-is-given", test_update_sends_only_what_is_given);
+    g_test_add_func("/cli/arguments/objects-are-pairs-or-json", test_objects_are_pairs_or_json);
+    g_test_add_func("/cli/arguments/typos-get-a-suggestion", test_typos_get_a_suggestion);
     g_test_add_func("/cli/arguments/wrong-usage-names-what-is-wrong", test_wrong_usage_names_what_is_wrong);
     g_test_add_func("/cli/arguments/one-verb-takes-many-objects", test_one_verb_takes_many_objects);
     g_test_add_func("/cli/arguments/imports-tell-urls-from-files", test_imports_tell_urls_from_files);

@@ -1,5 +1,6 @@
 /* Values and tables as people and programs read them. */
 #include <string.h>
+#include "base/clock.h"
 #include "cli/output.h"
 #include "cli/table.h"
 #include "cli/value.h"
@@ -81,6 +82,17 @@ static void test_only_the_last_column_is_shortened(void) {
     g_assert_cmpstr(narrow->str, ==, "仮想  a\nb     a r…\n");
 }
 
+static void test_wide_columns_give_before_the_first(void) {
+    static const char *const titles[] = {"NAME", "WHAT IT IS", "N"};
+    g_autoptr(Table) table = table_new(titles, G_N_ELEMENTS(titles));
+    table_add(table, "a-long-name-stays");
+    table_add(table, "something that is wide");
+    table_add(table, "123456");
+    g_autoptr(GString) out = g_string_new(NULL);
+    table_write(table, false, 35, out);
+    g_assert_cmpstr(out->str, ==, "a-long-name-stays  something…  123…\n");
+}
+
 static void expect_csv(const char *text, const char *expected) {
     g_autoptr(GString) out = g_string_new(NULL);
     csv_append(out, text);
@@ -137,6 +149,21 @@ static void test_lists_come_in_every_format(void) {
     expect_list("table", "name,status.state,id", "NAME  STATE    ID\nweb   running  1\ndb    stopped  2\n");
 }
 
+static void expect_age(int64_t age_s, const char *expected) {
+    g_autofree char *text = time_to_text(clock_realtime_ns(clock_system()) - age_s * NS_PER_S);
+    g_autoptr(json_t) time = json_string(text);
+    g_autofree char *age = value_age_text(time);
+    g_assert_cmpstr(age, ==, expected);
+}
+
+static void test_times_are_told_as_ages(void) {
+    expect_age(3 * 60 + 1, "3 min ago");
+    expect_age(5 * 3600 + 1, "5 h ago");
+    expect_age(-90 * 86400 / 2 - 60, "in 45 d");
+    g_autofree char *none = value_age_text(NULL);
+    g_assert_cmpstr(none, ==, "-");
+}
+
 static void test_unknown_column_is_refused(void) {
     g_autoptr(json_t) vms = sample_vms();
     CliOptions options = {0};
@@ -164,9 +191,9 @@ static void test_show_has_a_line_for_each_field(void) {
     g_autoptr(GString) out = g_string_new(NULL);
     output_fields_text(resources[RESOURCE_VM].type, json_array_get(vms, 0), out);
     g_assert_cmpstr(out->str, ==,
-        "ID: 1\nName: web\nvCPUs: 2\nMemory: 512 MiB\nNICs:\n  MAC: 52:54:00:00:00:01\nStatus:\n  State: "
+        "ID: 1\nName: web\nvCPUs: 2\nMemory: 512 MiB\nNICs:\n  MAC\n  52:54:00:00:00:01\nStatus:\n  State: "
         "running\n"
-        "  Addresses:\n    Address: 192.0.2.7\nRepository name: main\n");
+        "  Addresses:\n    ADDRESS\n    192.0.2.7\nRepository name: main\n");
 }
 
 static void test_text_cannot_steer_the_terminal(void) {
@@ -183,9 +210,11 @@ int main(int argc, char **argv) {
     g_test_add_func("/cli/table/width", test_width_is_what_the_terminal_shows);
     g_test_add_func("/cli/table/columns-stand-under-each-other", test_columns_stand_under_each_other);
     g_test_add_func("/cli/table/only-the-last-column-is-shortened", test_only_the_last_column_is_shortened);
+    g_test_add_func("/cli/table/wide-columns-give-before-the-first", test_wide_columns_give_before_the_first);
     g_test_add_func("/cli/csv/quotes-what-it-must", test_csv_quotes_what_it_must);
     g_test_add_func("/cli/yaml/unambiguous", test_yaml_is_unambiguous);
     g_test_add_func("/cli/output/lists-come-in-every-format", test_lists_come_in_every_format);
+    g_test_add_func("/cli/output/times-are-told-as-ages", test_times_are_told_as_ages);
     g_test_add_func("/cli/output/unknown-column-is-refused", test_unknown_column_is_refused);
     g_test_add_func("/cli/output/lists-fit-80-columns", test_lists_fit_80_columns);
     g_test_add_func("/cli/output/show-has-a-line-for-each-field", test_show_has_a_line_for_each_field);

@@ -104,6 +104,31 @@ static json_t *parse_json(const char *text, Error *err) {
     return json_parse(content ? content : text, length, err);
 }
 
+/* "size=10G,bus=virtio": fields of the object, by their names. Its own objects and lists need JSON. */
+static json_t *parse_pairs(const TypeDescriptor *type, const char *text, Error *err) {
+    g_autoptr(json_t) object = json_object();
+    g_auto(GStrv) pairs = g_strsplit(text, ",", -1);
+    for (char **pair = pairs; *pair; pair++) {
+        char *equals = strchr(*pair, '=');
+        if (!equals) {
+            error_set(err, ERROR_INVALID, NULL, "\"%s\" is not FIELD=VALUE,… nor JSON", *pair);
+            return NULL;
+        }
+        *equals = 0;
+        g_strdelimit(*pair, "-", '_');
+        const FieldDescriptor *field = model_field(type, *pair);
+        if (!field || field->is_list || field->kind == FIELD_OBJECT) {
+            error_set(err, ERROR_INVALID, NULL, "there is no field %s that takes one value", *pair);
+            return NULL;
+        }
+        json_t *value = value_from_text(field, equals + 1, err);
+        if (!value)
+            return NULL;
+        json_object_set_new(object, field->name, value);
+    }
+    return g_steal_pointer(&object);
+}
+
 static json_t *parse_string(const FieldDescriptor *field, const char *text, Error *err) {
     if (!g_utf8_validate(text, -1, NULL)) {
         error_set(err, ERROR_INVALID, NULL, "is not UTF-8");
@@ -130,6 +155,7 @@ json_t *value_from_text(const FieldDescriptor *field, const char *text, Error *e
         error_set(err, ERROR_INVALID, NULL, "\"%s\" is not a time such as 2030-01-31T12:00:00Z", text);
         return NULL;
     case FIELD_OBJECT:
+        return *text == '{' || *text == '@' ? parse_json(text, err) : parse_pairs(field->type, text, err);
     case FIELD_JSON:
         return parse_json(text, err);
     case FIELD_STRING:
@@ -214,6 +240,22 @@ static char *local_time_text(const char *text) {
         return g_strdup(text);
     g_autoptr(GDateTime) time = g_date_time_new_from_unix_local(time_ns / NS_PER_S);
     return g_date_time_format(time, "%Y-%m-%d %H:%M:%S");
+}
+
+char *value_age_text(const json_t *time) {
+    static const struct {
+        int64_t below_s, unit_s;
+        const char *unit;
+    } steps[] = {{120, 1, "s"}, {2 * 3600, 60, "min"}, {48 * 3600, 3600, "h"}, {60 * 86400, 86400, "d"}};
+    int64_t time_ns = 0;
+    if (!json_is_string(time) || !time_from_text(json_string_value(time), &time_ns))
+        return g_strdup("-");
+    int64_t age_s = (clock_realtime_ns(clock_system()) - time_ns) / NS_PER_S;
+    for (size_t i = 0; i < G_N_ELEMENTS(steps); i++)
+        if (ABS(age_s) < steps[i].below_s)
+            return g_strdup_printf(age_s < 0 ? "in %" G_GINT64_FORMAT " %s" : "%" G_GINT64_FORMAT " %s ago",
+                ABS(age_s) / steps[i].unit_s, steps[i].unit);
+    return local_time_text(json_string_value(time));
 }
 
 /* Nothing that a terminal would obey, one line. */

@@ -11,7 +11,8 @@ bool value_parse_size(const char *text, uint64_t *ret_bytes, Error *err);
 /* "512 MiB", "1.5 GiB": exact up to one decimal; newly allocated. */
 char *value_size_text(uint64_t bytes);
 
-/* One value (one item of a list). Objects are JSON, or @FILE with it. NULL with ERROR_INVALID. */
+/* One value (one item of a list). Objects are "field=value,field=value", JSON, or @FILE with it. NULL with
+ * ERROR_INVALID. */
 json_t *value_from_text(const FieldDescriptor *field, const char *text, Error *err);
 /* The value that a file holds ("-": standard input): a list's items are its lines without empty ones and
  * comments. */
@@ -26,5 +27,9 @@ const FieldDescriptor *value_field_at(const TypeDescriptor *type, const char *do
 /* For a table or a line: "-" for nothing, yes/no, human sizes, local times; lists joined by commas; control
  * characters replaced. `field` may be NULL. Newly allocated. */
 char *value_to_text(const FieldDescriptor *field, const json_t *value);
+/* A time as people say it: "42 s ago", "in 3 d"; a date when it is further away than 60 days. "-" for
+ * nothing.
+ */
+char *value_age_text(const json_t *time);
 /* For machines (CSV): "" for nothing, numbers and times as in JSON. Newly allocated. */
 char *value_to_plain(const json_t *value);

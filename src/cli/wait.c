@@ -13,7 +13,7 @@ enum { FIRST_POLL_MS = 20, LONGEST_POLL_MS = 250, POLL_TIMEOUT_MS = 10000, BAR_W
 typedef struct Wait {
     Session *session;
     char *path, *last_phase;
-    int signal_fd, terminal_columns, interrupts;
+    int signal_fd, terminal_columns;
     int64_t end_us;               /* 0: none */
     int64_t unreachable_since_us; /* 0: it answers */
 } Wait;
@@ -49,29 +49,27 @@ static void show(Wait *wait, const json_t *job) {
     }
 }
 
-static bool has_ended(const json_t *job) {
+char *wait_advice(const json_t *job) {
+    const char *id = json_text_at(job, "id");
+    return g_strdup_printf(
+        "the job goes on: `lodge job show %.8s` shows it, `lodge job cancel %.8s` stops it", id, id);
+}
+
+bool wait_has_ended(const json_t *job) {
     static const char *const ended[] = {"succeeded", "failed", "cancelled", "lost", NULL};
     const char *state = json_text_at(job, "state");
     return state && g_strv_contains(ended, state);
 }
 
-/* Sleeps; false when the user interrupted twice. */
-static bool pause_or_interrupt(Wait *wait, int ms, Error *err) {
+/* Sleeps; false when the user interrupted. */
+static bool pause_or_interrupt(const Wait *wait, int ms, const json_t *job, Error *err) {
     struct pollfd poll_fd = {.fd = wait->signal_fd, .events = POLLIN};
     struct signalfd_siginfo info;
     if (poll(&poll_fd, 1, ms) <= 0 || read(wait->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
         return true;
     clear_line(wait);
-    if (++wait->interrupts > 1)
-        return error_set(err, ERROR_CANCELLED, NULL, "no longer waiting; the job may go on");
-    fprintf(stderr, "lodge: asking the job to stop; press ctrl-C again to leave it alone\n");
-    g_autofree char *path = g_strconcat(wait->path, "/cancel", NULL);
-    g_autoptr(json_t) answer = NULL;
-    g_auto(Error) failure = {0};
-    const SessionRequest request = {.method = "POST", .path = path, .timeout_ms = POLL_TIMEOUT_MS};
-    if (!session_request(wait->session, &request, &answer, &failure))
-        output_error(&failure);
-    return true;
+    g_autofree char *advice = wait_advice(job);
+    return error_set(err, ERROR_CANCELLED, NULL, "no longer waiting; %s", advice);
 }
 
 /* A manager that restarts is waited for. False only for what waiting does not cure. */
@@ -96,14 +94,18 @@ static bool poll_job(Wait *wait, json_t **job, Error *err) {
     return false;
 }
 
+static bool give_up(const json_t *job, Error *err) {
+    g_autofree char *advice = wait_advice(job);
+    return error_set(err, ERROR_TIMED_OUT, NULL, "%s", advice);
+}
+
 static bool wait_until_end(Wait *wait, json_t **job, Error *err) {
     int delay_ms = FIRST_POLL_MS;
-    while (!has_ended(*job)) {
+    while (!wait_has_ended(*job)) {
         show(wait, *job);
         if (wait->end_us && g_get_monotonic_time() >= wait->end_us)
-            return error_set(
-                err, ERROR_TIMED_OUT, NULL, "the job has not ended yet: %s", json_text_at(*job, "id"));
-        if (!pause_or_interrupt(wait, delay_ms, err) || !poll_job(wait, job, err))
+            return give_up(*job, err);
+        if (!pause_or_interrupt(wait, delay_ms, *job, err) || !poll_job(wait, job, err))
             return false;
         delay_ms = MIN(delay_ms * 5 / 4, LONGEST_POLL_MS);
     }

@@ -1,5 +1,6 @@
 """Scenarios about the promises of the command line: output, terminals, exit statuses, completion, manual pages."""
 import csv
+import fcntl
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import select
 import shutil
 import signal
 import subprocess
+import termios
 import time
 
 from client import Client
@@ -17,14 +19,14 @@ from house import require, wait_until
 
 
 class Terminal:
-    """`lodge` on a terminal of 80 columns; what it writes there is gathered. `out`: standard output goes to a pipe instead."""
+    """`lodge` on a terminal of 80 columns; what it writes there is gathered."""
 
-    def __init__(self, house, *arguments, columns=80, piped=False):
+    def __init__(self, house, *arguments, columns=80):
         self.main, other = pty.openpty()
         subprocess.run(["stty", "cols", str(columns), "rows", "24"], stdin=other, check=True)
-        self.child = subprocess.Popen([house.programs["lodge"], *map(str, arguments)], stdin=other, stderr=other,
-                                      stdout=subprocess.PIPE if piped else other, env=house.environment, start_new_session=True,
-                                      preexec_fn=lambda: __import__("fcntl").ioctl(0, 0x540E, 0))  # TIOCSCTTY: ctrl-C reaches it
+        self.child = subprocess.Popen([house.programs["lodge"], *map(str, arguments)], stdin=other, stderr=other, stdout=other,
+                                      env=house.environment, start_new_session=True,
+                                      preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))  # so that ctrl-C reaches it
         os.close(other)
         self.text = ""
 
@@ -72,7 +74,6 @@ def every_format_tells_the_same(house):
     rows = house.run("vm", "list").stdout.splitlines()
     require(rows[0].split() == ["NAME", "STATE", "VCPUS", "MEMORY", "MAC", "IP", "REPOSITORY", "HOST"], f"the columns are {rows[0]}")
     require([row.split()[0] for row in rows[1:]] == names and "1.5 GiB" in rows[1], f"the rows are {rows}")
-    require(max(map(len, rows)) <= 80, f"the list is {max(map(len, rows))} columns wide")
     wide = house.run("vm", "list", "-o", "wide").stdout.splitlines()
     require("TEMPLATE" in wide[0] and re.search(r"\d+ s ago$", wide[1]), f"-o wide: {wide[:2]}")
     require([vm["name"] for vm in json.loads(house.run("vm", "list", "-o", "json").stdout)] == names, "-o json")
@@ -82,7 +83,7 @@ def every_format_tells_the_same(house):
     require(house.run("vm", "list", "-o", "name").stdout.split() == names, "-o name")
     require(house.run("vm", "list", "--no-headers", "--columns", "name,memory", "--sort", "-name").stdout.splitlines()[0] == "web-3  1.5 GiB", "--columns --sort")
     require(house.run("vm", "list", "--filter", "name=web-2,state=running", "-o", "name").stdout == "web-2\n", "--filter")
-    require(house.run("vm", "list", "--filter", "name=nothing").stdout.splitlines() == [rows[0].replace(rows[0], house.run("vm", "list", "--filter", "name=nothing").stdout.splitlines()[0])], "an empty list")
+    require(house.run("vm", "list", "--filter", "name=nothing").stdout.split() == rows[0].split(), "an empty list has no titles")
     for layout in ("table", "json", "yaml", "csv", "name"):
         for noun in ("vm", "host", "pool", "repository", "network", "template", "job", "event", "principal", "token", "iso"):
             require(house.run(noun, "list", "-o", layout).returncode == 0, f"{noun} list -o {layout}")
@@ -95,7 +96,6 @@ def every_format_tells_the_same(house):
 def exit_statuses_say_what_happened(house):
     house.run("vm", "create", "web", "--template", "bench-boot")
     house.run("pool", "list", status=0)
-    house.run("vm", "create", "other", "--template", "bench-boot", "--user-data", "/dev/null", status=None)
     house.run("vm", "stop", status=2)
     house.run("nothing", status=2)
     house.run("vm", "create", "x", "--template", "bench-boot", "--memory", "lots", status=2)
@@ -103,9 +103,8 @@ def exit_statuses_say_what_happened(house):
     house.run("vm", "delete", "web", status=2)  # nobody can be asked
     house.run("vm", "show", "nothing", status=3)
     house.run("vm", "create", "web", "--template", "bench-boot", status=4)
-    house.run("vm", "pause", "web", status=None)
-    secret = Client(house).send("POST", "/v1/principals", {"name": "eve"}, 201) and \
-        Client(house).send("POST", "/v1/tokens", {"name": "t", "principal": "eve"}, 201).document["secret"]
+    house.run("principal", "create", "eve")
+    secret = house.json("token", "create", "t", "--principal", "eve")["secret"]
     (house.folder / "token").write_text(secret)
     house.run("vm", "start", "web", "--token-file", house.folder / "token", status=5)
     house.run("vm", "list", "--server", f"unix:{house.folder}/nothing.sock", status=6)
@@ -220,7 +219,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
                             (["vm", "list", "-o", "y"], ["yaml"]), (["vm", "create", "x", "--firmware", ""], ["bios", "uefi"]), (["host", "show", ""], ["one"])):
         require(complete(*words) == expected, f"{words} completes to {complete(*words)}, expected {expected}")
     house.end("lodged", signal.SIGKILL)
-    require(complete("vm", "show", "") == [""] or complete("vm", "show", "") == [], "without a server there are names")
+    require(complete("vm", "show", "") == [], "without a server there are names")
 
 
 def manual_pages_render_without_warnings(house):
