@@ -224,10 +224,25 @@ static void test_watch_ends_with_the_error(CliServer *server) {
     server_answer(server, "GET /v1/events/watch", 200,
         ": hello\nid: e:7\ndata: {\"kind\":\"created\",\"object\":\"vm/1\",\"name\":\"web\"}\n\n");
     server_answer(server, "GET /v1/events/watch", 410, "{\"code\":\"too-old\",\"detail\":\"gone\"}");
-    CliResult *result = cli_run(server, "event", "watch", NULL);
-    g_assert_cmpstr(result->out, ==, "-  created  vm web\n");
+    CliResult *result = cli_run(server, "event", "watch", "-o", "json", NULL);
+    g_assert_nonnull(strstr(result->out, "\"created\""));
     g_assert_cmpint(result->status, ==, 1);
     g_assert_cmpstr(server->requests[1].last_event_id, ==, "e:7");
+    cli_result_free(result);
+}
+
+static void test_watch_tells_people_of_a_gap(CliServer *server) {
+    static const char event[] =
+        "id: e:7\ndata: {\"kind\":\"created\",\"object\":\"vm/1\",\"name\":\"web\"}\n\n";
+    server_answer(server, "GET /v1/events/watch", 200, event);
+    server_answer(server, "GET /v1/events/watch", 410, "{\"code\":\"too-old\",\"detail\":\"gone\"}");
+    server_answer(server, "GET /v1/events/watch", 200, event);
+    server_answer(server, "GET /v1/events/watch", 403, "{\"code\":\"denied\",\"detail\":\"no more\"}");
+    CliResult *result = cli_run(server, "event", "watch", NULL);
+    g_assert_cmpstr(result->out, ==, "-  created  vm web\n-  created  vm web\n");
+    g_assert_nonnull(strstr(result->err, "what happened meanwhile is not shown"));
+    g_assert_cmpint(result->status, ==, 5);
+    g_assert_null(server->requests[2].last_event_id);
     cli_result_free(result);
 }
 
@@ -288,6 +303,7 @@ static const struct {
     {"/cli/console-shows-the-last-words-of-the-server", test_console_shows_the_last_words_of_the_server},
     {"/cli/refused-console-says-why", test_refused_console_says_why},
     {"/cli/watch-ends-with-the-error", test_watch_ends_with_the_error},
+    {"/cli/watch-tells-people-of-a-gap", test_watch_tells_people_of_a_gap},
     {"/cli/unreachable-server", test_unreachable_server},
     {"/cli/unknown-authority-needs-a-login", test_unknown_authority_needs_a_login},
     {"/cli/login-pins-and-remembers", test_login_pins_and_remembers},

@@ -76,6 +76,17 @@ static bool on_line(const char *line, void *user) {
     return !watch->has_ended;
 }
 
+/* People are told of a gap and see what follows; a program must list again, so it gets the error. */
+static bool skip_gap(Watch *watch, Error *failure, Error *err) {
+    if (!watch->is_human || !watch->last_id || failure->code != ERROR_TOO_OLD) {
+        error_move(err, failure);
+        return false;
+    }
+    fprintf(stderr, "lodge: %s; what happened meanwhile is not shown\n", failure->message);
+    g_clear_pointer(&watch->last_id, g_free);
+    return true;
+}
+
 /* One connection; false when going on is no use. */
 static bool watch_once(Session *session, Watch *watch, Error *err) {
     g_autofree char *last = watch->last_id ? g_strconcat("Last-Event-ID: ", watch->last_id, NULL) : NULL;
@@ -91,8 +102,8 @@ static bool watch_once(Session *session, Watch *watch, Error *err) {
     g_string_truncate(watch->data, 0);
     bool is_answered = http_client_perform(session_client(session), &request, &response, &failure);
     if (is_answered && response.status / 100 != 2) {
-        session_answer_error(&response, err);
-        return false;
+        session_answer_error(&response, &failure);
+        return skip_gap(watch, &failure, err);
     }
     if (is_answered || failure.code == ERROR_PROTOCOL || (watch->last_id && ++watch->failures < PATIENCE))
         return true;

@@ -80,10 +80,10 @@ def _parameters(schema, method):
             out.append({"name": field.name, "in": "query", "description": property_.pop("description"), "schema": property_})
     if method.has_dry_run:
         out.append({"name": "dry_run", "in": "query", "schema": {"type": "boolean"}, "description": "Only say what would be done."})
-    if method.is_job:
+    if method.is_job or method.kind == "create":
         out.append({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 128},
-                    "description": "The same key of the same principal starts one job only."})
-    if method.kind in ("update", "delete"):
+                    "description": "The same request of the same principal with the same key again gives the same job or object."})
+    if method.kind in ("update", "delete") or (method.is_job and method.kind == "action"):
         out.append({"name": "If-Match", "in": "header", "schema": {"type": "string"}, "description": "The ETag that the change is made for."})
     if method.kind == "stream":
         out.append({"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}, "description": "Continue behind this event."})
