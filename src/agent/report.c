@@ -1,15 +1,16 @@
 /*
- * State reports: the driver says that something may have changed, 50 ms later those VMs are asked in a
- * thread, and what differs from what the manager knows is sent. Every 10 s all is asked, because no driver is
- * trusted to say everything.
+ * State reports: the driver says that something may have changed, 50 ms later (more in a burst, so that
+ * asking takes a quarter of the time at most) those VMs are asked in a thread, and what differs from what the
+ * manager knows is sent. Every 10 s all is asked, because no driver is trusted to say everything.
  */
 #include <string.h>
 #include <unistd.h>
 #include "agent/agent-private.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "image/tools.h"
 
-enum { DEBOUNCE_MS = 50, POLL_S = 10, EVENT_VMS = 200 };
+enum { DEBOUNCE_MS = 50, LONGEST_DEBOUNCE_MS = 1000, REST = 3, POLL_S = 10, EVENT_VMS = 200 };
 
 struct Reporter {
     Agent *agent;
@@ -17,9 +18,10 @@ struct Reporter {
     HostStatus host;   /* the last one that it was told */
     guint poll_source, due_source;
     bool is_asking;
-    GMutex lock;         /* guards the three below */
+    GMutex lock;         /* guards what is below */
     GHashTable *changed; /* ids */
     bool is_all_changed, is_due;
+    int64_t debounce_ms;
 };
 
 /* One round of asking; belongs to the thread while it works. */
@@ -28,6 +30,7 @@ typedef struct Round {
     const Agent *agent;
     GHashTable *ids; /* NULL: all */
     AgentInventory inventory;
+    int64_t took_ms;
     bool is_good;
 } Round;
 
@@ -85,6 +88,7 @@ bool agent_collect(const Agent *agent, AgentInventory *ret_inventory, Error *err
 
 static void round_run(void *data) {
     Round *round = data;
+    int64_t start_ns = clock_monotonic_ns(clock_system());
     round->is_good = true;
     if (!round->ids) {
         round->is_good = agent_collect(round->agent, &round->inventory, NULL);
@@ -100,6 +104,7 @@ static void round_run(void *data) {
         if (agent_vm_state_has(&state, AGENT_VM_STATE_FIELD_ID))
             agent_vm_state_copy(agent_inventory_add_vms(&round->inventory), &state);
     }
+    round->took_ms = (clock_monotonic_ns(clock_system()) - start_ns) / (NS_PER_S / 1000);
 }
 
 /* ---- comparing and sending, on the main loop ---- */
@@ -168,11 +173,20 @@ static void report_host(Reporter *reporter, AgentStateReport *report, const Host
     host_status_copy(agent_state_report_put_host(report), host);
 }
 
+static void rest_after(Reporter *reporter, const Round *round) {
+    if (!round->ids)
+        return;
+    g_mutex_lock(&reporter->lock);
+    reporter->debounce_ms = CLAMP(REST * round->took_ms, DEBOUNCE_MS, LONGEST_DEBOUNCE_MS);
+    g_mutex_unlock(&reporter->lock);
+}
+
 static void round_done(void *data) {
     Round *round = data;
     Reporter *reporter = round->reporter;
     g_auto(AgentStateReport) report = {0};
     reporter->is_asking = false;
+    rest_after(reporter, round);
     for (size_t i = 0; round->is_good && i < round->inventory.vms.n; i++)
         if (remember(reporter, &round->inventory.vms.items[i]))
             report_vm(reporter, &report, &round->inventory.vms.items[i]);
@@ -223,7 +237,7 @@ void reporter_changed(const char *vm_id, void *data) {
     else
         reporter->is_all_changed = true;
     if (!reporter->is_due)
-        reporter->due_source = g_timeout_add(DEBOUNCE_MS, due, reporter);
+        reporter->due_source = g_timeout_add((guint)reporter->debounce_ms, due, reporter);
     reporter->is_due = true;
     g_mutex_unlock(&reporter->lock);
 }
@@ -254,6 +268,7 @@ Reporter *reporter_new(Agent *agent) {
     reporter->known = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, release_state);
     reporter->changed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     g_mutex_init(&reporter->lock);
+    reporter->debounce_ms = DEBOUNCE_MS;
     reporter->poll_source = g_timeout_add_seconds(POLL_S, poll_all, reporter);
     return reporter;
 }
