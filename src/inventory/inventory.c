@@ -5,13 +5,20 @@
 #include "inventory/names.h"
 #include "model/format.h"
 
-enum { SHORT_ID = 8, MAX_REMEMBERED_EVENTS = 4000, MAX_AUDIT = 10000 };
+enum { SHORT_ID = 8, MAX_REMEMBERED_EVENTS = 4000, MAX_REMEMBERED_BYTES = 4 << 20, MAX_AUDIT = 10000 };
 
 typedef struct Subscription {
     int id;
     InventoryEventFn callback;
     void *data;
 } Subscription;
+
+/* A past event. Its data is kept as text: as objects in memory it takes five times as much. */
+typedef struct Remembered {
+    Event *event; /* without data */
+    char *data;   /* NULL: none */
+    size_t bytes; /* of the data */
+} Remembered;
 
 struct Inventory {
     Store *store;
@@ -22,7 +29,8 @@ struct Inventory {
     GPtrArray *lists[RESOURCE_MAX];    /* the same objects; sorted when is_sorted */
     bool is_sorted[RESOURCE_MAX];
     GHashTable *macs;   /* mac -> id of its VM */
-    GQueue *remembered; /* Event, oldest first */
+    GQueue *remembered; /* Remembered, oldest first */
+    size_t remembered_bytes;
     GArray *subscriptions;
     int next_subscription;
 };
@@ -50,8 +58,11 @@ Inventory *inventory_new(Store *store, const Clock *clock) {
     return inventory;
 }
 
-static void free_event(void *event) {
-    event_free(event);
+static void remembered_free(void *data) {
+    Remembered *remembered = data;
+    event_free(remembered->event);
+    g_free(remembered->data);
+    g_free(remembered);
 }
 
 void inventory_free(Inventory *inventory) {
@@ -62,7 +73,7 @@ void inventory_free(Inventory *inventory) {
         g_hash_table_unref(inventory->objects[kind]);
     }
     g_hash_table_unref(inventory->macs);
-    g_queue_free_full(inventory->remembered, free_event);
+    g_queue_free_full(inventory->remembered, remembered_free);
     g_array_unref(inventory->subscriptions);
     g_free(inventory->epoch);
     g_free(inventory);
@@ -258,16 +269,46 @@ bool inventory_has_mac(Inventory *inventory, const char *mac, const char **ret_v
 
 /* ---- events ---- */
 
-static void send_event(Inventory *inventory, Event *take_event) {
-    event_set_sequence(take_event, ++inventory->sequence);
-    event_set_epoch(take_event, inventory->epoch);
-    event_set_time(take_event, clock_realtime_ns(inventory->clock));
-    g_queue_push_tail(inventory->remembered, take_event);
-    if (g_queue_get_length(inventory->remembered) > MAX_REMEMBERED_EVENTS)
-        event_free(g_queue_pop_head(inventory->remembered));
+static void forget_oldest(Inventory *inventory) {
+    Remembered *oldest = g_queue_pop_head(inventory->remembered);
+    inventory->remembered_bytes -= oldest->bytes;
+    remembered_free(oldest);
+}
+
+static void remember_event(Inventory *inventory, Event *event) {
+    Remembered *remembered = g_new0(Remembered, 1);
+    json_t *data = json_incref(event->data);
+    event_take_data(event, NULL);
+    remembered->event = g_new0(Event, 1);
+    event_copy(remembered->event, event);
+    if (data) {
+        event_take_data(event, data);
+        remembered->data = json_to_text(data);
+        remembered->bytes = strlen(remembered->data);
+    }
+    inventory->remembered_bytes += remembered->bytes;
+    g_queue_push_tail(inventory->remembered, remembered);
+    while (g_queue_get_length(inventory->remembered) > MAX_REMEMBERED_EVENTS ||
+           inventory->remembered_bytes > MAX_REMEMBERED_BYTES)
+        forget_oldest(inventory);
+}
+
+static void replay_event(const Remembered *remembered, InventoryEventFn callback, void *data) {
+    g_auto(Event) event = {0};
+    event_copy(&event, remembered->event);
+    if (remembered->data)
+        event_take_data(&event, json_parse(remembered->data, remembered->bytes, NULL));
+    callback(&event, data);
+}
+
+static void send_event(Inventory *inventory, Event *event) {
+    event_set_sequence(event, ++inventory->sequence);
+    event_set_epoch(event, inventory->epoch);
+    event_set_time(event, clock_realtime_ns(inventory->clock));
+    remember_event(inventory, event);
     for (guint i = 0; i < inventory->subscriptions->len; i++) {
         Subscription subscription = g_array_index(inventory->subscriptions, Subscription, i);
-        subscription.callback(take_event, subscription.data);
+        subscription.callback(event, subscription.data);
     }
 }
 
@@ -283,28 +324,28 @@ static json_t *encode_for_event(Inventory *inventory, const Object *object) {
 
 void inventory_announce(
     Inventory *inventory, const char *what, const Object *object, const char *principal, const char *job) {
-    Event *event = g_new0(Event, 1);
-    event_set_kind(event, what);
+    g_auto(Event) event = {0};
+    event_set_kind(&event, what);
     g_autofree char *key = g_strdup_printf("%s/%s", resources[object->kind].name, object->id);
-    event_set_object(event, key);
-    event_set_name(event, object->name);
-    event_set_principal(event, principal);
-    event_set_job(event, job);
+    event_set_object(&event, key);
+    event_set_name(&event, object->name);
+    event_set_principal(&event, principal);
+    event_set_job(&event, job);
     if (!g_str_equal(what, "deleted"))
-        event_take_data(event, encode_for_event(inventory, object));
-    send_event(inventory, event);
+        event_take_data(&event, encode_for_event(inventory, object));
+    send_event(inventory, &event);
 }
 
 bool inventory_replay(
     Inventory *inventory, int64_t sequence, InventoryEventFn callback, void *data, Error *err) {
-    const Event *oldest = g_queue_peek_head(inventory->remembered);
-    bool is_known = sequence == inventory->sequence || (oldest && sequence + 1 >= oldest->sequence);
+    const Remembered *oldest = g_queue_peek_head(inventory->remembered);
+    bool is_known = sequence == inventory->sequence || (oldest && sequence + 1 >= oldest->event->sequence);
     if (!is_known || sequence > inventory->sequence)
         return error_set(
             err, ERROR_TOO_OLD, NULL, "events after %" G_GINT64_FORMAT " are not remembered", sequence);
     for (GList *link = inventory->remembered->head; link; link = link->next)
-        if (((Event *)link->data)->sequence > sequence)
-            callback(link->data, data);
+        if (((const Remembered *)link->data)->event->sequence > sequence)
+            replay_event(link->data, callback, data);
     return true;
 }
 
@@ -329,19 +370,19 @@ static int compare_audit(const void *a, const void *b) {
 }
 
 void inventory_audit(Inventory *inventory, const Event *event) {
-    Event *sent = g_new0(Event, 1);
-    event_copy(sent, event);
-    event_set_kind(sent, "audit");
-    send_event(inventory, sent);
+    g_auto(Event) sent = {0};
+    event_copy(&sent, event);
+    event_set_kind(&sent, "audit");
+    send_event(inventory, &sent);
     g_autofree char *key = g_strdup_printf(
-        "event/%020" G_GINT64_FORMAT "-%06" G_GINT64_FORMAT, sent->time, sent->sequence % 1000000);
-    g_autoptr(json_t) json = event_encode(sent, MODEL_ENCODE_DEFINITION);
+        "event/%020" G_GINT64_FORMAT "-%06" G_GINT64_FORMAT, sent.time, sent.sequence % 1000000);
+    g_autoptr(json_t) json = event_encode(&sent, MODEL_ENCODE_DEFINITION);
     g_autofree char *text = json_to_text(json);
     StoreTransaction *transaction = store_transaction_new();
     store_transaction_put(transaction, key, text, strlen(text), 0);
     Object *object = g_new0(Object, 1);
     *object = (Object){.kind = RESOURCE_EVENT, .id = g_strdup(key), .data = g_new0(Event, 1)};
-    event_copy(object->data, sent);
+    event_copy(object->data, &sent);
     GPtrArray *list = inventory->lists[RESOURCE_EVENT];
     g_hash_table_insert(inventory->objects[RESOURCE_EVENT], object->id, object);
     g_ptr_array_add(list, object);

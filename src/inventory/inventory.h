@@ -65,8 +65,8 @@ void inventory_runtime_changed(Inventory *inventory, ResourceId kind, const char
 
 /* Something for the audit; stored (bounded history). */
 void inventory_audit(Inventory *inventory, const Event *event);
-/* Events since `sequence` of this epoch that are still remembered (4,000); ERROR_TOO_OLD. Then live ones by
- * callback. */
+/* Events since `sequence` of this epoch that are still remembered (4,000, or 4 MiB of them); ERROR_TOO_OLD.
+ * Then live ones by callback. */
 bool inventory_replay(
     Inventory *inventory, int64_t sequence, InventoryEventFn callback, void *data, Error *err);
 int inventory_subscribe(Inventory *inventory, InventoryEventFn callback, void *data);

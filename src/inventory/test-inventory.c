@@ -163,6 +163,34 @@ static void test_replay_gives_what_was_missed_or_says_too_old(World *world, cons
     g_assert_cmpint(err.code, ==, ERROR_TOO_OLD);
 }
 
+static void take_name(const Event *event, void *data) {
+    *(char **)data = g_strdup(json_text_at(event->data, "name"));
+}
+
+static void test_a_replayed_event_holds_the_object(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *name = NULL;
+    int64_t seen = inventory_sequence(world->inventory);
+    put_vm(world, ID_1, "web", MAC_1);
+    g_assert_true(inventory_replay(world->inventory, seen, take_name, &name, NULL));
+    g_assert_cmpstr(name, ==, "web");
+}
+
+static void test_large_events_are_forgotten_earlier(World *world, const void *data G_GNUC_UNUSED) {
+    enum { EVENTS = 3000, TEXT_BYTES = 3000 };
+    put_vm(world, ID_1, "web", MAC_1);
+    g_autofree char *text = g_strnfill(TEXT_BYTES, 'x');
+    vm_set_description(inventory_runtime(world->inventory, RESOURCE_VM, ID_1), text);
+    int64_t seen = inventory_sequence(world->inventory);
+    for (int i = 0; i < EVENTS; i++)
+        inventory_runtime_changed(world->inventory, RESOURCE_VM, ID_1);
+    int missed = 0;
+    g_auto(Error) err = {0};
+    g_assert_false(inventory_replay(world->inventory, seen, count_event, &missed, &err));
+    g_assert_cmpint(err.code, ==, ERROR_TOO_OLD);
+    g_assert_true(inventory_replay(world->inventory, seen + EVENTS - 1000, count_event, &missed, NULL));
+    g_assert_cmpint(missed, ==, 1000);
+}
+
 static void test_the_audit_survives_a_restart(World *world, const void *data G_GNUC_UNUSED) {
     g_auto(Event) event = {0};
     event_set_principal(&event, "admin");
@@ -192,6 +220,8 @@ int main(int argc, char **argv) {
     ADD("/inventory/race", test_two_changes_at_once_one_wins);
     ADD("/inventory/runtime", test_runtime_state_outlives_a_change_of_the_definition);
     ADD("/inventory/replay", test_replay_gives_what_was_missed_or_says_too_old);
+    ADD("/inventory/replay-data", test_a_replayed_event_holds_the_object);
+    ADD("/inventory/large-events", test_large_events_are_forgotten_earlier);
     ADD("/inventory/audit", test_the_audit_survives_a_restart);
     ADD("/inventory/order", test_names_are_ordered_as_people_count);
     return g_test_run();
