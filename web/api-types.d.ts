@@ -495,6 +495,62 @@ export interface NetworkStatus {
   reason?: string;
 }
 
+/** A disk or CD drive, and whose it is. */
+export interface DiskRow {
+  /** Names the file in the repository. */
+  readonly id?: string;
+  /** Unique within the VM. */
+  readonly name?: string;
+  /** Whose it is. */
+  readonly vm?: string;
+  /** Name of `vm`. */
+  readonly vm_name?: string;
+  /** Disk or CD. */
+  readonly kind?: DiskKind;
+  /** What the guest sees. Bytes. */
+  readonly size?: number;
+  /** Layout of the file. */
+  readonly format?: DiskFormat;
+  /** How the guest sees it; absent when it follows from the guest OS. */
+  readonly bus?: DiskBus;
+  /** The ISO in a CD drive. */
+  readonly image?: string;
+  /** Name of `image`. */
+  readonly image_name?: string;
+  /** The guest cannot write. */
+  readonly read_only?: boolean;
+  /** How its content was made from the template. */
+  readonly clone?: CloneMethod;
+  /** Where it lies. */
+  readonly repository?: string;
+  /** Name of `repository`. */
+  readonly repository_name?: string;
+}
+
+/** A network interface, and whose it is. */
+export interface NicRow {
+  /** Names it. */
+  readonly id?: string;
+  /** Unique within the VM. */
+  readonly name?: string;
+  /** Whose it is. */
+  readonly vm?: string;
+  /** Name of `vm`. */
+  readonly vm_name?: string;
+  /** Its MAC. */
+  readonly mac?: string;
+  /** The first address that the guest has on it. */
+  readonly address?: string;
+  /** What it is plugged into. */
+  readonly network?: string;
+  /** Name of `network`. */
+  readonly network_name?: string;
+  /** What the guest sees; absent when it follows from the guest OS. */
+  readonly model?: NicModel;
+  /** False: the cable is out. */
+  readonly connected?: boolean;
+}
+
 /** A long operation. */
 export interface Job {
   /** Names it. */
@@ -1027,6 +1083,8 @@ export interface Methods {
   'network.get': { http: 'GET'; path: '/v1/networks/{id}'; parameters: Empty; result: Network };
   'network.create': { http: 'POST'; path: '/v1/networks'; parameters: Network; result: Job };
   'network.delete': { http: 'DELETE'; path: '/v1/networks/{id}'; parameters: Empty; result: Job };
+  'disk.list': { http: 'GET'; path: '/v1/disks'; parameters: ListQuery; result: Page<DiskRow> };
+  'nic.list': { http: 'GET'; path: '/v1/nics'; parameters: ListQuery; result: Page<NicRow> };
   'job.list': { http: 'GET'; path: '/v1/jobs'; parameters: ListQuery; result: Page<Job> };
   'job.get': { http: 'GET'; path: '/v1/jobs/{id}'; parameters: Empty; result: Job };
   'job.cancel': { http: 'POST'; path: '/v1/jobs/{id}/cancel'; parameters: Empty; result: Job };

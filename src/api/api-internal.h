@@ -62,6 +62,8 @@ void call_release(ApiCall *call);
 void call_reply_json(
     ApiCall *call, unsigned status, const json_t *body, const HttpHeader *more, size_t n_more);
 void call_reply_object(ApiCall *call, unsigned status, const Object *object);
+/* Of a list, with the position from which events miss nothing. */
+void call_reply_page(ApiCall *call, json_t *take_page);
 void call_reply_empty(ApiCall *call);
 void call_fail(ApiCall *call, const Error *err);
 /* Before there is a handler: `allowed` is the Allow header, or NULL. */
@@ -85,6 +87,7 @@ HttpHeader call_request_id_header(const ApiCall *call);
  * answers. */
 void handle_list(ApiCall *call);
 void handle_get(ApiCall *call);
+void handle_parts(ApiCall *call); /* parts.c */
 void handle_create(ApiCall *call);
 void handle_update(ApiCall *call);
 void handle_delete(ApiCall *call);

@@ -86,7 +86,11 @@ void handle_list(ApiCall *call) {
         call_fail(call, &err);
         return;
     }
-    g_autoptr(json_t) page = collect_page(call, query);
+    call_reply_page(call, collect_page(call, query));
+}
+
+void call_reply_page(ApiCall *call, json_t *take_page) {
+    g_autoptr(json_t) page = take_page;
     g_autofree char *position = g_strdup_printf("%s:%" G_GINT64_FORMAT, inventory_epoch(call->api->inventory),
         inventory_sequence(call->api->inventory));
     json_object_set_new(page, "position", json_string(position));

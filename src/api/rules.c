@@ -82,6 +82,8 @@ static const ApiRule rules[METHOD_MAX] = {
     [METHOD_TOKEN_LIST] = {.is_visible = is_token_visible},
     [METHOD_TOKEN_CREATE] = {.prepare = prepare_token},
     [METHOD_TOKEN_DELETE] = {.check_delete = check_token_delete},
+    [METHOD_DISK_LIST] = {.handle = handle_parts},
+    [METHOD_NIC_LIST] = {.handle = handle_parts},
     [METHOD_JOB_CANCEL] = {.handle = handle_job_cancel},
     [METHOD_JOB_BREAK] = {.handle = handle_job_break},
     [METHOD_EVENT_WATCH] = {.handle = handle_event_watch},

@@ -236,6 +236,25 @@ def lists_are_filtered_sorted_and_cut(house):
     api.send("GET", "/v1/vms?colour=red", status=400)
 
 
+def disks_and_nics_are_listed_across_vms(house):
+    _make(house, "a", "b")
+    house.run("vm", "start", "b")
+    api = Client(house)
+    disks = api.items("/v1/disks")
+    require([(disk["vm_name"], disk["name"], disk["repository_name"]) for disk in disks] == [("a", "disk0", "main"), ("b", "disk0", "main")], f"{disks}")
+    require([nic["vm_name"] for nic in api.items("/v1/nics?filter=vm=b")] == ["b"], "nics are not filtered by their VM")
+    nic = next(vm for vm in house.list("vm") if vm["name"] == "b")["nics"][0]
+    row = api.items(f"/v1/nics?filter=mac={nic['mac']}")[0]
+    require(row["network_name"] == "default" and row["address"], f"the NIC's row is {row}")
+    page = api.send("GET", "/v1/disks?limit=1", status=200).document
+    rest = api.send("GET", f"/v1/disks?limit=1&cursor={page['next'].replace('=', '%3D').replace('+', '%2B')}", status=200).document
+    require(page["items"] + rest["items"] == disks and "next" not in rest, "pages differ from the list")
+    require([row["vm_name"] for row in _principal(house, "guest", "none", [("vm/a", "viewer")]).items("/v1/disks")] == ["a"], "disks of others are shown")
+    table = house.run("disk", "list").stdout
+    require("REPOSITORY" in table and "1 MiB" in table, f"`lodge disk list`:\n{table}")
+    require(nic["mac"] in house.run("nic", "list", "-o", "csv").stdout, "`lodge nic list -o csv`")
+
+
 class _Stream:
     """A reader of the event stream."""
 
@@ -426,6 +445,7 @@ PROMISES = [
     many_at_once_with_one_key_make_one_thing,
     pages_lose_nothing_while_others_come_and_go,
     lists_are_filtered_sorted_and_cut,
+    disks_and_nics_are_listed_across_vms,
     events_go_on_where_they_ended,
     a_slow_reader_of_events_is_dropped,
     trickles_and_floods_end,
