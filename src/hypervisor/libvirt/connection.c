@@ -1,5 +1,6 @@
 /* Connecting, losing the connection, connecting again. */
 #include "hypervisor/libvirt/connection.h"
+#include "hypervisor/libvirt/event-loop.h"
 
 enum { RETRY_MS = 500, WAIT_MS = 2000, KEEPALIVE_INTERVAL_S = 5, KEEPALIVE_COUNT = 3 };
 
@@ -17,29 +18,6 @@ struct Connection { /* reference-counted: libvirt's callbacks hold it too */
     HypervisorChangeFn on_change;
     void *on_change_data;
 };
-
-static void *run_event_loop(void *data) {
-    for (;;)
-        if (virEventRunDefaultImpl() < 0)
-            g_usleep(100000);
-    return data;
-}
-
-static void be_silent(void *data, virErrorPtr error) {
-    (void)data, (void)error; /* errors are returned, not printed */
-}
-
-/* libvirt has one event loop in a process, made before the first connection. */
-static void start_event_loop(void) {
-    static gsize is_started;
-    if (!g_once_init_enter(&is_started))
-        return;
-    virInitialize();
-    virSetErrorFunc(NULL, be_silent);
-    virEventRegisterDefaultImpl();
-    g_thread_unref(g_thread_new("libvirt-events", run_event_loop, NULL));
-    g_once_init_leave(&is_started, 1);
-}
 
 static void notify(Connection *self, const char *vm_id) {
     g_mutex_lock(&self->notify_lock);
@@ -156,7 +134,7 @@ static void *watch(void *data) {
 }
 
 Connection *connection_new(const char *uri, HypervisorChangeFn on_change, void *data) {
-    start_event_loop();
+    event_loop_start();
     Connection *self = g_atomic_rc_box_new0(Connection);
     self->uri = g_strdup(uri);
     self->on_change = on_change;

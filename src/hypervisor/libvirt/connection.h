@@ -1,7 +1,7 @@
 /*
  * The connection to libvirt: opened, watched and opened again by a thread of its own, so that a libvirtd that
  * is restarted is found again within a second, and one that hangs (keep-alive) is given up. libvirt's events
- * arrive on its event loop, which is one for the process and has a thread too. Any thread.
+ * arrive on a thread of their own (event-loop.h). Any thread.
  */
 #pragma once
 #include <libvirt/libvirt.h>
