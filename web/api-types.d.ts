@@ -895,6 +895,8 @@ export interface Disk {
   read_only?: boolean;
   /** How its content was made from the template. */
   readonly clone?: CloneMethod;
+  /** True: kept for the VM, but the guest does not see it. */
+  detached?: boolean;
   /** Serial number that the guest sees; the first 20 characters of the id when absent. */
   serial?: string;
 }
@@ -1027,13 +1029,17 @@ export interface VmClone {
   start?: boolean;
 }
 
-/** A disk to add to a VM. */
+/** A disk or CD drive to give to a VM: a new one, or one that was detached and kept. */
 export interface VmDisk {
+  /** Name or id of a detached disk of this VM; the other fields are for new ones. */
+  disk?: string;
+  /** Its name within the VM; `disk0`, `disk1`… when absent. */
+  name?: string;
   /** Size of a new empty disk. Bytes. */
   size?: number;
-  /** Disk or CD drive. */
+  /** Disk or CD drive; a disk when absent. */
   kind?: DiskKind;
-  /** How the guest sees it. */
+  /** How the guest sees it; follows from the guest OS when absent. */
   bus?: DiskBus;
   /** Layout of the file. */
   format?: DiskFormat;
@@ -1041,6 +1047,58 @@ export interface VmDisk {
   image?: string;
   /** The guest cannot write. */
   read_only?: boolean;
+}
+
+/** Which disk to take away, and what becomes of it. */
+export interface VmDiskDetach {
+  /** Its name or id. */
+  disk: string;
+  /** Move its file to the repository's trash; else the VM keeps it and it can be attached again. */
+  delete?: boolean;
+  /** Delete its file for good. */
+  purge?: boolean;
+}
+
+/** Which disk grows, and how far. */
+export interface VmDiskResize {
+  /** Its name or id. */
+  disk: string;
+  /** The new size; a disk only grows. Bytes. */
+  size: number;
+}
+
+/** Which NIC to take away. */
+export interface VmNicDetach {
+  /** Its name, id or MAC. */
+  nic: string;
+}
+
+/** What changes of a NIC. */
+export interface VmNicChange {
+  /** Its name, id or MAC. */
+  nic: string;
+  /** What it is plugged into from now on. */
+  network?: string;
+  /** Its new MAC. */
+  mac?: string;
+  /** What the guest sees. */
+  model?: NicModel;
+  /** False: the cable is out. */
+  connected?: boolean;
+}
+
+/** Which ISO goes into which drive. */
+export interface VmIsoInsert {
+  /** The ISO. */
+  image: string;
+  /** Name or id of the CD drive; the first one when absent. A VM without a drive gets one. */
+  drive?: string;
+}
+
+/** Which drive is emptied. */
+export interface VmIsoEject {
+  /** Name or id of the CD drive; the first one with an ISO when absent. */
+  drive?: string;
 }
 
 /** A page of a list. */
@@ -1115,4 +1173,12 @@ export interface Methods {
   'vm.resume': { http: 'POST'; path: '/v1/vms/{id}/resume'; parameters: Empty; result: Job };
   'vm.clone': { http: 'POST'; path: '/v1/vms/{id}/clone'; parameters: VmClone; result: Job };
   'vm.console': { http: 'GET'; path: '/v1/vms/{id}/console'; parameters: Empty; result: Vm };
+  'vm.attach-disk': { http: 'POST'; path: '/v1/vms/{id}/attach-disk'; parameters: VmDisk; result: Job };
+  'vm.detach-disk': { http: 'POST'; path: '/v1/vms/{id}/detach-disk'; parameters: VmDiskDetach; result: Job };
+  'vm.resize-disk': { http: 'POST'; path: '/v1/vms/{id}/resize-disk'; parameters: VmDiskResize; result: Job };
+  'vm.attach-nic': { http: 'POST'; path: '/v1/vms/{id}/attach-nic'; parameters: Nic; result: Job };
+  'vm.detach-nic': { http: 'POST'; path: '/v1/vms/{id}/detach-nic'; parameters: VmNicDetach; result: Job };
+  'vm.change-nic': { http: 'POST'; path: '/v1/vms/{id}/change-nic'; parameters: VmNicChange; result: Job };
+  'vm.insert-iso': { http: 'POST'; path: '/v1/vms/{id}/insert-iso'; parameters: VmIsoInsert; result: Job };
+  'vm.eject-iso': { http: 'POST'; path: '/v1/vms/{id}/eject-iso'; parameters: VmIsoEject; result: Job };
 }

@@ -121,15 +121,22 @@ bool handle_vm_resume(AgentCall *call, Error *err) {
            report_state(call, ref->id, err);
 }
 
+static bool discard_disks(const RepositoryKindOps *kind, const AgentVmChange *change, Error *err) {
+    for (size_t i = 0; i < change->discard.n; i++)
+        if (!kind->disk_discard(&change->repository, change->vm.id, change->discard.items[i], err))
+            return false;
+    return true;
+}
+
+/* New files before a running VM can have them; old files go when it has let go of them. */
 bool handle_vm_update(AgentCall *call, Error *err) {
     AgentVmChange *change = call->parameters;
     AgentVmChanged *changed = call->result;
     const RepositoryKindOps *kind = kind_of(&change->repository, err);
-    /* The files first: a new disk must exist before a running VM can have it. */
-    if (!kind || !kind->vm_write(&change->repository, &change->vm, NULL, err))
+    g_auto(AgentVmState) state = {0};
+    if (!kind || !call->agent->driver->state(call->agent->session, change->vm.id, &state, err) ||
+        !kind->vm_prepare(&change->repository, &change->vm, is_running(&state), err))
         return false;
-    for (size_t i = 0; i < change->vm.disks.n; i++)
-        disk_copy(agent_vm_changed_add_disks(changed), &change->vm.disks.items[i]);
     const VmPlanSource source = {.vm = &change->vm,
         .repository = &change->repository,
         .networks = change->networks.items,
@@ -138,8 +145,13 @@ bool handle_vm_update(AgentCall *call, Error *err) {
         .n_isos = change->isos.n,
         .acceleration = call->agent->acceleration};
     g_auto(VmPlan) plan = {0};
-    return vm_plan_make(&source, &plan, err) &&
-           call->agent->driver->update(call->agent->session, &plan.vm, changed, call->cancel, err);
+    if (!vm_plan_make(&source, &plan, err) ||
+        !call->agent->driver->update(call->agent->session, &plan.vm, changed, call->cancel, err) ||
+        !discard_disks(kind, change, err) || !kind->vm_write(&change->repository, &change->vm, NULL, err))
+        return false;
+    for (size_t i = 0; i < change->vm.disks.n; i++)
+        disk_copy(agent_vm_changed_add_disks(changed), &change->vm.disks.items[i]);
+    return true;
 }
 
 bool handle_vm_delete(AgentCall *call, Error *err) {

@@ -40,8 +40,21 @@ static bool plan_cd(const VmPlanSource *source, VmPlan *plan, size_t index, Erro
     return true;
 }
 
+/* The hypervisor never hears of disks that are only kept. */
+static void drop_detached(Vm *vm) {
+    size_t n = 0;
+    for (size_t i = 0; i < vm->disks.n; i++) {
+        if (vm->disks.items[i].detached)
+            disk_clear(&vm->disks.items[i]);
+        else
+            vm->disks.items[n++] = vm->disks.items[i];
+    }
+    vm->disks.n = n;
+}
+
 static bool plan_disks(const VmPlanSource *source, VmPlan *plan, Error *err) {
     Vm *vm = &plan->definition;
+    drop_detached(vm);
     plan->disks = g_new0(HypervisorDisk, vm->disks.n + 1);
     for (size_t i = 0; i < vm->disks.n; i++) {
         const Disk *disk = &vm->disks.items[i];

@@ -6,7 +6,8 @@
  * Delays and faults: LODGE_FAKE_DELAY_MS=20 and LODGE_FAKE_FAIL=start:0.1,stop:1 in the environment, or the
  * same as lines "delay_ms=20" and "fail=start:0.1,stop:1" of STATE_FOLDER/fake/control, which is read before
  * every call and wins. A fault comes before anything was changed ("start") or after it ("start-late": done,
- * but reported as lost). LODGE_FAKE_BOOT=ID, or the line "boot=ID", is the host's boot id.
+ * but reported as lost). LODGE_FAKE_BOOT=ID, or the line "boot=ID", is the host's boot id. "stuck=1"
+ * makes guests that let go of no disk and no NIC, "deaf=1" guests that do not stop when they are asked to.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "hypervisor/host-facts.h"
+#include "hypervisor/device-change.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/restart.h"
 
@@ -244,10 +246,18 @@ static bool end_vm(
 
 static bool fake_stop(HypervisorSession *session, const char *vm_id, int64_t timeout_ms, bool force,
     const Cancel *cancel, Error *err) {
-    (void)timeout_ms;
     g_auto(Vm) vm = {0};
     if (!force && load(session, vm_id, &vm) && vm.status.state == VM_STATE_PAUSED)
         return error_set(err, ERROR_WRONG_STATE, NULL, "a paused VM cannot stop by itself; resume it first");
+    g_autofree char *deaf = setting(session, "deaf", "LODGE_FAKE_DEAF");
+    for (int64_t left_ms = deaf ? timeout_ms : 0; left_ms > 0; left_ms -= SLICE_MS) {
+        if (!cancel_check(cancel, err))
+            return false;
+        g_usleep((gulong)MIN(left_ms, SLICE_MS) * 1000);
+    }
+    if (deaf && !force)
+        return error_set(err, ERROR_TIMED_OUT, NULL,
+            "the guest has not stopped within %" G_GINT64_FORMAT " s", timeout_ms / 1000);
     return end_vm(session, vm_id, "stop", cancel, err);
 }
 
@@ -303,8 +313,74 @@ static void change_running(Vm *running, const Vm *wanted, AgentVmChanged *change
         vm_set_memory(running, wanted->memory);
     vm_status_set_vcpus_online(&running->status, running->vcpus);
     vm_status_set_memory_actual(&running->status, running->memory);
-    for (size_t i = 0; i < running->nics.n && i < wanted->nics.n; i++)
-        nic_set_connected(&running->nics.items[i], wanted->nics.items[i].connected);
+}
+
+static void wait_for_restart(AgentVmChanged *changed, const char *pointer) {
+    for (size_t i = 0; i < changed->pending.n; i++)
+        if (!strcmp(changed->pending.items[i], pointer))
+            return;
+    agent_vm_changed_add_pending(changed, pointer);
+}
+
+/* "stuck=1" is a guest that lets go of nothing. */
+static bool check_guest_lets_go(const HypervisorSession *session, Error *err) {
+    g_autofree char *stuck = setting(session, "stuck", "LODGE_FAKE_STUCK");
+    return !stuck || error_set(err, ERROR_TIMED_OUT, NULL, "the guest does not let go of the device");
+}
+
+static bool change_disks(
+    const HypervisorSession *session, Vm *running, const Vm *wanted, AgentVmChanged *changed, Error *err) {
+    g_autoptr(GArray) changes = disk_changes(running, wanted);
+    /* backwards: indexes of the running VM stay valid while disks go */
+    for (guint i = changes->len; i-- > 0;) {
+        const DeviceChange *change = &g_array_index(changes, DeviceChange, i);
+        const Disk *disk = change->kind == DEVICE_DETACH ? NULL : &wanted->disks.items[change->wanted];
+        if (change->kind == DEVICE_RESTART ||
+            (change->kind == DEVICE_ATTACH && !disk_is_hot_pluggable(running, disk))) {
+            wait_for_restart(changed, "/disks");
+        } else if (change->kind == DEVICE_ATTACH) {
+            disk_copy(vm_add_disks(running), disk);
+        } else if (change->kind == DEVICE_DETACH) {
+            if (!disk_check_detach(running, &running->disks.items[change->running], err) ||
+                !check_guest_lets_go(session, err))
+                return false;
+            vm_remove_disk(running, change->running);
+        } else {
+            disk_clear(&running->disks.items[change->running]);
+            disk_copy(&running->disks.items[change->running], disk);
+        }
+    }
+    return true;
+}
+
+static bool change_nics(
+    const HypervisorSession *session, Vm *running, const Vm *wanted, AgentVmChanged *changed, Error *err) {
+    g_autoptr(GArray) changes = nic_changes(running, wanted);
+    for (guint i = changes->len; i-- > 0;) {
+        const DeviceChange *change = &g_array_index(changes, DeviceChange, i);
+        if (change->kind == DEVICE_RESTART) {
+            wait_for_restart(changed, "/nics");
+        } else if (change->kind == DEVICE_ATTACH) {
+            nic_copy(vm_add_nics(running), &wanted->nics.items[change->wanted]);
+        } else if (change->kind == DEVICE_DETACH) {
+            if (!check_guest_lets_go(session, err))
+                return false;
+            vm_remove_nic(running, change->running);
+        } else {
+            nic_clear(&running->nics.items[change->running]);
+            nic_copy(&running->nics.items[change->running], &wanted->nics.items[change->wanted]);
+        }
+    }
+    return true;
+}
+
+static void show_pending(Vm *running, const AgentVmChanged *changed) {
+    g_autoptr(json_t) status = vm_status_encode(&running->status, MODEL_ENCODE_ALL);
+    json_object_del(status, "pending");
+    vm_status_clear(&running->status);
+    vm_status_decode(status, MODEL_STORED, &running->status, NULL);
+    for (size_t i = 0; i < changed->pending.n; i++)
+        vm_status_add_pending(&running->status, changed->pending.items[i]);
 }
 
 static bool fake_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
@@ -314,7 +390,11 @@ static bool fake_update(HypervisorSession *session, const HypervisorVm *vm, Agen
         return false;
     if (!load(session, vm->vm->id, &running))
         return true;
+    if (!change_disks(session, &running, vm->vm, ret_pending, err) ||
+        !change_nics(session, &running, vm->vm, ret_pending, err))
+        return false;
     change_running(&running, vm->vm, ret_pending);
+    show_pending(&running, ret_pending);
     if (!store(session, &running, false, err))
         return false;
     notify(session, vm->vm->id);

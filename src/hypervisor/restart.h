@@ -5,6 +5,5 @@
 #include "types.h"
 
 /* Adds the JSON pointers of fields that no driver changes while a VM runs and that differ between the
- * definition that runs and the one that is wanted. Disks and NICs that appear, vanish or change beyond a
- * NIC's cable, a CD's medium and a disk's growth are reported as "/disks" and "/nics". */
+ * definition that runs and the one that is wanted. Disks and NICs: device-change.h. */
 void restart_pending(const Vm *running, const Vm *wanted, AgentVmChanged *changed);

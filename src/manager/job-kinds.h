@@ -7,12 +7,16 @@
 
 extern const JobKind *const vm_job_kinds[];
 extern const size_t n_vm_job_kinds;
+extern const JobKind *const vm_change_job_kinds[];
+extern const size_t n_vm_change_job_kinds;
 extern const JobKind *const infrastructure_job_kinds[];
 extern const size_t n_infrastructure_job_kinds;
 extern const JobKind *const content_job_kinds[];
 extern const size_t n_content_job_kinds;
 extern const JobKind *const removal_job_kinds[];
 extern const size_t n_removal_job_kinds;
+
+#define DEFAULT_MAC_PREFIX "52:54:00"
 
 /* The only object of a kind when `id` is NULL, else that one. ERROR_INVALID names the field when there are
  * several. */
@@ -21,6 +25,8 @@ const Object *the_object(
 /* All that the agent needs to know of a VM (type agent_vm); a new reference. NULL when something is missing.
  */
 json_t *agent_vm_message(Inventory *inventory, const Vm *vm, const char *clone, Error *err);
+/* The network called "default", or NULL. */
+const char *default_network(Inventory *inventory);
 /* Takes the state out of an agent_vm_state and into the inventory. */
 void take_vm_state(Inventory *inventory, const json_t *agent_vm_state);
 /* Shows a state that the manager itself knows of, until the agent reports. */

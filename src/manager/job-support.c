@@ -15,6 +15,11 @@ const Object *the_object(
     return NULL;
 }
 
+const char *default_network(Inventory *inventory) {
+    const Object *object = inventory_find(inventory, RESOURCE_NETWORK, "default", NULL);
+    return object ? object->id : NULL;
+}
+
 static json_t *encoded(Inventory *inventory, ResourceId kind, const char *id) {
     const Object *object = inventory_get(inventory, kind, id);
     return object ? model_encode(resources[kind].type, object->data, MODEL_ENCODE_DEFINITION) : NULL;

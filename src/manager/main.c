@@ -228,6 +228,8 @@ static bool start(Manager *manager, Error *err) {
     g_autoptr(GPtrArray) kinds = g_ptr_array_new();
     for (size_t i = 0; i < n_vm_job_kinds; i++)
         g_ptr_array_add(kinds, (void *)vm_job_kinds[i]);
+    for (size_t i = 0; i < n_vm_change_job_kinds; i++)
+        g_ptr_array_add(kinds, (void *)vm_change_job_kinds[i]);
     for (size_t i = 0; i < n_infrastructure_job_kinds; i++)
         g_ptr_array_add(kinds, (void *)infrastructure_job_kinds[i]);
     for (size_t i = 0; i < n_content_job_kinds; i++)

@@ -5,7 +5,6 @@
 #include "model/format.h"
 
 enum { CHILDREN_AT_ONCE = 16 };
-#define DEFAULT_MAC_PREFIX "52:54:00"
 
 /* ---- vm.create: plan, build the template if need be, a child each ---- */
 
@@ -15,11 +14,6 @@ static bool is_mac_taken(const char *mac, void *inventory) {
 
 static char *new_id(void *data G_GNUC_UNUSED) {
     return uuid_new();
-}
-
-static const char *default_network(Inventory *inventory) {
-    const Object *object = inventory_find(inventory, RESOURCE_NETWORK, "default", NULL);
-    return object ? object->id : NULL;
 }
 
 /* The pool that the request names, or the one of what it names: host, repository, template. */
@@ -542,89 +536,6 @@ ONE_STEP(vm_reset, "vm.reset", "reset", "Resets it", reset_run);
 ONE_STEP(vm_pause, "vm.pause", "pause", "Holds it", pause_run);
 ONE_STEP(vm_resume, "vm.resume", "resume", "Lets it go on", resume_run);
 
-/* ---- vm.update: the parameters are a merge patch ---- */
-
-static bool merge_update(const Vm *vm, const json_t *patch, Vm *ret_vm, Error *err) {
-    g_autoptr(json_t) before = vm_encode(vm, MODEL_ENCODE_DEFINITION);
-    g_autoptr(json_t) after = json_merge_patch(before, patch);
-    if (!vm_decode(after, MODEL_STORED, ret_vm, err))
-        return false;
-    model_apply_defaults(&vm_type, ret_vm);
-    if (vm_has(ret_vm, VM_FIELD_VCPUS_MAXIMUM) && ret_vm->vcpus_maximum < ret_vm->vcpus)
-        return error_set(err, ERROR_INVALID, "/vcpus",
-            "vcpus: must not be above vcpus_maximum (%" G_GINT64_FORMAT ")", ret_vm->vcpus_maximum);
-    if (vm_has(ret_vm, VM_FIELD_MEMORY_MAXIMUM) && ret_vm->memory_maximum < ret_vm->memory)
-        return error_set(err, ERROR_INVALID, "/memory",
-            "memory: must not be above memory_maximum (%" G_GUINT64_FORMAT " bytes)", ret_vm->memory_maximum);
-    return true;
-}
-
-static bool prepare_update(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
-    g_auto(Vm) vm = {0};
-    if (!merge_update(asked->target->data, asked->parameters, &vm, err))
-        return false;
-    const Object *other = inventory_find(inventory, RESOURCE_VM, vm.name, NULL);
-    if (other && !g_str_equal(other->id, vm.id))
-        return error_set(err, ERROR_EXISTS, "/name", "there is a VM %s already", vm.name);
-    /* ids of disks and NICs are given by their place: a list in a merge patch replaces the whole list */
-    if (json_object_get(asked->parameters, "disks") || json_object_get(asked->parameters, "nics"))
-        return error_set(err, ERROR_UNSUPPORTED,
-            json_object_get(asked->parameters, "disks") ? "/disks" : "/nics",
-            "disks and NICs cannot be changed after creation in this version");
-    return prepare_vm(inventory, asked, job, err);
-}
-
-static void update_define(JobRun *run) {
-    const Vm *known = target_vm(run);
-    g_auto(Vm) vm = {0};
-    g_auto(Error) err = {0};
-    if (!known || !merge_update(known, job_parameters(run), &vm, &err)) {
-        if (!known)
-            error_set(&err, ERROR_NOT_FOUND, NULL, "the VM is gone");
-        job_step_failed(run, &err);
-        return;
-    }
-    job_remember(run, "before", vm_encode(known, MODEL_ENCODE_DEFINITION));
-    InventoryChange *change = inventory_change_new(job_inventory(run));
-    inventory_change_put(change, RESOURCE_VM, &vm);
-    commit_and_go_on(run, change);
-}
-
-static void update_undefine(JobRun *run) {
-    g_auto(Vm) vm = {0};
-    const json_t *before = json_object_get(job_data(run), "before");
-    if (!before || !target_vm(run) || !vm_decode(before, MODEL_STORED, &vm, NULL)) {
-        job_step_done(run);
-        return;
-    }
-    InventoryChange *change = inventory_change_new(job_inventory(run));
-    inventory_change_put(change, RESOURCE_VM, &vm);
-    commit_and_go_on(run, change);
-}
-
-static void updated(JobRun *run, const json_t *result) {
-    Vm *vm = inventory_runtime(job_inventory(run), RESOURCE_VM, job_definition(run)->target + strlen("vm/"));
-    g_auto(AgentVmChanged) changed = {0};
-    if (vm && agent_vm_changed_decode(result, MODEL_STORED, &changed, NULL)) {
-        for (size_t i = 0; i < changed.pending.n; i++)
-            vm_status_add_pending(vm_put_status(vm), changed.pending.items[i]);
-        inventory_runtime_changed(job_inventory(run), RESOURCE_VM, vm->id);
-    }
-    job_result(run, json_deep_copy(result));
-    job_step_done(run);
-}
-
-static void update_apply(JobRun *run) {
-    call_with_definition(
-        run, job_definition(run)->target + strlen("vm/"), AGENT_METHOD_VM_UPDATE, NULL, updated);
-}
-
-static const JobStepKind update_steps[] = {
-    {"define", "Stores the new definition", update_define, update_undefine},
-    {"apply", "Writes vm.json and changes what can be changed while it runs", update_apply, NULL},
-};
-static const JobKind vm_update = {"vm.update", update_steps, G_N_ELEMENTS(update_steps), prepare_update};
-
 /* ---- vm.delete ---- */
 
 static bool prepare_delete(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
@@ -675,5 +586,5 @@ static const JobStepKind delete_steps[] = {
 static const JobKind vm_delete = {"vm.delete", delete_steps, G_N_ELEMENTS(delete_steps), prepare_delete};
 
 const JobKind *const vm_job_kinds[] = {&vm_create, &vm_clone, &vm_make, &vm_start, &vm_stop, &vm_kill,
-    &vm_reset, &vm_pause, &vm_resume, &vm_update, &vm_delete};
+    &vm_reset, &vm_pause, &vm_resume, &vm_delete};
 const size_t n_vm_job_kinds = G_N_ELEMENTS(vm_job_kinds);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "base/file.h"
 #include "image/seed.h"
+#include "model/format.h"
 #include "storage/definition.h"
 #include "storage/dir.h"
 #include "storage/disk-file.h"
@@ -305,7 +306,8 @@ static const Disk *find_disk(const Vm *vm, const char *id) {
     return NULL;
 }
 
-static bool disk_bring_to(const Repository *repository, const Vm *old, const Vm *vm, Disk *disk, Error *err) {
+static bool disk_bring_to(
+    const Repository *repository, const Vm *old, const Vm *vm, Disk *disk, bool may_grow, Error *err) {
     const Disk *before = find_disk(old, disk->id);
     if (!before) {
         if (!disk_has(disk, DISK_FIELD_SIZE))
@@ -322,17 +324,18 @@ static bool disk_bring_to(const Repository *repository, const Vm *old, const Vm 
     g_autofree char *path = repository_disk_path(repository, disk);
     if (access(path, F_OK) < 0)
         return error_set_errno(err, errno, "the file of the disk %s", disk->id);
-    return disk->size == before->size || disk_file_grow(path, disk->format, disk->size, NULL, err);
+    return !may_grow || disk->size == before->size ||
+           disk_file_grow(path, disk->format, disk->size, NULL, err);
 }
 
-static bool disks_bring_to(const Repository *repository, const Vm *old, Vm *vm, Error *err) {
+static bool disks_bring_to(const Repository *repository, const Vm *old, Vm *vm, bool may_grow, Error *err) {
     for (size_t i = 0; i < vm->disks.n; i++) {
         Disk *disk = &vm->disks.items[i];
         if (is_cd(disk))
             continue;
         if (!disk_has(disk, DISK_FIELD_ID))
             return error_set(err, ERROR_INVALID, "/disks", "a disk needs an id");
-        if (!disk_bring_to(repository, old, vm, disk, err)) {
+        if (!disk_bring_to(repository, old, vm, disk, may_grow, err)) {
             g_autofree char *field = g_strdup_printf("/disks/%zu", i);
             return err ? error_prefix_field(err, field) : false;
         }
@@ -346,11 +349,17 @@ static bool disk_to_trash(const Repository *repository, const Disk *disk, const 
     return dir_move_to_trash(path, trash, err) && dir_move_to_trash(note, trash, err);
 }
 
+static bool has_files(const Repository *repository, const Disk *disk) {
+    g_autofree char *path = repository_disk_path(repository, disk);
+    g_autofree char *note = g_strdup_printf("%s/disks/%s.json", repository->path, disk->id);
+    return access(path, F_OK) == 0 || access(note, F_OK) == 0;
+}
+
 static bool removed_disks_to_trash(const Repository *repository, const Vm *old, const Vm *vm, Error *err) {
     g_autofree char *trash = NULL;
     for (size_t i = 0; i < old->disks.n; i++) {
         const Disk *disk = &old->disks.items[i];
-        if (is_cd(disk) || find_disk(vm, disk->id))
+        if (is_cd(disk) || find_disk(vm, disk->id) || !has_files(repository, disk))
             continue;
         if (!trash && !dir_trash_make(repository, vm->id, &trash, err))
             return false;
@@ -372,21 +381,71 @@ static bool seed_update(const Repository *repository, const Vm *old, const Vm *v
     return (is_same && old->present == vm->present) || seed_make_file(repository, vm, err);
 }
 
-bool dir_vm_write(const Repository *repository, Vm *vm, const char *definition, Error *err) {
+static bool read_older(const Repository *repository, const Vm *vm, Vm *ret_old, Error *err) {
     if (!vm_has(vm, VM_FIELD_ID))
         return error_set(err, ERROR_INVALID, "/vm/id", "a VM needs an id");
-    g_auto(Vm) old = {0};
-    if (!dir_vm_read(repository, vm->id, &old, err))
+    if (!dir_vm_read(repository, vm->id, ret_old, err))
         return false;
-    if (old.revision > vm->revision)
-        return error_set(err, ERROR_CONFLICT, "/vm/revision",
-            "the repository holds revision %" PRId64 " of this VM, which is newer than %" PRId64,
-            old.revision, vm->revision);
-    if (!disks_bring_to(repository, &old, vm, err) || !seed_update(repository, &old, vm, err))
+    return ret_old->revision <= vm->revision ||
+           error_set(err, ERROR_CONFLICT, "/vm/revision",
+               "the repository holds revision %" PRId64 " of this VM, which is newer than %" PRId64,
+               ret_old->revision, vm->revision);
+}
+
+/* The new definition with the disks that it does not name any more: their files are still there. */
+static void unite(const Vm *old, const Vm *vm, bool is_running, Vm *ret_both) {
+    vm_copy(ret_both, vm);
+    for (size_t i = 0; i < old->disks.n; i++) {
+        const Disk *before = &old->disks.items[i];
+        Disk *disk = (Disk *)find_disk(ret_both, before->id);
+        if (disk && is_running && disk_has(before, DISK_FIELD_SIZE))
+            disk_set_size(disk, before->size); /* it grows later */
+        if (disk || is_cd(before))
+            continue;
+        disk = vm_add_disks(ret_both);
+        disk_copy(disk, before);
+        disk_set_detached(disk, true);
+    }
+}
+
+bool dir_vm_prepare(const Repository *repository, Vm *vm, bool is_running, Error *err) {
+    g_auto(Vm) old = {0}, both = {0};
+    if (!read_older(repository, vm, &old, err) || !disks_bring_to(repository, &old, vm, !is_running, err) ||
+        !seed_update(repository, &old, vm, err))
+        return false;
+    unite(&old, vm, is_running, &both);
+    g_autofree char *path = vm_file(repository, vm->id, "vm.json");
+    return definition_write(path, &vm_type, &both, err);
+}
+
+/* The files go before the definition that does not name them any more: interrupted, it can be done again. */
+bool dir_vm_write(const Repository *repository, Vm *vm, const char *definition, Error *err) {
+    g_auto(Vm) old = {0};
+    if (!read_older(repository, vm, &old, err) || !disks_bring_to(repository, &old, vm, true, err) ||
+        !seed_update(repository, &old, vm, err) || !removed_disks_to_trash(repository, &old, vm, err))
         return false;
     g_autofree char *path = vm_file(repository, vm->id, "vm.json");
-    return definition_write(path, &vm_type, vm, err) && domain_write(repository, vm->id, definition, err) &&
-           removed_disks_to_trash(repository, &old, vm, err);
+    return definition_write(path, &vm_type, vm, err) && domain_write(repository, vm->id, definition, err);
+}
+
+/* A disk may exist without vm.json naming it, when making it was interrupted: its note says whose it is. */
+bool dir_disk_discard(const Repository *repository, const char *vm_id, const char *disk_id, Error *err) {
+    g_auto(DiskNote) note = {0};
+    g_auto(Error) missing = {0};
+    if (!is_uuid(disk_id))
+        return error_set(err, ERROR_INVALID, "/discard", "is no id of a disk");
+    if (!disk_note_read(repository, disk_id, &note, &missing))
+        return missing.code == ERROR_NOT_FOUND || error_set(err, missing.code, NULL, "%s", missing.message);
+    if (g_strcmp0(note.vm, vm_id) != 0)
+        return error_set(err, ERROR_IN_USE, "/discard", "the disk %s belongs to something else", disk_id);
+    for (DiskFormat format = 0; format < DISK_FORMAT_MAX; format++) {
+        Disk disk = {.id = (char *)disk_id, .format = format};
+        g_autofree char *path = repository_disk_path(repository, &disk);
+        if (unlink(path) < 0 && errno != ENOENT)
+            return error_set_errno(err, errno, "deleting %s", path);
+    }
+    g_autofree char *note_file = g_strdup_printf("%s/disks/%s.json", repository->path, disk_id);
+    return unlink(note_file) == 0 || error_set_errno(err, errno, "deleting %s", note_file);
 }
 
 bool dir_vm_read(const Repository *repository, const char *vm_id, Vm *ret_vm, Error *err) {

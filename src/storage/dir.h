@@ -11,6 +11,8 @@ bool dir_move_to_trash(const char *path, const char *trash, Error *err);
 bool dir_trash_make(const Repository *repository, const char *id, char **ret_path, Error *err);
 
 bool dir_vm_create(const AgentVm *request, Vm *vm, const Cancel *cancel, Error *err);
+bool dir_vm_prepare(const Repository *repository, Vm *vm, bool is_running, Error *err);
+bool dir_disk_discard(const Repository *repository, const char *vm_id, const char *disk_id, Error *err);
 bool dir_vm_write(const Repository *repository, Vm *vm, const char *definition, Error *err);
 bool dir_vm_read(const Repository *repository, const char *vm_id, Vm *ret_vm, Error *err);
 bool dir_vm_delete(const Repository *repository, const char *vm_id, bool purge, Error *err);

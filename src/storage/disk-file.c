@@ -147,9 +147,22 @@ static bool grow(const char *path, DiskFormat format, uint64_t size_bytes, const
     return qemu_img_run(argv, cancel, err);
 }
 
+/* What the guest sees; 0 when it cannot be read. qcow2: eight bytes at offset 24, big endian (QEMU's
+ * docs/interop/ qcow2.txt); a running QEMU, which holds the lock that qemu-img wants, keeps them true. */
+static uint64_t size_now(const char *path, DiskFormat format) {
+    fd_auto int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat status;
+    uint64_t size = 0;
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return 0;
+    if (format == DISK_FORMAT_RAW)
+        return (uint64_t)status.st_size;
+    return pread(fd, &size, sizeof size, 24) == (ssize_t)sizeof size ? GUINT64_FROM_BE(size) : 0;
+}
+
 bool disk_file_grow(
     const char *path, DiskFormat format, uint64_t size_bytes, const Cancel *cancel, Error *err) {
-    return grow(path, format, size_bytes, cancel, err);
+    return size_now(path, format) >= size_bytes || grow(path, format, size_bytes, cancel, err);
 }
 
 static bool make_clone(const DiskSource *source, const char *part, uint64_t size_bytes, CloneMethod method,

@@ -25,6 +25,7 @@ bool disk_file_clone(const DiskSource *source, const char *stem, uint64_t size_b
     const DiskFormat *wanted_format, const Cancel *cancel, DiskFormat *ret_format, CloneMethod *ret_method,
     Error *err);
 
+/* One that is large enough already is success, also while a hypervisor has it open. */
 bool disk_file_grow(
     const char *path, DiskFormat format, uint64_t size_bytes, const Cancel *cancel, Error *err);
 

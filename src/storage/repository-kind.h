@@ -28,9 +28,15 @@ typedef struct RepositoryKindOps {
      * method in *vm. ERROR_NO_SPACE before anything is written where that can be known. On failure nothing
      * stays. */
     bool (*vm_create)(const AgentVm *request, Vm *vm, const Cancel *cancel, Error *err);
+    /* The first half of a change, before a running VM is changed: makes disks that are new, grows those that
+     * grew (not while the VM runs: then the hypervisor does), and writes a vm.json that names the new and the
+     * old disks, so that nothing is debris whatever happens next. vm_write is the second half. */
+    bool (*vm_prepare)(const Repository *repository, Vm *vm, bool is_running, Error *err);
     /* Writes vm.json (and domain.xml when `definition` is given), refuses to replace a higher revision
      * (ERROR_CONFLICT); makes disks that are new, grows disks that grew; removed disks go to the trash. */
     bool (*vm_write)(const Repository *repository, Vm *vm, const char *definition, Error *err);
+    /* Deletes a disk of the VM for good, without trash; one that is not there is success. */
+    bool (*disk_discard)(const Repository *repository, const char *vm_id, const char *disk_id, Error *err);
     bool (*vm_read)(const Repository *repository, const char *vm_id, Vm *ret_vm, Error *err);
     /* To the trash, or gone. A VM that is not there is success. */
     bool (*vm_delete)(const Repository *repository, const char *vm_id, bool purge, Error *err);

@@ -291,6 +291,45 @@ static void test_disks_grow_appear_and_go_to_the_trash(void) {
     g_assert_cmpstr(err.field, ==, "/disks/0/size");
 }
 
+/* Killed after the first half, the repository names all that lies in it; the second half or the way back end
+ * it. */
+static void test_interrupted_change_is_no_debris(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    g_auto(Vm) vm = {0}, before = {0}, both = {0};
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    vm_copy(&before, &vm);
+    disk_set_id(&vm.disks.items[0], OTHER_ID); /* another disk instead of the first */
+    disk_set_size(&vm.disks.items[0], MIB);
+    g_assert_true(repository_dir.vm_prepare(&place.repository, &vm, true, NULL));
+    assert_no_debris(&place, 1);
+    g_assert_true(repository_dir.vm_read(&place.repository, VM_ID, &both, NULL));
+    g_assert_cmpuint(both.disks.n, ==, 2);
+    g_assert_true(both.disks.items[1].detached);
+    g_assert_true(repository_dir.vm_prepare(&place.repository, &before, true, NULL)); /* back */
+    g_assert_true(repository_dir.disk_discard(&place.repository, VM_ID, OTHER_ID, NULL));
+    g_assert_true(
+        repository_dir.disk_discard(&place.repository, VM_ID, OTHER_ID, NULL)); /* may be repeated */
+    g_assert_true(repository_dir.vm_write(&place.repository, &before, NULL, NULL));
+    g_assert_false(exists(&place, "disks/" OTHER_ID ".raw"));
+    g_assert_true(exists(&place, "disks/" DISK_ID ".raw"));
+    assert_no_debris(&place, 1);
+}
+
+static void test_only_own_disks_are_discarded(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    g_auto(Vm) vm = {0};
+    g_auto(Error) err = {0};
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    g_assert_false(repository_dir.disk_discard(&place.repository, OTHER_ID, DISK_ID, &err));
+    g_assert_cmpint(err.code, ==, ERROR_IN_USE);
+    error_clear(&err);
+    g_assert_false(repository_dir.disk_discard(&place.repository, VM_ID, "../vms/x", &err));
+    g_assert_cmpint(err.code, ==, ERROR_INVALID);
+    g_assert_true(exists(&place, "disks/" DISK_ID ".raw"));
+}
+
 static void test_lost_disk_is_never_replaced_by_an_empty_one(void) {
     g_auto(Place) place;
     place_init(&place);
@@ -415,6 +454,8 @@ int main(int argc, char **argv) {
     g_test_add_func(
         "/storage/higher-revision-is-never-overwritten", test_higher_revision_is_never_overwritten);
     g_test_add_func("/storage/disks-grow-appear-and-go", test_disks_grow_appear_and_go_to_the_trash);
+    g_test_add_func("/storage/interrupted-change", test_interrupted_change_is_no_debris);
+    g_test_add_func("/storage/only-own-disks-are-discarded", test_only_own_disks_are_discarded);
     g_test_add_func("/storage/lost-disk", test_lost_disk_is_never_replaced_by_an_empty_one);
     g_test_add_func(
         "/storage/template-from-an-overlay", test_template_from_an_overlay_keeps_what_it_leans_on);

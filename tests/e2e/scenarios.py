@@ -178,6 +178,82 @@ def lists_come_in_every_format(house):
     require(plain.returncode == 0 and plain.stdout, "--version says nothing")
 
 
+def _disk_files(house):
+    return {path.name for path in (house.repository / "disks").glob("*") if path.suffix in invariants.DISK_SUFFIXES}
+
+
+def devices_come_and_go(house):
+    """Stopped and running: disks, NICs; what the machine cannot do now waits, what it cannot let go of is refused."""
+    house.run("vm", "create", "web", "--template", "bench-boot")
+    for number, state in enumerate(("stopped", "running")):
+        if state == "running":
+            house.run("vm", "start", "web")
+        before = _disk_files(house)
+        house.run("vm", "attach-disk", "web", "--name", "data", "--size", "16M")
+        require(len(_disk_files(house)) == len(before) + 1, "no disk file was made")
+        house.run("vm", "resize-disk", "web", "data", "32M")
+        house.run("vm", "detach-disk", "web", "data")
+        require(house.json("vm", "show", "web")["disks"][-1]["detached"], "the disk is not shown as detached")
+        house.run("vm", "attach-disk", "web", "--disk", "data")
+        disk = house.json("vm", "show", "web")["disks"][-1]
+        require(not disk.get("detached") and disk["size"] == 32 << 20, f"not attached again: {disk}")
+        house.run("vm", "detach-disk", "web", "data", *(["--delete"], ["--purge"])[number])
+        require(_disk_files(house) == before, "the disk's file is still there")
+        house.run("vm", "attach-nic", "web", "--name", "second")
+        macs = {nic["mac"] for nic in house.json("vm", "show", "web")["nics"]}
+        require(len(macs) == 2, f"MACs: {macs}")
+        house.run("vm", "change-nic", "web", "second", "--no-connected")
+        house.run("vm", "detach-nic", "web", "second")
+        require(not house.json("vm", "show", "web")["status"].get("pending"), "something is pending")
+        _invariants_hold(house)
+    house.run("vm", "attach-disk", "web", "--name", "slow", "--size", "16M", "--bus", "sata")
+    require(house.json("vm", "show", "web")["status"].get("pending") == ["/disks"], "a SATA disk is not pending")
+    house.run("vm", "detach-disk", "web", "slow", "--delete")
+    require(not house.json("vm", "show", "web")["status"].get("pending"), "a SATA disk is still pending")
+    house.run("vm", "update", "web", "--boot-order", "cd", "--boot-order", "disk")
+    require(house.json("vm", "show", "web")["status"].get("pending") == ["/boot_order"], "the boot order is not pending")
+    _invariants_hold(house)
+
+
+def a_failed_change_leaves_all_as_it_was(house):
+    house.run("vm", "create", "web", "--template", "bench-boot", "--start")
+    house.run("vm", "attach-disk", "web", "--name", "data", "--size", "16M")
+    control = house.folder / "agent" / "fake" / "control"
+    before, files = house.json("vm", "show", "web"), _disk_files(house)
+    control.write_text("stuck=1\n")
+    done = house.run("vm", "detach-disk", "web", "data", "--purge", status=7)
+    require("let go" in done.stderr, f"the reason is missing: {done.stderr}")
+    control.write_text("fail=update:1\n")
+    house.run("vm", "attach-disk", "web", "--size", "16M", "--no-wait")
+    # The way back needs the host to take changes again.
+    wait_until("the job goes back", lambda: [job for job in house.list("job") if job["state"] in ("undoing", "failed")])
+    control.write_text("")
+    jobs = house.wait_for_jobs()
+    after = house.json("vm", "show", "web")
+    require(after["disks"] == before["disks"], f"disks are {after['disks']}, were {before['disks']}\n{jobs[0]}")
+    require(_disk_files(house) == files, "files of disks came or went")
+    _invariants_hold(house)
+
+
+def a_killed_change_leaves_no_orphan(house):
+    house.run("vm", "create", "web", "--template", "bench-boot", "--start")
+    control = house.folder / "agent" / "fake" / "control"
+    control.write_text("delay_ms=300\n")
+    for number, victim in enumerate(("lodged", "lodge-agent")):
+        house.run("vm", "attach-disk", "web", "--name", f"data{number}", "--size", "16M", "--no-wait")
+        time.sleep(0.4)
+        house.power_cut(victim)
+        wait_until("the host is connected", house.has_host)
+        house.wait_for_jobs()
+        house.run("vm", "detach-disk", "web", f"data{number}", "--purge", "--no-wait")
+        time.sleep(0.4)
+        house.power_cut(victim)
+        wait_until("the host is connected", house.has_host)
+        house.wait_for_jobs()
+        require(len(house.json("vm", "show", "web")["disks"]) == 1, "the disk is still there")
+        _invariants_hold(house)
+
+
 SCENARIOS = [
     vms_live_from_create_to_delete,
     vms_do_not_notice_dying_daemons,
@@ -186,6 +262,9 @@ SCENARIOS = [
     create_survives_the_agents_death,
     bad_input_is_refused_by_name,
     api_answers_problems_for_malformed_bodies,
+    devices_come_and_go,
+    a_failed_change_leaves_all_as_it_was,
+    a_killed_change_leaves_no_orphan,
     lists_come_in_every_format,
     malformed_requests_are_answered_with_problems,
     random_kills_lose_nothing,

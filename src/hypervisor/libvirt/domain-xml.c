@@ -1,6 +1,7 @@
 /* Domain XML from a definition, top to bottom as libvirt prints it. */
 #include <string.h>
 #include "hypervisor/libvirt/domain-xml.h"
+#include "hypervisor/device-change.h"
 
 enum {
     MEMORY_SLOTS = 16,
@@ -51,17 +52,6 @@ static bool is_uefi(const Vm *vm) {
     return vm_has(vm, VM_FIELD_FIRMWARE) && vm->firmware == FIRMWARE_UEFI;
 }
 
-/* Windows brings no driver for virtio-scsi; Debian's cloud kernel none for AHCI. */
-static DiskBus cd_bus(const Vm *vm) {
-    return vm->guest_os && g_str_has_prefix(vm->guest_os, "win") ? DISK_BUS_SATA : DISK_BUS_SCSI;
-}
-
-static DiskBus disk_bus(const Vm *vm, const Disk *disk) {
-    if (disk_has(disk, DISK_FIELD_BUS))
-        return disk->bus;
-    return disk->kind == DISK_KIND_CD ? cd_bus(vm) : DISK_BUS_VIRTIO;
-}
-
 static const char *target_prefix(DiskBus bus) {
     return bus == DISK_BUS_VIRTIO ? "vd" : "sd";
 }
@@ -69,7 +59,7 @@ static const char *target_prefix(DiskBus bus) {
 static size_t target_index(const Vm *vm, const char *prefix, size_t before) {
     size_t index = 0;
     for (size_t i = 0; i < before; i++)
-        index += !strcmp(prefix, target_prefix(disk_bus(vm, &vm->disks.items[i])));
+        index += !strcmp(prefix, target_prefix(disk_bus_of(vm, &vm->disks.items[i])));
     return index;
 }
 
@@ -81,14 +71,14 @@ static char *target_name(const char *prefix, size_t index) {
 }
 
 char *domain_disk_target(const Vm *vm, size_t i) {
-    const char *prefix = target_prefix(disk_bus(vm, &vm->disks.items[i]));
+    const char *prefix = target_prefix(disk_bus_of(vm, &vm->disks.items[i]));
     return target_name(prefix, target_index(vm, prefix, i));
 }
 
 static bool check_disks(const HypervisorVm *vm, Error *err) {
     for (size_t i = 0; i < vm->n_disks; i++) {
         const Disk *disk = vm->disks[i].disk;
-        DiskBus bus = disk_bus(vm->vm, disk);
+        DiskBus bus = disk_bus_of(vm->vm, disk);
         g_autofree char *field = g_strdup_printf("/disks/%zu", i);
         if (bus == DISK_BUS_IDE)
             error_set(err, ERROR_UNSUPPORTED, "/bus", "this machine type has no IDE; use sata");
@@ -232,7 +222,7 @@ static const char *bus_name(DiskBus bus) {
 static void add_disk(GString *xml, const HypervisorVm *vm, size_t i, const DomainXmlOptions *options) {
     const Disk *disk = vm->disks[i].disk;
     const char *path = vm->disks[i].path;
-    DiskBus bus = disk_bus(vm->vm, disk);
+    DiskBus bus = disk_bus_of(vm->vm, disk);
     bool is_cd = disk->kind == DISK_KIND_CD;
     g_autofree char *target = domain_disk_target(vm->vm, i);
     add(xml, "    <disk type='file' device='%s'>\n", is_cd ? "cdrom" : "disk");
@@ -257,7 +247,7 @@ static void add_disk(GString *xml, const HypervisorVm *vm, size_t i, const Domai
 static void add_seed(GString *xml, const HypervisorVm *vm) {
     if (!vm->seed_path)
         return;
-    DiskBus bus = cd_bus(vm->vm);
+    DiskBus bus = cd_bus_of(vm->vm);
     size_t index = target_index(vm->vm, "sd", vm->n_disks);
     g_autofree char *target = target_name("sd", index);
     add(xml,
@@ -269,9 +259,9 @@ static void add_seed(GString *xml, const HypervisorVm *vm) {
 }
 
 static void add_controllers(GString *xml, const HypervisorVm *vm) {
-    bool has_scsi = vm->seed_path && cd_bus(vm->vm) == DISK_BUS_SCSI;
+    bool has_scsi = vm->seed_path && cd_bus_of(vm->vm) == DISK_BUS_SCSI;
     for (size_t i = 0; i < vm->n_disks; i++)
-        has_scsi |= disk_bus(vm->vm, vm->disks[i].disk) == DISK_BUS_SCSI;
+        has_scsi |= disk_bus_of(vm->vm, vm->disks[i].disk) == DISK_BUS_SCSI;
     if (has_scsi)
         add(xml, "    <controller type='scsi' index='0' model='virtio-scsi'/>\n");
     /* Without a screen there is nobody to type: a USB controller would only cost time when idle. */
