@@ -69,6 +69,8 @@ static bool plan_disks(const VmPlanSource *source, VmPlan *plan, Error *err) {
             return error_set(err, ERROR_INVALID, field, "a disk needs an id");
         }
         plan->disks[i].path = keep(plan, repository_disk_path(source->repository, disk));
+        char *backing = repository_backing_path(source->repository, disk, &plan->disks[i].backing_format);
+        plan->disks[i].backing_path = backing ? keep(plan, backing) : NULL;
     }
     plan->vm.disks = plan->disks;
     plan->vm.n_disks = vm->disks.n;

@@ -29,7 +29,9 @@ typedef struct HypervisorOptions {
 
 typedef struct HypervisorDisk {
     const Disk *disk;
-    const char *path; /* of the file; NULL: an empty CD drive */
+    const char *path;         /* of the file; NULL: an empty CD drive */
+    const char *backing_path; /* the template's disk below an overlay, or NULL */
+    DiskFormat backing_format;
 } HypervisorDisk;
 
 typedef struct HypervisorNic {
@@ -74,9 +76,10 @@ typedef struct Hypervisor {
     bool (*reset)(HypervisorSession *session, const char *vm_id, Error *err);
     bool (*pause)(HypervisorSession *session, const char *vm_id, Error *err);
     bool (*resume)(HypervisorSession *session, const char *vm_id, Error *err);
-    /* Brings a running VM to the new definition as far as possible (vCPUs and memory up, NIC link, CD
-     * medium); what needs a restart is added to ret_pending as JSON pointers. Done when the guest counts the
-     * new vCPUs (or 30 s later: pending). A VM that does not run: nothing to do. */
+    /* Brings a running VM to the new definition as far as possible (vCPUs and memory up, disks, NICs, cables,
+     * media; see device-change.h); what needs a restart is added to ret_pending as JSON pointers. Done when
+     * the guest counts the new vCPUs (or 30 s later: pending) and has let go of what was taken away (or 30 s
+     * later: ERROR_TIMED_OUT). A VM that does not run: nothing to do. */
     bool (*update)(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
         const Cancel *cancel, Error *err);
     /* A non-blocking socket to the serial console; closing it ends the session. ERROR_IN_USE when taken. */

@@ -1,4 +1,6 @@
 /* Where things lie inside a repository: docs/repository-format.md. */
+#include <unistd.h>
+#include "storage/definition.h"
 #include "storage/repository-kind.h"
 
 static char *disk_file_path(const Repository *repository, const char *id, DiskFormat format) {
@@ -8,6 +10,21 @@ static char *disk_file_path(const Repository *repository, const char *id, DiskFo
 
 char *repository_disk_path(const Repository *repository, const Disk *disk) {
     return disk_file_path(repository, disk->id, disk->format);
+}
+
+char *repository_backing_path(const Repository *repository, const Disk *disk, DiskFormat *ret_format) {
+    static const DiskFormat formats[] = {DISK_FORMAT_RAW, DISK_FORMAT_QCOW2};
+    g_auto(DiskNote) note = {0};
+    if (disk->format != DISK_FORMAT_QCOW2 || !disk_note_read(repository, disk->id, &note, NULL) ||
+        !note.backing)
+        return NULL;
+    for (size_t i = 0; i < G_N_ELEMENTS(formats); i++) {
+        g_autofree char *path = disk_file_path(repository, note.backing, formats[i]);
+        *ret_format = formats[i];
+        if (access(path, F_OK) == 0)
+            return g_steal_pointer(&path);
+    }
+    return NULL;
 }
 
 char *repository_template_disk_path(const Repository *repository, const TemplateDisk *disk) {

@@ -76,6 +76,8 @@ const RepositoryKindOps *repository_kind_find(RepositoryKind kind);
 
 /* Paths inside a repository; newly allocated. */
 char *repository_disk_path(const Repository *repository, const Disk *disk);
+/* The template's disk that this disk is an overlay of; NULL when it is none. Reads the disk's note. */
+char *repository_backing_path(const Repository *repository, const Disk *disk, DiskFormat *ret_format);
 char *repository_template_disk_path(const Repository *repository, const TemplateDisk *disk);
 char *repository_template_file_path(const Repository *repository, const char *template_id, const char *file);
 char *repository_seed_path(const Repository *repository, const char *vm_id);

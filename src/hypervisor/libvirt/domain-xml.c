@@ -10,6 +10,8 @@ enum {
      * update.c looks first. */
     TRANSLATION_CACHE_MIB = 32,
     TRANSLATION_CACHE_TO_GROW_MIB = 256,
+    SPARE_PORTS = 4,
+    ALWAYS_PRESENT = 3,       /* serial channels, balloon, random numbers */
     VCPUS_WITHOUT_IOMMU = 255 /* above, interrupts need an IOMMU in extended mode */
 };
 
@@ -28,6 +30,11 @@ char *domain_name(const char *instance, const char *vm_id) {
 
 char *domain_network_name(const char *instance, const char *network_id) {
     return g_strdup_printf("%s-%.8s", instance, network_id);
+}
+
+/* libvirt wants this beginning of names that are not its own. */
+char *domain_alias(const char *id) {
+    return g_strconcat("ua-", id, NULL);
 }
 
 uint64_t domain_memory_maximum(const Vm *vm) {
@@ -70,9 +77,8 @@ static char *target_name(const char *prefix, size_t index) {
     return g_strdup_printf("%s%c%c", prefix, 'a' + (int)(index / 26) - 1, 'a' + (int)(index % 26));
 }
 
-char *domain_disk_target(const Vm *vm, size_t i) {
-    const char *prefix = target_prefix(disk_bus_of(vm, &vm->disks.items[i]));
-    return target_name(prefix, target_index(vm, prefix, i));
+char *domain_target_name(DiskBus bus, size_t index) {
+    return target_name(target_prefix(bus), index);
 }
 
 static bool check_disks(const HypervisorVm *vm, Error *err) {
@@ -119,15 +125,28 @@ char *domain_definition_element(const Vm *vm) {
         "<definition:vm xmlns:definition=\"" DOMAIN_DEFINITION_NAMESPACE "\">%s</definition:vm>", text);
 }
 
+char *domain_vm_element(
+    const char *instance, const char *acceleration, const char *started, const char *pending) {
+    GString *xml = g_string_new(NULL);
+    add(xml,
+        "<lodge:vm xmlns:lodge=\"" DOMAIN_VM_NAMESPACE
+        "\" instance=\"%s\" acceleration=\"%s\" started=\"%s\"",
+        instance, acceleration, started);
+    if (pending && *pending)
+        add(xml, " pending=\"%s\"", pending);
+    add(xml, "/>");
+    return g_string_free(xml, FALSE);
+}
+
 static void add_metadata(GString *xml, const HypervisorVm *vm, const DomainXmlOptions *options) {
     if (!options->started_ns)
         return;
     g_autofree char *definition = domain_definition_element(vm->vm);
     add(xml, "  <metadata>\n");
-    add(xml,
-        "    <lodge:vm xmlns:lodge=\"" DOMAIN_VM_NAMESPACE "\" instance=\"%s\" acceleration=\"%s\" "
-        "started=\"%" G_GINT64_FORMAT "\"/>\n",
-        options->instance, options->is_kvm ? "kvm" : "emulation", options->started_ns);
+    g_autofree char *started = g_strdup_printf("%" G_GINT64_FORMAT, options->started_ns);
+    g_autofree char *state =
+        domain_vm_element(options->instance, options->is_kvm ? "kvm" : "emulation", started, NULL);
+    g_string_append_printf(xml, "    %s\n", state);
     g_string_append_printf(xml, "    %s\n", definition);
     add(xml, "  </metadata>\n");
 }
@@ -219,12 +238,31 @@ static const char *bus_name(DiskBus bus) {
     return names[bus];
 }
 
-static void add_disk(GString *xml, const HypervisorVm *vm, size_t i, const DomainXmlOptions *options) {
+/* A template's disk is read by many VMs: libvirt must not give it to one of them and keep it. */
+static void add_backing(GString *xml, const HypervisorDisk *disk) {
+    if (!disk->backing_path)
+        return;
+    add(xml,
+        "      <backingStore type='file'>\n        <format type='%s'/>\n        <source file='%s'>\n"
+        "          <seclabel model='dac' relabel='no'/>\n        </source>\n        <backingStore/>\n"
+        "      </backingStore>\n",
+        disk->backing_format == DISK_FORMAT_QCOW2 ? "qcow2" : "raw", disk->backing_path);
+}
+
+/* Devices are found again by this name, whatever comes and goes beside them. */
+static void add_alias(GString *xml, const char *id) {
+    g_autofree char *alias = id ? domain_alias(id) : NULL;
+    if (alias)
+        add(xml, "      <alias name='%s'/>\n", alias);
+}
+
+static void add_disk(
+    GString *xml, const HypervisorVm *vm, size_t i, size_t index, const DomainXmlOptions *options) {
     const Disk *disk = vm->disks[i].disk;
     const char *path = vm->disks[i].path;
     DiskBus bus = disk_bus_of(vm->vm, disk);
     bool is_cd = disk->kind == DISK_KIND_CD;
-    g_autofree char *target = domain_disk_target(vm->vm, i);
+    g_autofree char *target = domain_target_name(bus, index);
     add(xml, "    <disk type='file' device='%s'>\n", is_cd ? "cdrom" : "disk");
     if (is_cd)
         add(xml, "      <driver name='qemu' type='raw'/>\n");
@@ -234,13 +272,15 @@ static void add_disk(GString *xml, const HypervisorVm *vm, size_t i, const Domai
             options->can_bypass_cache(path) ? "none" : "writeback");
     if (path)
         add(xml, "      <source file='%s'/>\n", path);
+    add_backing(xml, &vm->disks[i]);
     add(xml, "      <target dev='%s' bus='%s'/>\n", target, bus_name(bus));
     if (is_cd || disk->read_only)
         add(xml, "      <readonly/>\n");
     const char *serial = disk->serial ? disk->serial : disk->id;
     if (!is_cd && serial)
         add(xml, "      <serial>%.20s</serial>\n", serial);
-    add_scsi_address(xml, bus, target_index(vm->vm, target_prefix(bus), i));
+    add_alias(xml, disk->id);
+    add_scsi_address(xml, bus, index);
     add(xml, "    </disk>\n");
 }
 
@@ -258,10 +298,22 @@ static void add_seed(GString *xml, const HypervisorVm *vm) {
     add(xml, "    </disk>\n");
 }
 
+/* Each device on PCI Express sits in a port of its own, and ports cannot be added later: those that the VM
+ * needs at its start, and some for what comes while it runs. */
+static void add_ports(GString *xml, const HypervisorVm *vm, bool has_scsi) {
+    size_t n = SPARE_PORTS + ALWAYS_PRESENT + vm->n_nics;
+    n += (size_t)has_scsi + (size_t)has_graphics(vm->vm);
+    for (size_t i = 0; i < vm->n_disks; i++)
+        n += disk_bus_of(vm->vm, vm->disks[i].disk) == DISK_BUS_VIRTIO;
+    for (size_t i = 0; i < n; i++)
+        add(xml, "    <controller type='pci' model='pcie-root-port'/>\n");
+}
+
 static void add_controllers(GString *xml, const HypervisorVm *vm) {
     bool has_scsi = vm->seed_path && cd_bus_of(vm->vm) == DISK_BUS_SCSI;
     for (size_t i = 0; i < vm->n_disks; i++)
         has_scsi |= disk_bus_of(vm->vm, vm->disks[i].disk) == DISK_BUS_SCSI;
+    add_ports(xml, vm, has_scsi);
     if (has_scsi)
         add(xml, "    <controller type='scsi' index='0' model='virtio-scsi'/>\n");
     /* Without a screen there is nobody to type: a USB controller would only cost time when idle. */
@@ -285,7 +337,9 @@ static void add_nic(GString *xml, const HypervisorNic *nic, const DomainXmlOptio
         add(xml, "      <source bridge='%s'/>\n", nic->network->bridge);
     }
     add(xml, "      <model type='%s'/>\n", models[nic->nic->model]);
-    add(xml, "      <link state='%s'/>\n    </interface>\n", is_connected ? "up" : "down");
+    add(xml, "      <link state='%s'/>\n", is_connected ? "up" : "down");
+    add_alias(xml, nic->nic->id);
+    add(xml, "    </interface>\n");
 }
 
 static void add_consoles(GString *xml, const HypervisorVm *vm, const DomainXmlOptions *options) {
@@ -308,7 +362,8 @@ static void add_consoles(GString *xml, const HypervisorVm *vm, const DomainXmlOp
 static void add_devices(GString *xml, const HypervisorVm *vm, const DomainXmlOptions *options) {
     add(xml, "  <devices>\n");
     for (size_t i = 0; i < vm->n_disks; i++)
-        add_disk(xml, vm, i, options);
+        add_disk(xml, vm, i, target_index(vm->vm, target_prefix(disk_bus_of(vm->vm, vm->disks[i].disk)), i),
+            options);
     add_seed(xml, vm);
     add_controllers(xml, vm);
     for (size_t i = 0; i < vm->n_nics; i++)
@@ -340,9 +395,9 @@ char *domain_xml(const HypervisorVm *vm, const DomainXmlOptions *options) {
     return g_string_free(xml, FALSE);
 }
 
-char *domain_disk_xml(const HypervisorVm *vm, size_t i, const DomainXmlOptions *options) {
+char *domain_disk_xml(const HypervisorVm *vm, size_t i, size_t index, const DomainXmlOptions *options) {
     GString *xml = g_string_new(NULL);
-    add_disk(xml, vm, i, options);
+    add_disk(xml, vm, i, index, options);
     return g_string_free(xml, FALSE);
 }
 

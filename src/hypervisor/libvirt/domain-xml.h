@@ -33,13 +33,19 @@ char *domain_network_name(const char *instance, const char *network_id);
 bool domain_check(const HypervisorVm *vm, const DomainXmlOptions *options, Error *err);
 /* The whole domain, newly allocated. The VM has passed domain_check. */
 char *domain_xml(const HypervisorVm *vm, const DomainXmlOptions *options);
-/* One device of it, for changes while it runs; newly allocated. */
-char *domain_disk_xml(const HypervisorVm *vm, size_t i, const DomainXmlOptions *options);
+/* One device of it, for changes while it runs; newly allocated. `index` is the disk's place among those that
+ * share its letters ("sdc" is 2). */
+char *domain_disk_xml(const HypervisorVm *vm, size_t i, size_t index, const DomainXmlOptions *options);
 char *domain_nic_xml(const HypervisorNic *nic, const DomainXmlOptions *options);
 /* The JSON in the element of DOMAIN_DEFINITION_NAMESPACE as that element; newly allocated. */
 char *domain_definition_element(const Vm *vm);
 
 uint64_t domain_memory_maximum(const Vm *vm);
 int64_t domain_vcpus_maximum(const Vm *vm);
-/* "vda", "sdb"…: what libvirt calls disk i; newly allocated. */
-char *domain_disk_target(const Vm *vm, size_t i);
+/* "vda", "sdb"…: what libvirt calls a disk; newly allocated. */
+char *domain_target_name(DiskBus bus, size_t index);
+/* libvirt's name of the disk or NIC with that id; newly allocated. */
+char *domain_alias(const char *id);
+/* The element of DOMAIN_VM_NAMESPACE; `pending` (may be NULL) are JSON pointers with spaces between them. */
+char *domain_vm_element(
+    const char *instance, const char *acceleration, const char *started, const char *pending);

@@ -220,7 +220,8 @@ static bool qemu_start(HypervisorSession *session, const HypervisorVm *vm, const
         return false;
     if (runs_already(present))
         return true;
-    if (!open_networks(session, vm, err) || !cancel_check(cancel, err))
+    if (!session_share_backing(session, vm, err) || !open_networks(session, vm, err) ||
+        !cancel_check(cancel, err))
         return false;
     g_autofree char *xml = domain_xml(vm, &options);
     g_autoptr(virDomain) domain = virDomainCreateXML(connection, xml, 0);

@@ -43,5 +43,9 @@ bool qemu_console(HypervisorSession *session, const char *vm_id, int *ret_fd, Er
 bool qemu_network_open(HypervisorSession *session, Network *network, Error *err);
 bool qemu_network_close(HypervisorSession *session, const Network *network, Error *err);
 
+/* backing.c */
+/* Lets QEMU's user read the templates' disks below the VM's overlays; they stay ours. */
+bool session_share_backing(HypervisorSession *session, const HypervisorVm *vm, Error *err);
+
 /* driver.c, for update.c */
 DomainXmlOptions session_xml_options(HypervisorSession *session, const HypervisorVm *vm);

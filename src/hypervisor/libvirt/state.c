@@ -65,6 +65,11 @@ static void read_domain(HypervisorSession *session, virDomain *domain, AgentVmSt
         return;
     g_autofree char *acceleration = xml_attribute(element, "vm", "acceleration");
     g_autofree char *started = xml_attribute(element, "vm", "started");
+    g_autofree char *pending = xml_attribute(element, "vm", "pending");
+    g_auto(GStrv) pointers = g_strsplit(pending ? pending : "", " ", -1);
+    for (char **pointer = pointers; *pointer; pointer++)
+        if (**pointer)
+            vm_status_add_pending(status, *pointer);
     vm_status_set_acceleration(status, acceleration);
     if (started)
         vm_status_set_started(status, g_ascii_strtoll(started, NULL, 10));

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 #include "hypervisor/libvirt/domain-xml.h"
+#include "hypervisor/libvirt/live-devices.h"
 #include "hypervisor/libvirt/xml-read.h"
 
 #define VM_ID "0b2c4d6e-1111-4222-8333-444455556666"
@@ -14,6 +15,7 @@ typedef struct Sample {
     HypervisorDisk disks[4];
     HypervisorNic nics[2];
     HypervisorVm start;
+    const char *backing; /* of the first disk */
 } Sample;
 
 static bool all_direct(const char *path) {
@@ -43,7 +45,8 @@ static void sample_complete(Sample *sample, const char *const *paths) {
     sample->start.n_disks = sample->vm.disks.n;
     sample->start.n_nics = sample->vm.nics.n;
     for (size_t i = 0; i < sample->vm.disks.n; i++)
-        sample->disks[i] = (HypervisorDisk){.disk = &sample->vm.disks.items[i], .path = paths[i]};
+        sample->disks[i] = (HypervisorDisk){
+            .backing_path = i ? NULL : sample->backing, .disk = &sample->vm.disks.items[i], .path = paths[i]};
     for (size_t i = 0; i < sample->vm.nics.n; i++)
         sample->nics[i] = (HypervisorNic){.nic = &sample->vm.nics.items[i], .network = &sample->networks[i]};
 }
@@ -90,6 +93,7 @@ static void test_debian(void) {
     Disk *disk = vm_add_disks(&sample.vm);
     disk_set_id(disk, "dddddddd-1111-4222-8333-444455556666");
     disk_set_format(disk, DISK_FORMAT_QCOW2);
+    sample.backing = "/repository/disks/template.raw";
     disk_set_format(vm_add_disks(&sample.vm), DISK_FORMAT_RAW);
     disk_set_kind(vm_add_disks(&sample.vm), DISK_KIND_CD);
     network_set_bridge(&sample.networks[0], "br0");
@@ -144,6 +148,22 @@ static void test_refusals(void) {
     sample_clear(&sample);
 }
 
+static void test_live_devices(void) {
+    static const char xml[] =
+        "<domain><metadata><disk><alias name='ua-no'/></disk></metadata><devices>"
+        "<disk type='file'><source file='x'/><backingStore><source file='y'/></backingStore>"
+        "<target dev='vdb' bus='virtio'/><alias name='ua-one'/><address type='pci'/></disk>"
+        "<controller type='scsi' model='virtio-scsi'><alias name='scsi0'/></controller>"
+        "<interface type='network'><target dev='vnet3'/><alias name='net0'/></interface></devices></domain>";
+    g_autoptr(LiveDevices) devices = live_devices_read(xml);
+    g_assert_cmpuint(devices->list->len, ==, 2);
+    g_assert_cmpstr(live_device_find(devices, "ua-one")->target, ==, "vdb");
+    g_assert_null(live_device_find(devices, "ua-no"));
+    g_assert_true(live_devices_has_target(devices, "vdb"));
+    g_assert_false(live_devices_has_target(devices, "vda"));
+    g_assert_true(devices->has_scsi);
+}
+
 static void test_definition_survives(void) {
     Sample sample = {0};
     g_auto(Vm) read = {0};
@@ -166,5 +186,6 @@ int main(int argc, char **argv) {
     g_test_add_func("/domain-xml/many-vcpus-get-an-iommu", test_large);
     g_test_add_func("/domain-xml/refusals-name-the-field", test_refusals);
     g_test_add_func("/domain-xml/definition-survives-metadata", test_definition_survives);
+    g_test_add_func("/domain-xml/live-devices-are-read", test_live_devices);
     return g_test_run();
 }

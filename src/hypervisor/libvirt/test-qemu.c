@@ -3,8 +3,10 @@
  * virtualization). Runs inside private-libvirt.sh only, so that it never meets a user's VMs.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/file.h"
 #include "base/process.h"
@@ -331,6 +333,100 @@ static void test_tiny(Fixture *fixture, const void *data) {
     release(fixture);
 }
 
+static void update(Fixture *fixture) {
+    g_auto(Error) err = {0};
+    g_auto(AgentVmChanged) changed = {0};
+    assert_ok(hypervisor_qemu.update(fixture->session, &fixture->start, &changed, NULL, &err), &err);
+    g_assert_cmpuint(changed.pending.n, ==, 0);
+}
+
+static void ask_guest(int fd, const char *line, const char *wanted) {
+    g_autofree char *text = g_strdup_printf("%s\n", line);
+    g_assert_true(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    expect_on_console(fd, wanted, 60000);
+}
+
+static void make_file(const char *path, uint64_t size_bytes) {
+    g_auto(Error) err = {0};
+    fd_auto int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, (off_t)size_bytes), ==, 0);
+    g_assert_true(fd_write_all(fd, "lodge-medium", 12, &err));
+}
+
+/* Hot-plug as the guest sees it: a disk comes, grows and goes; a NIC comes and goes; a medium comes and goes.
+ */
+static void test_hot_plug(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(Error) err = {0};
+    fd_auto int fd = -1;
+    g_autofree char *disk_path = g_build_filename(fixture->folder, "data.raw", NULL);
+    g_autofree char *iso_path = g_build_filename(fixture->folder, "medium.iso", NULL);
+    make_file(disk_path, 16 * MIB);
+    make_file(iso_path, 2 * MIB);
+    prepare_tiny(fixture);
+    nic_set_id(&fixture->vm.nics.items[0], "eeeeeeee-0000-4222-8333-444455556666");
+    start(fixture);
+    assert_ok(hypervisor_qemu.console(fixture->session, VM_ID, &fd, &err), &err);
+    expect_on_console(fd, "login:", 120000);
+    ask_guest(fd, "root", "# ");
+
+    Disk *disk = vm_add_disks(&fixture->vm);
+    disk_set_id(disk, "dddddddd-1111-4222-8333-444455556666");
+    disk_set_size(disk, 16 * MIB);
+    HypervisorDisk disks[] = {{.disk = disk, .path = disk_path}, {.path = NULL}};
+    fixture->start.disks = disks;
+    fixture->start.n_disks = 1;
+    update(fixture);
+    update(fixture); /* may be repeated */
+    ask_guest(fd, "sleep 2; echo size=$(cat /sys/block/vda/size); head -c 12 /dev/vda",
+        "size=32768\r\nlodge-medium");
+    disk_set_size(disk, 32 * MIB);
+    update(fixture);
+    ask_guest(fd, "sleep 1; echo size=$(cat /sys/block/vda/size)", "size=65536");
+
+    Nic *second = vm_add_nics(&fixture->vm);
+    nic_set_id(second, "eeeeeeee-1111-4222-8333-444455556666");
+    nic_set_mac(second, "52:54:00:00:00:02");
+    HypervisorNic nics[] = {{.nic = &fixture->vm.nics.items[0], .network = &fixture->network},
+        {.nic = second, .network = &fixture->network}};
+    fixture->start.nics = nics;
+    fixture->start.n_nics = 2;
+    update(fixture);
+    ask_guest(fd, "sleep 2; echo mac=$(cat /sys/class/net/eth1/address)", "mac=52:54:00:00:00:02");
+
+    Disk *drive = vm_add_disks(&fixture->vm);
+    disk_set_id(drive, "cccccccc-1111-4222-8333-444455556666");
+    disk_set_kind(drive, DISK_KIND_CD);
+    disks[0].disk = &fixture->vm.disks.items[0];
+    disks[1].disk = drive;
+    fixture->start.n_disks = 2;
+    update(fixture); /* with its controller */
+    disk_set_image(drive, "an-iso");
+    disks[1].path = iso_path;
+    update(fixture);
+    ask_guest(fd, "sleep 4; echo cd=$(head -c 12 /dev/sr0)", "cd=lodge-medium");
+    disk_set_image(drive, NULL);
+    disks[1].path = NULL;
+    update(fixture);
+    ask_guest(fd, "sleep 1; head -c 12 /dev/sr0 || echo cd is out", "cd is out");
+
+    fixture->vm.nics.n = 1;
+    fixture->start.n_nics = 1;
+    Disk last = fixture->vm.disks.items[0];
+    fixture->vm.disks.items[0] = fixture->vm.disks.items[1];
+    fixture->vm.disks.n = 1;
+    disks[0] = (HypervisorDisk){.disk = &fixture->vm.disks.items[0]};
+    fixture->start.n_disks = 1;
+    update(fixture);
+    ask_guest(fd, "ls /sys/block /sys/class/net | tr '\\n' ' '; echo; echo left", "left");
+    ask_guest(
+        fd, "[ -e /sys/block/vda ] || [ -e /sys/class/net/eth1 ] || echo both are gone", "both are gone");
+    disk_clear(&last);
+    nic_clear(&fixture->vm.nics.items[1]);
+    release(fixture);
+}
+
 /* All that a definition can hold: UEFI, screen, an overlay, an empty CD drive, a seed medium, a cable that is
  * out. */
 static void test_full_machine(Fixture *fixture, const void *data) {
@@ -338,12 +434,22 @@ static void test_full_machine(Fixture *fixture, const void *data) {
     g_auto(Error) err = {0};
     g_autofree char *base = template_file("bench-boot", "disk");
     g_autofree char *overlay = g_build_filename(fixture->folder, "disk.qcow2", NULL);
+    g_autofree char *template = g_build_filename(fixture->folder, "template.raw", NULL);
+    struct stat before, after;
     const char *const argv[] = {
-        "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, overlay, NULL};
+        "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", "template.raw", overlay, NULL};
+    make_file(template, MIB);
     assert_ok(process_run(&(ProcessSpec){.argv = argv, .timeout_ms = 20000}, NULL, &err), &err);
     disk_set_format(vm_add_disks(&fixture->vm), DISK_FORMAT_QCOW2);
     disk_set_kind(vm_add_disks(&fixture->vm), DISK_KIND_CD);
-    const HypervisorDisk disks[] = {{.disk = &fixture->vm.disks.items[0], .path = overlay},
+    disk_set_id(&fixture->vm.disks.items[0], "dddddddd-1111-4222-8333-444455556666");
+    disk_set_id(&fixture->vm.disks.items[1], "cccccccc-1111-4222-8333-444455556666");
+    g_assert_cmpint(chmod(template, 0600), ==, 0);
+    g_assert_cmpint(stat(template, &before), ==, 0);
+    const HypervisorDisk disks[] = {{.disk = &fixture->vm.disks.items[0],
+                                        .path = overlay,
+                                        .backing_path = template,
+                                        .backing_format = DISK_FORMAT_RAW},
         {.disk = &fixture->vm.disks.items[1], .path = NULL}};
     fixture->start.disks = disks;
     fixture->start.n_disks = 2;
@@ -366,6 +472,11 @@ static void test_full_machine(Fixture *fixture, const void *data) {
     disk_set_image(&fixture->vm.disks.items[1], "an-iso");
     assert_ok(hypervisor_qemu.update(fixture->session, &fixture->start, &changed, NULL, &err), &err);
     g_assert_cmpuint(changed.pending.n, ==, 0);
+    g_assert_cmpint(stat(template, &after), ==, 0);
+    g_assert_cmpint(after.st_uid, ==, before.st_uid); /* not given to QEMU's user */
+    assert_ok(hypervisor_qemu.kill(fixture->session, VM_ID, &err), &err);
+    g_assert_cmpint(stat(template, &after), ==, 0);
+    g_assert_cmpint(after.st_uid, ==, before.st_uid);
 }
 
 /* A domain that someone else made keeps its peace, even where its id is asked for. */
@@ -407,6 +518,7 @@ int main(int argc, char **argv) {
     ADD("found-again-after-libvirtd-was-killed", test_restart);
     ADD("networks-are-made-once-and-checked", test_networks);
     ADD("a-machine-with-everything-starts", test_full_machine);
+    ADD("devices-come-and-go-in-a-running-guest", test_hot_plug);
     ADD("vms-of-others-are-not-touched", test_unmanaged);
     ADD("tiny-boots-grows-and-stops-when-asked", test_tiny);
     return g_test_run();

@@ -4,7 +4,8 @@
  */
 #include <libvirt/libvirt-qemu.h>
 #include <string.h>
-#include "hypervisor/libvirt/session.h"
+#include "hypervisor/libvirt/device-update.h"
+#include "hypervisor/libvirt/xml-read.h"
 #include "hypervisor/restart.h"
 
 enum {
@@ -111,59 +112,24 @@ static bool update_memory(Update *update, Error *err) {
     return true;
 }
 
-static bool is_cable_in(const Nic *nic) {
-    return !nic_has(nic, NIC_FIELD_CONNECTED) || nic->connected;
+static char *pending_text(const AgentVmChanged *changed) {
+    GString *text = g_string_new(NULL);
+    for (size_t i = 0; i < changed->pending.n; i++)
+        g_string_append_printf(text, "%s%s", i ? " " : "", changed->pending.items[i]);
+    return g_string_free(text, FALSE);
 }
 
-static bool update_nics(Update *update, Error *err) {
-    for (size_t i = 0; i < update->vm->n_nics && i < update->running->nics.n; i++) {
-        const HypervisorNic *wanted = &update->vm->nics[i];
-        Nic *running = &update->running->nics.items[i];
-        if (g_strcmp0(wanted->nic->mac, running->mac) != 0 ||
-            is_cable_in(wanted->nic) == is_cable_in(running))
-            continue;
-        g_autofree char *xml = domain_nic_xml(wanted, update->options);
-        if (virDomainUpdateDeviceFlags(update->domain, xml, VIR_DOMAIN_AFFECT_LIVE) < 0)
-            return connection_error(err, "the NIC's cable cannot be switched");
-        nic_set_connected(running, is_cable_in(wanted->nic));
-    }
-    return true;
-}
-
-static bool update_disk(Update *update, size_t i, Error *err) {
-    const HypervisorDisk *wanted = &update->vm->disks[i];
-    Disk *running = &update->running->disks.items[i];
-    if (g_strcmp0(wanted->disk->id, running->id) != 0)
-        return true;
-    if (wanted->disk->kind == DISK_KIND_CD && g_strcmp0(wanted->disk->image, running->image) != 0) {
-        g_autofree char *xml = domain_disk_xml(update->vm, i, update->options);
-        if (virDomainUpdateDeviceFlags(update->domain, xml, VIR_DOMAIN_AFFECT_LIVE) < 0)
-            return connection_error(err, "the CD's medium cannot be changed");
-        disk_set_image(running, wanted->disk->image);
-    }
-    if (wanted->disk->kind == DISK_KIND_DISK && wanted->disk->size > running->size) {
-        g_autofree char *target = domain_disk_target(update->running, i);
-        if (virDomainBlockResize(update->domain, target, wanted->disk->size, VIR_DOMAIN_BLOCK_RESIZE_BYTES) <
-            0)
-            return connection_error(err, "the disk cannot grow");
-        disk_set_size(running, wanted->disk->size);
-    }
-    return true;
-}
-
-static bool update_disks(Update *update, Error *err) {
-    if (update->vm->n_disks != update->running->disks.n)
-        return true; /* reported as pending */
-    for (size_t i = 0; i < update->vm->n_disks; i++)
-        if (!update_disk(update, i, err))
-            return false;
-    return true;
-}
-
-static void write_back(const Update *update) {
+static void write_back(const HypervisorSession *session, const Update *update, const char *element_before) {
     g_autofree char *element = domain_definition_element(update->running);
     virDomainSetMetadata(update->domain, VIR_DOMAIN_METADATA_ELEMENT, element, "definition",
         DOMAIN_DEFINITION_NAMESPACE, VIR_DOMAIN_AFFECT_LIVE);
+    g_autofree char *acceleration = xml_attribute(element_before, "vm", "acceleration");
+    g_autofree char *started = xml_attribute(element_before, "vm", "started");
+    g_autofree char *pending = pending_text(update->changed);
+    g_autofree char *state = domain_vm_element(
+        session->instance, acceleration ? acceleration : "", started ? started : "0", pending);
+    virDomainSetMetadata(update->domain, VIR_DOMAIN_METADATA_ELEMENT, state, "lodge", DOMAIN_VM_NAMESPACE,
+        VIR_DOMAIN_AFFECT_LIVE);
 }
 
 bool qemu_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
@@ -177,13 +143,23 @@ bool qemu_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChan
     if (!session_running_definition(domain, &running))
         return error_set(err, ERROR_CORRUPT, NULL, "the domain's metadata holds no definition");
     DomainXmlOptions options = session_xml_options(session, vm);
-    if (!domain_check(vm, &options, err))
+    g_autofree char *element = NULL;
+    if (!domain_check(vm, &options, err) || !state_is_managed(session, domain, &element) ||
+        !session_share_backing(session, vm, err))
         return false;
     restart_pending(&running, vm->vm, ret_pending);
     Update update = {
         .domain = domain, .vm = vm, .options = &options, .changed = ret_pending, .running = &running};
-    bool is_done = update_nics(&update, err) && update_disks(&update, err) && update_memory(&update, err) &&
+    DeviceUpdate devices = {.session = session,
+        .domain = domain,
+        .vm = vm,
+        .options = &options,
+        .changed = ret_pending,
+        .running = &running,
+        .cancel = cancel};
+    bool is_done = device_update_sync(&devices, err) && device_update_nics(&devices, err) &&
+                   device_update_disks(&devices, err) && update_memory(&update, err) &&
                    update_vcpus(&update, cancel, err);
-    write_back(&update);
+    write_back(session, &update, element);
     return is_done;
 }

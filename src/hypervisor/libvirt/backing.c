@@ -1,0 +1,70 @@
+/*
+ * Templates' disks below overlays. libvirt gives files to QEMU's user and takes only those back that one VM
+ * has for itself; a template's disk is marked as not to be given away (domain-xml.c), so that its group must
+ * be allowed to read.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "base/file.h"
+#include "hypervisor/libvirt/session.h"
+
+typedef struct QemuUser {
+    uid_t uid;
+    gid_t gid;
+} QemuUser;
+
+/* libvirt's capabilities say "+64055:+64055" for the security model dac; nothing where it runs QEMU as
+ * itself. */
+static bool read_user(virConnect *connection, QemuUser *ret_user) {
+    static const char mark[] = "<baselabel type='qemu'>+";
+    g_autofree char *xml = virConnectGetCapabilities(connection);
+    const char *found = xml ? strstr(xml, mark) : NULL;
+    char *end = NULL;
+    if (!found)
+        return false;
+    ret_user->uid = (uid_t)g_ascii_strtoull(found + sizeof mark - 1, &end, 10);
+    if (end[0] != ':' || end[1] != '+')
+        return false;
+    ret_user->gid = (gid_t)g_ascii_strtoull(end + 2, NULL, 10);
+    return true;
+}
+
+static bool can_read(const struct stat *status, const QemuUser *user) {
+    return user->uid == 0 || (status->st_mode & S_IROTH) ||
+           (status->st_gid == user->gid && status->st_mode & S_IRGRP) ||
+           (status->st_uid == user->uid && status->st_mode & S_IRUSR);
+}
+
+static bool share(const char *path, const QemuUser *user, Error *err) {
+    fd_auto int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat status;
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return error_set_errno(err, errno, "the template's disk %s", path);
+    if (can_read(&status, user))
+        return true;
+    if (fchown(fd, (uid_t)-1, user->gid) < 0 || fchmod(fd, 0640) < 0)
+        return error_set_errno(err, errno, "letting QEMU read %s", path);
+    return true;
+}
+
+bool session_share_backing(HypervisorSession *session, const HypervisorVm *vm, Error *err) {
+    QemuUser user = {0};
+    bool is_known = false;
+    for (size_t i = 0; i < vm->n_disks; i++) {
+        if (!vm->disks[i].backing_path)
+            continue;
+        if (!is_known) {
+            g_autoptr(virConnect) connection = connection_get(session->connection, err);
+            if (!connection)
+                return false;
+            if (!read_user(connection, &user))
+                return true;
+            is_known = true;
+        }
+        if (!share(vm->disks[i].backing_path, &user, err))
+            return false;
+    }
+    return true;
+}
