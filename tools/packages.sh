@@ -3,7 +3,7 @@
 # The Debian packages of quickstart and check; reasons and licences stand in docs/dependencies.md.
 
 build_packages="gcc libc6-dev meson ninja-build pkg-config python3 libglib2.0-dev libjansson-dev libsqlite3-dev libmicrohttpd-dev
-libgnutls28-dev libwslay-dev libcurl4-gnutls-dev libseccomp-dev libarchive-dev libvirt-dev libxml2-dev libcrypt-dev"
+libgnutls28-dev libwslay-dev libcurl4-gnutls-dev libseccomp-dev libarchive-dev libvirt-dev libxml2-dev libcrypt-dev osinfo-db"
 run_packages="libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils ovmf dnsmasq-base iproute2 iptables util-linux bubblewrap
 mmdebstrap e2fsprogs dosfstools mtools fdisk grub-common grub-pc-bin grub-efi-amd64-bin cpio xz-utils zstd debian-archive-keyring gpgv"
 check_packages="clang clang-format libclang-rt-dev shellcheck openssl openssh-client"

@@ -293,6 +293,30 @@ export interface IsoImport {
   description?: string;
 }
 
+/** A guest operating system and the devices that a VM gets for it unless its definition says otherwise. */
+export interface GuestOsInfo {
+  /** libosinfo's short id, such as `debian12`. */
+  readonly id?: string;
+  /** Its name. */
+  readonly name?: string;
+  /** Such as `linux`, `winnt`, `freebsd`. */
+  readonly family?: string;
+  /** Bus of disks. */
+  readonly disk_bus?: DiskBus;
+  /** Bus of CD drives. */
+  readonly cd_bus?: DiskBus;
+  /** Model of NICs. */
+  readonly nic_model?: NicModel;
+  /** Firmware of a VM made without template. */
+  readonly firmware?: Firmware;
+  /** The hardware's clock shows local time, not UTC. */
+  readonly local_clock?: boolean;
+  /** With less it does not work. Bytes. */
+  readonly memory_minimum?: number;
+  /** Memory of a VM made without template. Bytes. */
+  readonly memory_recommended?: number;
+}
+
 /** A server with an agent. */
 export interface Host {
   /** Never changes; valid across managers. */
@@ -983,6 +1007,8 @@ export interface VmCreate {
   ssh_keys?: string[];
   /** cloud-init user data. */
   user_data?: string;
+  /** cloud-init network configuration (version 2) instead of DHCP. */
+  network_config?: string;
   /** ISO in a CD drive. */
   iso?: string;
   /** Replaces the template's disks; with no template the disks to make. */
@@ -1123,6 +1149,8 @@ export interface Methods {
   'iso.get': { http: 'GET'; path: '/v1/isos/{id}'; parameters: Empty; result: Iso };
   'iso.import': { http: 'POST'; path: '/v1/isos/import'; parameters: IsoImport; result: Job };
   'iso.delete': { http: 'DELETE'; path: '/v1/isos/{id}'; parameters: Empty; result: Job };
+  'guest-os.list': { http: 'GET'; path: '/v1/guest-oses'; parameters: ListQuery; result: Page<GuestOsInfo> };
+  'guest-os.get': { http: 'GET'; path: '/v1/guest-oses/{id}'; parameters: Empty; result: GuestOsInfo };
   'host.list': { http: 'GET'; path: '/v1/hosts'; parameters: ListQuery; result: Page<Host> };
   'host.get': { http: 'GET'; path: '/v1/hosts/{id}'; parameters: Empty; result: Host };
   'host.create': { http: 'POST'; path: '/v1/hosts'; parameters: HostAdd; result: Host };

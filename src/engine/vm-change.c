@@ -2,6 +2,7 @@
 #include "engine/vm-change.h"
 #include <string.h>
 #include "engine/vm-plan.h"
+#include "model/guest-os.h"
 
 enum { MAX_DISKS = 64, MAX_NICS = 32 };
 
@@ -362,7 +363,9 @@ static bool complete_devices(
     return true;
 }
 
-static bool check_sizes(const Vm *vm, Error *err) {
+static bool check_machine(const Vm *before, const Vm *vm, Error *err) {
+    if (g_strcmp0(before->guest_os, vm->guest_os) != 0 && !guest_os_check(vm->guest_os, err))
+        return false;
     if (vm_has(vm, VM_FIELD_VCPUS_MAXIMUM) && vm->vcpus_maximum < vm->vcpus)
         return error_set(err, ERROR_INVALID, "/vcpus",
             "vcpus: must not be above vcpus_maximum (%" G_GINT64_FORMAT ")", vm->vcpus_maximum);
@@ -403,7 +406,7 @@ bool vm_change(MethodId method, const Vm *before, const json_t *parameters, cons
         if (changes[i].method == method && !changes[i].apply(&vm, parameters, err))
             return false;
     model_apply_defaults(&vm_type, &vm);
-    if (!check_sizes(&vm, err) ||
+    if (!check_machine(before, &vm, err) ||
         !complete_devices(before, &vm, world, random, method == METHOD_VM_UPDATE, err))
         return false;
     *ret_vm = vm;

@@ -3,6 +3,7 @@
 #include "engine/vm-plan.h"
 #include <string.h>
 #include "model/format.h"
+#include "model/guest-os.h"
 
 enum { MAX_MAC_TRIES = 1000 };
 static const uint64_t default_disk_size = UINT64_C(10) << 30;
@@ -24,6 +25,8 @@ static bool plan_sizes(const VmCreate *request, const Template *source, Vm *vm, 
         vm_set_memory(vm, request->memory);
     else if (source && template_has(source, TEMPLATE_FIELD_MEMORY))
         vm_set_memory(vm, source->memory);
+    else if (!source && guest_os_memory(request->guest_os))
+        vm_set_memory(vm, guest_os_memory(request->guest_os));
     model_apply_defaults(&vm_type, vm);
     if (vm_create_has(request, VM_CREATE_FIELD_VCPUS_MAXIMUM))
         vm_set_vcpus_maximum(vm, request->vcpus_maximum);
@@ -54,9 +57,13 @@ static bool plan_machine(const VmCreate *request, const Template *source, Vm *vm
         vm_set_firmware(vm, request->firmware);
     else if (source && source->firmware.n > 0)
         vm_set_firmware(vm, source->firmware.items[0]);
+    else if (!source)
+        vm_set_firmware(vm, guest_os_firmware(request->guest_os));
     if (source && !has_firmware(source, vm->firmware))
         return error_set(
             err, ERROR_INVALID, "/firmware", "firmware: the template %s does not boot with it", source->name);
+    if (!guest_os_check(request->guest_os, err))
+        return false;
     if (vm_create_has(request, VM_CREATE_FIELD_GUEST_OS))
         vm_set_guest_os(vm, request->guest_os);
     else if (source && template_has(source, TEMPLATE_FIELD_GUEST_OS))
@@ -207,6 +214,7 @@ static void plan_cloud_init(const VmCreate *request, const Template *source, Vm 
     for (size_t i = 0; i < request->ssh_keys.n; i++)
         cloud_init_add_ssh_keys(cloud_init, request->ssh_keys.items[i]);
     cloud_init_set_user_data(cloud_init, request->user_data);
+    cloud_init_set_network_config(cloud_init, request->network_config);
 }
 
 bool vm_fits(const Vm *vm, const Host *host, bool starts, Error *err) {
@@ -240,9 +248,11 @@ bool vm_plan(
     vm_set_repository(&vm, world->repository_id);
     if (world->source)
         vm_set_template(&vm, world->source->id);
-    if ((request->ssh_keys.n > 0 || request->user_data) && world->source && !world->source->has_cloud_init)
+    bool has_first_boot = request->ssh_keys.n > 0 || request->user_data || request->network_config;
+    if (has_first_boot && world->source && !world->source->has_cloud_init)
         return error_set(err, ERROR_UNSUPPORTED, "/ssh_keys",
-            "the template %s has no cloud-init: it cannot take keys or user data", world->source->name);
+            "the template %s has no cloud-init: it cannot take keys, user data or network settings",
+            world->source->name);
     if (!plan_sizes(request, world->source, &vm, err) || !plan_machine(request, world->source, &vm, err) ||
         !plan_disks(request, world, &vm, err) || !plan_nics(request, world, random, &vm, err))
         return false;

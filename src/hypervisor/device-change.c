@@ -1,6 +1,7 @@
 /* Differences by id. */
 #include "hypervisor/device-change.h"
 #include <string.h>
+#include "model/guest-os.h"
 
 static const size_t nowhere = SIZE_MAX;
 
@@ -76,15 +77,14 @@ GArray *nic_changes(const Vm *running, const Vm *wanted) {
     return changes;
 }
 
-/* Windows brings no driver for virtio-scsi; Debian's cloud kernel none for AHCI. */
 DiskBus cd_bus_of(const Vm *vm) {
-    return vm->guest_os && g_str_has_prefix(vm->guest_os, "win") ? DISK_BUS_SATA : DISK_BUS_SCSI;
+    return guest_os_cd_bus(vm->guest_os);
 }
 
 DiskBus disk_bus_of(const Vm *vm, const Disk *disk) {
     if (disk_has(disk, DISK_FIELD_BUS))
         return disk->bus;
-    return disk->kind == DISK_KIND_CD ? cd_bus_of(vm) : DISK_BUS_VIRTIO;
+    return disk->kind == DISK_KIND_CD ? cd_bus_of(vm) : guest_os_disk_bus(vm->guest_os);
 }
 
 bool disk_is_hot_pluggable(const Vm *vm, const Disk *disk) {

@@ -80,13 +80,28 @@ static bool check_user_data(const SeedSpec *spec, Error *err) {
         "must begin with a line such as \"#cloud-config\" or \"#!/bin/sh\"");
 }
 
+/* Only what shows at a glance: a guest that cannot read it would come up without any network. */
+static bool check_network_config(const char *text, Error *err) {
+    if (!text)
+        return true;
+    if (strlen(text) > SEED_NETWORK_LIMIT)
+        return error_set(
+            err, ERROR_INVALID, "/network_config", "must have at most %d bytes", SEED_NETWORK_LIMIT);
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    for (char **line = lines; *line; line++)
+        if (g_str_equal(g_strstrip(*line), "version: 2"))
+            return true;
+    return error_set(err, ERROR_INVALID, "/network_config", "must have a line \"version: 2\"");
+}
+
 static bool check(const SeedSpec *spec, Error *err) {
     if (!check_hostname(spec->hostname, err))
         return false;
     if (!spec->instance_id || !is_made_of(spec->instance_id, "-_.", SEED_INSTANCE_ID_LIMIT))
         return error_set(err, ERROR_INVALID, "/instance_id",
             "must be 1 to %d letters, digits, \"-\", \"_\", \".\"", SEED_INSTANCE_ID_LIMIT);
-    return check_user(spec->user, err) && check_keys(spec->ssh_keys, err) && check_user_data(spec, err);
+    return check_user(spec->user, err) && check_keys(spec->ssh_keys, err) && check_user_data(spec, err) &&
+           check_network_config(spec->network_config, err);
 }
 
 /* --- texts
@@ -184,8 +199,8 @@ bool seed_make(const SeedSpec *spec, uint8_t **ret_data, size_t *ret_length, Err
     if (!check(spec, err))
         return false;
     g_autofree char *meta_data = make_meta_data(spec), *user_data = make_user_data(spec);
-    const SeedFile files[N_FILES] = {
-        {"meta-data", meta_data}, {"user-data", user_data}, {"network-config", network_config}};
+    const SeedFile files[N_FILES] = {{"meta-data", meta_data}, {"user-data", user_data},
+        {"network-config", spec->network_config ? spec->network_config : network_config}};
     g_autofree uint8_t *buffer = g_malloc(IMAGE_LIMIT);
     size_t length = 0;
     struct archive *iso = archive_write_new();

@@ -12,12 +12,13 @@
 #include "base/error.h"
 
 enum {
-    SEED_HOSTNAME_LIMIT = 63,         /* bytes; letters, digits, inner hyphens (RFC 1123 label) */
-    SEED_INSTANCE_ID_LIMIT = 128,     /* bytes; letters, digits, "-", "_", "." */
-    SEED_USER_LIMIT = 32,             /* bytes; as useradd(8) accepts */
-    SEED_KEYS_LIMIT = 64,             /* keys */
-    SEED_KEY_BYTES_LIMIT = 16 * 1024, /* bytes a key */
-    SEED_USER_DATA_LIMIT = 512 * 1024 /* bytes */
+    SEED_HOSTNAME_LIMIT = 63,          /* bytes; letters, digits, inner hyphens (RFC 1123 label) */
+    SEED_INSTANCE_ID_LIMIT = 128,      /* bytes; letters, digits, "-", "_", "." */
+    SEED_USER_LIMIT = 32,              /* bytes; as useradd(8) accepts */
+    SEED_KEYS_LIMIT = 64,              /* keys */
+    SEED_KEY_BYTES_LIMIT = 16 * 1024,  /* bytes a key */
+    SEED_USER_DATA_LIMIT = 512 * 1024, /* bytes */
+    SEED_NETWORK_LIMIT = 16 * 1024     /* bytes */
 };
 
 typedef struct SeedSpec {
@@ -29,6 +30,8 @@ typedef struct SeedSpec {
      * stay). Must begin with a line that cloud-init knows ("#cloud-config", "#!", "## template:",
      * "Content-Type:", "#include" …). May be NULL. */
     const char *user_data;
+    /* Replaces DHCP on all NICs: cloud-init's network configuration, version 2 (YAML). May be NULL. */
+    const char *network_config;
 } SeedSpec;
 
 /* The image in memory, newly allocated. ERROR_INVALID names the field ("/hostname", "/ssh_keys/2"). */

@@ -53,6 +53,15 @@ static void test_seed_reads_back(void) {
     g_assert_nonnull(strstr(network, "dhcp4: true"));
 }
 
+static void test_network_settings_replace_dhcp(void) {
+    SeedSpec spec = plain;
+    spec.network_config = "version: 2\nethernets:\n  eth0:\n    addresses: [192.0.2.7/24]\n";
+    g_autofree char *network = file_of(&spec, "network-config");
+    g_assert_cmpstr(network, ==, spec.network_config);
+    spec.network_config = "version: 1\n";
+    assert_refused(&spec, "/network_config");
+}
+
 static void test_seed_carries_the_label_that_cloud_init_looks_for(void) {
     g_autofree uint8_t *data = NULL;
     size_t length = 0;
@@ -114,6 +123,7 @@ static void test_user_data_replaces_ours_and_nothing_else(void) {
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/seed/reads-back", test_seed_reads_back);
+    g_test_add_func("/seed/network-settings-replace-dhcp", test_network_settings_replace_dhcp);
     g_test_add_func("/seed/label", test_seed_carries_the_label_that_cloud_init_looks_for);
     g_test_add_func("/seed/quotes", test_quotes_in_a_key_stay_inside_the_string);
     g_test_add_func("/seed/new-line", test_a_new_line_is_refused_everywhere);

@@ -4,6 +4,7 @@
 #include "inventory/change.h"
 #include "inventory/names.h"
 #include "model/format.h"
+#include "model/guest-os.h"
 
 enum { SHORT_ID = 8, MAX_REMEMBERED_EVENTS = 4000, MAX_REMEMBERED_BYTES = 4 << 20, MAX_AUDIT = 10000 };
 
@@ -197,7 +198,17 @@ static bool load_kind(Inventory *inventory, ResourceId kind, Error *err) {
     return true;
 }
 
+/* Built in: listed and found like what is stored, never changed. */
+static void add_guest_oses(Inventory *inventory) {
+    for (size_t i = 0; i < n_guest_oses; i++) {
+        GuestOsInfo *info = g_new0(GuestOsInfo, 1);
+        guest_os_describe(&guest_oses[i], info);
+        remember_object(inventory, RESOURCE_GUEST_OS, info, 0);
+    }
+}
+
 bool inventory_load(Inventory *inventory, Error *err) {
+    add_guest_oses(inventory);
     for (ResourceId kind = 0; kind < RESOURCE_MAX; kind++)
         if (!resources[kind].is_singleton && kind != RESOURCE_EVENT && !load_kind(inventory, kind, err))
             return false;

@@ -190,9 +190,6 @@ static bool seed_make_file(const Repository *repository, const Vm *vm, Error *er
     if (!vm_has(vm, VM_FIELD_CLOUD_INIT) ||
         (cloud_init_has(settings, CLOUD_INIT_FIELD_ENABLED) && !settings->enabled))
         return true;
-    if (cloud_init_has(settings, CLOUD_INIT_FIELD_NETWORK_CONFIG))
-        return error_set(err, ERROR_UNSUPPORTED, "/cloud_init/network_config",
-            "network settings of one's own are not offered yet");
     g_auto(GStrv) hostname = g_strsplit(settings->hostname ? settings->hostname : vm->name, ".", 2);
     g_autofree const char **keys = g_new0(const char *, settings->ssh_keys.n + 1);
     for (size_t i = 0; i < settings->ssh_keys.n; i++)
@@ -204,7 +201,8 @@ static bool seed_make_file(const Repository *repository, const Vm *vm, Error *er
                 : settings->user ? settings->user
                                  : "lodge",
         .ssh_keys = has_data ? NULL : keys,
-        .user_data = has_data ? settings->user_data : NULL};
+        .user_data = has_data ? settings->user_data : NULL,
+        .network_config = settings->network_config};
     g_autofree char *path = repository_seed_path(repository, vm->id);
     if (!seed_write(&spec, path, err))
         return err ? error_prefix_field(err, "/cloud_init") : false;

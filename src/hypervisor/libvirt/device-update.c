@@ -140,7 +140,7 @@ static bool attach_nic(DeviceUpdate *update, size_t index, Error *err) {
         return false;
     g_autofree char *alias = nic->nic->id ? domain_alias(nic->nic->id) : NULL;
     if (!alias || !live_device_find(live, alias)) {
-        g_autofree char *xml = domain_nic_xml(nic, update->options);
+        g_autofree char *xml = domain_nic_xml(update->vm, index, update->options);
         network_copy(&network, nic->network);
         if (!qemu_network_open(update->session, &network, err) ||
             !attach(update, xml, "the NIC cannot be added", err))
@@ -194,7 +194,7 @@ static bool plug(DeviceUpdate *update, const DeviceChange *change, Error *err) {
     Nic *running = &update->running->nics.items[change->running];
     g_auto(Network) network = {0};
     network_copy(&network, wanted->network);
-    g_autofree char *xml = domain_nic_xml(wanted, update->options);
+    g_autofree char *xml = domain_nic_xml(update->vm, change->wanted, update->options);
     if (!qemu_network_open(update->session, &network, err))
         return false;
     if (virDomainUpdateDeviceFlags(update->domain, xml, VIR_DOMAIN_AFFECT_LIVE) < 0)

@@ -2,6 +2,7 @@
 #include <string.h>
 #include "hypervisor/libvirt/domain-xml.h"
 #include "hypervisor/device-change.h"
+#include "model/guest-os.h"
 
 enum {
     MEMORY_SLOTS = 16,
@@ -10,6 +11,7 @@ enum {
      * update.c looks first. */
     TRANSLATION_CACHE_MIB = 32,
     TRANSLATION_CACHE_TO_GROW_MIB = 256,
+    MAX_IDE = 4,
     SPARE_PORTS = 4,
     ALWAYS_PRESENT = 3,       /* serial channels, balloon, random numbers */
     VCPUS_WITHOUT_IOMMU = 255 /* above, interrupts need an IOMMU in extended mode */
@@ -55,12 +57,16 @@ static bool has_graphics(const Vm *vm) {
            vm->console.graphics == GRAPHICS_VNC;
 }
 
+static bool is_old(const Vm *vm) {
+    return guest_os_needs_old_machine(vm->guest_os);
+}
+
 static bool is_uefi(const Vm *vm) {
     return vm_has(vm, VM_FIELD_FIRMWARE) && vm->firmware == FIRMWARE_UEFI;
 }
 
 static const char *target_prefix(DiskBus bus) {
-    return bus == DISK_BUS_VIRTIO ? "vd" : "sd";
+    return bus == DISK_BUS_VIRTIO ? "vd" : bus == DISK_BUS_IDE ? "hd" : "sd";
 }
 
 static size_t target_index(const Vm *vm, const char *prefix, size_t before) {
@@ -82,12 +88,16 @@ char *domain_target_name(DiskBus bus, size_t index) {
 }
 
 static bool check_disks(const HypervisorVm *vm, Error *err) {
+    size_t n_ide = vm->seed_path && cd_bus_of(vm->vm) == DISK_BUS_IDE;
     for (size_t i = 0; i < vm->n_disks; i++) {
         const Disk *disk = vm->disks[i].disk;
         DiskBus bus = disk_bus_of(vm->vm, disk);
         g_autofree char *field = g_strdup_printf("/disks/%zu", i);
-        if (bus == DISK_BUS_IDE)
-            error_set(err, ERROR_UNSUPPORTED, "/bus", "this machine type has no IDE; use sata");
+        if (bus == DISK_BUS_IDE && !is_old(vm->vm))
+            error_set(err, ERROR_UNSUPPORTED, "/bus",
+                "the machine for this guest OS has no IDE; use sata, or name an old guest OS");
+        else if (bus == DISK_BUS_IDE && n_ide++ >= MAX_IDE)
+            error_set(err, ERROR_UNSUPPORTED, "/bus", "there is place for %d drives on IDE", MAX_IDE);
         else if (bus == DISK_BUS_VIRTIO && disk->kind == DISK_KIND_CD)
             error_set(
                 err, ERROR_UNSUPPORTED, "/bus", "a CD drive cannot be on the bus virtio; use scsi or sata");
@@ -110,6 +120,8 @@ bool domain_check(const HypervisorVm *vm, const DomainXmlOptions *options, Error
             definition->vcpus > options->vcpus_limit ? "/vcpus" : "/vcpus_maximum",
             "%" G_GINT64_FORMAT " vCPUs are asked for, this host can give %" G_GINT64_FORMAT " to a VM",
             maximum, options->vcpus_limit);
+    if (is_uefi(definition) && is_old(definition))
+        return error_set(err, ERROR_UNSUPPORTED, "/firmware", "the machine for this guest OS has no UEFI");
     if (is_uefi(definition) && !options->uefi_code)
         return error_set(
             err, ERROR_UNSUPPORTED, "/firmware", "the UEFI firmware (package ovmf) is not installed");
@@ -181,7 +193,7 @@ static void add_direct_boot(GString *xml, const HypervisorVm *vm) {
 }
 
 static void add_os(GString *xml, const HypervisorVm *vm, const DomainXmlOptions *options) {
-    add(xml, "  <os>\n    <type arch='x86_64' machine='q35'>hvm</type>\n");
+    add(xml, "  <os>\n    <type arch='x86_64' machine='%s'>hvm</type>\n", is_old(vm->vm) ? "pc" : "q35");
     if (is_uefi(vm->vm)) {
         add(xml, "    <loader readonly='yes' type='pflash'>%s</loader>\n", options->uefi_code);
         add(xml, "    <nvram template='%s'>%s/%s.nvram</nvram>\n", options->uefi_variables,
@@ -288,8 +300,8 @@ static void add_seed(GString *xml, const HypervisorVm *vm) {
     if (!vm->seed_path)
         return;
     DiskBus bus = cd_bus_of(vm->vm);
-    size_t index = target_index(vm->vm, "sd", vm->n_disks);
-    g_autofree char *target = target_name("sd", index);
+    size_t index = target_index(vm->vm, target_prefix(bus), vm->n_disks);
+    g_autofree char *target = domain_target_name(bus, index);
     add(xml,
         "    <disk type='file' device='cdrom'>\n      <driver name='qemu' type='raw'/>\n"
         "      <source file='%s'/>\n      <target dev='%s' bus='%s'/>\n      <readonly/>\n",
@@ -305,22 +317,27 @@ static void add_ports(GString *xml, const HypervisorVm *vm, bool has_scsi) {
     n += (size_t)has_scsi + (size_t)has_graphics(vm->vm);
     for (size_t i = 0; i < vm->n_disks; i++)
         n += disk_bus_of(vm->vm, vm->disks[i].disk) == DISK_BUS_VIRTIO;
-    for (size_t i = 0; i < n; i++)
-        add(xml, "    <controller type='pci' model='pcie-root-port'/>\n");
+    add(xml, "    <controller type='pci' index='0' model='pcie-root'/>\n");
+    for (size_t i = 1; i <= n; i++)
+        add(xml, "    <controller type='pci' index='%zu' model='pcie-root-port'/>\n", i);
 }
 
 static void add_controllers(GString *xml, const HypervisorVm *vm) {
     bool has_scsi = vm->seed_path && cd_bus_of(vm->vm) == DISK_BUS_SCSI;
     for (size_t i = 0; i < vm->n_disks; i++)
         has_scsi |= disk_bus_of(vm->vm, vm->disks[i].disk) == DISK_BUS_SCSI;
-    add_ports(xml, vm, has_scsi);
+    if (!is_old(vm->vm))
+        add_ports(xml, vm, has_scsi);
     if (has_scsi)
         add(xml, "    <controller type='scsi' index='0' model='virtio-scsi'/>\n");
     /* Without a screen there is nobody to type: a USB controller would only cost time when idle. */
-    add(xml, "    <controller type='usb' model='%s'/>\n", has_graphics(vm->vm) ? "qemu-xhci" : "none");
+    add(xml, "    <controller type='usb' model='%s'/>\n",
+        !has_graphics(vm->vm) ? "none"
+        : is_old(vm->vm)      ? "piix3-uhci"
+                              : "qemu-xhci");
 }
 
-static void add_nic(GString *xml, const HypervisorNic *nic, const DomainXmlOptions *options) {
+static void add_nic(GString *xml, const Vm *vm, const HypervisorNic *nic, const DomainXmlOptions *options) {
     static const char *const models[NIC_MODEL_MAX] = {[NIC_MODEL_VIRTIO] = "virtio",
         [NIC_MODEL_E1000] = "e1000",
         [NIC_MODEL_E1000E] = "e1000e",
@@ -336,7 +353,8 @@ static void add_nic(GString *xml, const HypervisorNic *nic, const DomainXmlOptio
     } else {
         add(xml, "      <source bridge='%s'/>\n", nic->network->bridge);
     }
-    add(xml, "      <model type='%s'/>\n", models[nic->nic->model]);
+    add(xml, "      <model type='%s'/>\n",
+        models[nic_has(nic->nic, NIC_FIELD_MODEL) ? nic->nic->model : guest_os_nic_model(vm->guest_os)]);
     add(xml, "      <link state='%s'/>\n", is_connected ? "up" : "down");
     add_alias(xml, nic->nic->id);
     add(xml, "    </interface>\n");
@@ -351,8 +369,10 @@ static void add_consoles(GString *xml, const HypervisorVm *vm, const DomainXmlOp
             options->state_folder, vm->vm->id);
     add(xml, "    <channel type='unix'>\n      <target type='virtio' name='org.qemu.guest_agent.0'/>\n"
              "    </channel>\n");
+    if (has_graphics(vm->vm) && guest_os_has_tablet(vm->vm->guest_os))
+        add(xml, "    <input type='tablet' bus='usb'/>\n");
     if (has_graphics(vm->vm))
-        add(xml, "    <input type='tablet' bus='usb'/>\n    <input type='keyboard' bus='usb'/>\n"
+        add(xml, "    <input type='keyboard' bus='usb'/>\n"
                  "    <graphics type='vnc'>\n      <listen type='socket'/>\n    </graphics>\n"
                  "    <video>\n      <model type='vga'/>\n    </video>\n");
     else
@@ -367,7 +387,7 @@ static void add_devices(GString *xml, const HypervisorVm *vm, const DomainXmlOpt
     add_seed(xml, vm);
     add_controllers(xml, vm);
     for (size_t i = 0; i < vm->n_nics; i++)
-        add_nic(xml, &vm->nics[i], options);
+        add_nic(xml, vm->vm, &vm->nics[i], options);
     add_consoles(xml, vm, options);
     add(xml, "    <memballoon model='virtio'/>\n    <rng model='virtio'>\n"
              "      <backend model='random'>/dev/urandom</backend>\n    </rng>\n");
@@ -388,8 +408,9 @@ char *domain_xml(const HypervisorVm *vm, const DomainXmlOptions *options) {
     add_features(xml, vm->vm, options);
     add_cpu(xml, vm->vm, options);
     add(xml,
-        "  <clock offset='utc'/>\n  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>restart</on_reboot>\n"
-        "  <on_crash>destroy</on_crash>\n");
+        "  <clock offset='%s'/>\n  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>restart</on_reboot>\n"
+        "  <on_crash>destroy</on_crash>\n",
+        guest_os_has_local_clock(vm->vm->guest_os) ? "localtime" : "utc");
     add_devices(xml, vm, options);
     add(xml, "</domain>\n");
     return g_string_free(xml, FALSE);
@@ -401,8 +422,8 @@ char *domain_disk_xml(const HypervisorVm *vm, size_t i, size_t index, const Doma
     return g_string_free(xml, FALSE);
 }
 
-char *domain_nic_xml(const HypervisorNic *nic, const DomainXmlOptions *options) {
+char *domain_nic_xml(const HypervisorVm *vm, size_t i, const DomainXmlOptions *options) {
     GString *xml = g_string_new(NULL);
-    add_nic(xml, nic, options);
+    add_nic(xml, vm->vm, &vm->nics[i], options);
     return g_string_free(xml, FALSE);
 }

@@ -36,7 +36,7 @@ char *domain_xml(const HypervisorVm *vm, const DomainXmlOptions *options);
 /* One device of it, for changes while it runs; newly allocated. `index` is the disk's place among those that
  * share its letters ("sdc" is 2). */
 char *domain_disk_xml(const HypervisorVm *vm, size_t i, size_t index, const DomainXmlOptions *options);
-char *domain_nic_xml(const HypervisorNic *nic, const DomainXmlOptions *options);
+char *domain_nic_xml(const HypervisorVm *vm, size_t i, const DomainXmlOptions *options);
 /* The JSON in the element of DOMAIN_DEFINITION_NAMESPACE as that element; newly allocated. */
 char *domain_definition_element(const Vm *vm);
 

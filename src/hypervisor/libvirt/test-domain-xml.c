@@ -6,6 +6,7 @@
 #include "hypervisor/libvirt/domain-xml.h"
 #include "hypervisor/libvirt/live-devices.h"
 #include "hypervisor/libvirt/xml-read.h"
+#include "model/guest-os.h"
 
 #define VM_ID "0b2c4d6e-1111-4222-8333-444455556666"
 
@@ -122,6 +123,31 @@ static void test_large(void) {
     sample_clear(&sample);
 }
 
+/* A disk, a CD drive, a NIC and a screen, as a guest OS of that family has drivers for. */
+static void test_family(const void *data) {
+    static const char *const paths[] = {"/repository/disks/a.raw", NULL};
+    const char *guest_os = data;
+    Sample sample = {0};
+    if (!guest_os_find("winxp")) {
+        g_test_skip("built without osinfo-db");
+        return;
+    }
+    sample_init(&sample);
+    vm_set_guest_os(&sample.vm, guest_os);
+    disk_set_id(vm_add_disks(&sample.vm), "dddddddd-1111-4222-8333-444455556666");
+    disk_set_kind(vm_add_disks(&sample.vm), DISK_KIND_CD);
+    nic_set_mac(vm_add_nics(&sample.vm), "52:54:00:00:00:01");
+    network_set_id(&sample.networks[0], "aaaaaaaa-1111-4222-8333-444455556666");
+    console_set_graphics(vm_put_console(&sample.vm), GRAPHICS_VNC);
+    sample_complete(&sample, paths);
+    DomainXmlOptions definition = plain;
+    definition.started_ns = 0;
+    g_assert_true(domain_check(&sample.start, &definition, NULL));
+    g_autofree char *name = g_strconcat("guest-", guest_os, NULL);
+    compare(&sample, &definition, name);
+    sample_clear(&sample);
+}
+
 static void expect_refused(
     const Sample *sample, const DomainXmlOptions *options, ErrorCode code, const char *field) {
     g_auto(Error) err = {0};
@@ -184,6 +210,10 @@ int main(int argc, char **argv) {
     g_test_add_func("/domain-xml/direct-boot-is-escaped", test_tiny);
     g_test_add_func("/domain-xml/uefi-and-hot-plug", test_debian);
     g_test_add_func("/domain-xml/many-vcpus-get-an-iommu", test_large);
+    g_test_add_data_func("/domain-xml/modern-linux", "debian8", test_family);
+    g_test_add_data_func("/domain-xml/old-linux", "rhel4.0", test_family);
+    g_test_add_data_func("/domain-xml/windows", "win10", test_family);
+    g_test_add_data_func("/domain-xml/bsd", "freebsd13.0", test_family);
     g_test_add_func("/domain-xml/refusals-name-the-field", test_refusals);
     g_test_add_func("/domain-xml/definition-survives-metadata", test_definition_survives);
     g_test_add_func("/domain-xml/live-devices-are-read", test_live_devices);
