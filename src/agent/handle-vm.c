@@ -165,7 +165,8 @@ bool handle_vm_delete(AgentCall *call, Error *err) {
         return false;
     if (is_running(&state) && !ref->force)
         return error_set(err, ERROR_WRONG_STATE, NULL, "the VM runs");
-    if (is_running(&state) && !call->agent->driver->kill(call->agent->session, ref->id, err))
+    bool is_known = is_running(&state) || state.status.state == VM_STATE_CRASHED;
+    if (is_known && !call->agent->driver->kill(call->agent->session, ref->id, err))
         return false;
     return kind->vm_delete(&ref->repository, ref->id, ref->purge, err);
 }

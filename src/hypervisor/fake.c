@@ -7,7 +7,9 @@
  * same as lines "delay_ms=20" and "fail=start:0.1,stop:1" of STATE_FOLDER/fake/control, which is read before
  * every call and wins. A fault comes before anything was changed ("start") or after it ("start-late": done,
  * but reported as lost). LODGE_FAKE_BOOT=ID, or the line "boot=ID", is the host's boot id. "stuck=1"
- * makes guests that let go of no disk and no NIC, "deaf=1" guests that do not stop when they are asked to.
+ * makes guests that let go of no disk and no NIC, "full=1" machines without place for another, "deaf=1"
+ * guests that do not stop when they are asked to. A file ID.crashed instead of ID.json is a VM that has
+ * crashed (crash-mark.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +19,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "hypervisor/host-facts.h"
+#include "hypervisor/crash-mark.h"
 #include "hypervisor/device-change.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/restart.h"
@@ -150,7 +153,10 @@ static bool fake_probe(HypervisorSession *session, HostStatus *status, Error *er
     g_auto(AgentInventory) inventory = {0};
     if (!hypervisor_fake.list(session, &inventory, err))
         return false;
-    host_status_set_vms_running(status, (int64_t)inventory.vms.n);
+    int64_t n_running = 0;
+    for (size_t i = 0; i < inventory.vms.n; i++)
+        n_running += inventory.vms.items[i].status.state != VM_STATE_CRASHED;
+    host_status_set_vms_running(status, n_running);
     return true;
 }
 
@@ -175,6 +181,7 @@ static bool fake_list(HypervisorSession *session, AgentInventory *inventory, Err
             fill_state(session, &vm, agent_inventory_add_vms(inventory));
     }
     g_dir_close(folder);
+    crash_marks_list(session->folder, inventory);
     return true;
 }
 
@@ -186,6 +193,8 @@ static bool fake_state(HypervisorSession *session, const char *vm_id, AgentVmSta
         fill_state(session, &vm, ret_state);
         return true;
     }
+    if (crash_mark_read(session->folder, vm_id, ret_state))
+        return true;
     agent_vm_state_set_id(ret_state, vm_id);
     agent_vm_state_set_managed(ret_state, true);
     vm_status_set_state(agent_vm_state_put_status(ret_state), VM_STATE_STOPPED);
@@ -228,6 +237,7 @@ static bool fake_start(HypervisorSession *session, const HypervisorVm *vm, const
     fill_running(&running, vm);
     if (!store(session, &running, true, err))
         return false;
+    crash_mark_clear(session->folder, vm->vm->id);
     notify(session, vm->vm->id);
     return suffer_late(session, "start", err);
 }
@@ -237,6 +247,7 @@ static bool end_vm(
     g_autofree char *path = vm_path(session, vm_id);
     if (!suffer(session, call, cancel, err))
         return false;
+    crash_mark_clear(session->folder, vm_id);
     if (unlink(path) == 0)
         notify(session, vm_id);
     else if (errno != ENOENT)
@@ -328,6 +339,12 @@ static bool check_guest_lets_go(const HypervisorSession *session, Error *err) {
     return !stuck || error_set(err, ERROR_TIMED_OUT, NULL, "the guest does not let go of the device");
 }
 
+/* "full=1" is a machine that has no place for another device. */
+static bool check_place(const HypervisorSession *session, Error *err) {
+    g_autofree char *full = setting(session, "full", "LODGE_FAKE_FULL");
+    return !full || error_set(err, ERROR_NO_CAPACITY, NULL, "there is no place for another device");
+}
+
 static bool change_disks(
     const HypervisorSession *session, Vm *running, const Vm *wanted, AgentVmChanged *changed, Error *err) {
     g_autoptr(GArray) changes = disk_changes(running, wanted);
@@ -339,6 +356,8 @@ static bool change_disks(
             (change->kind == DEVICE_ATTACH && !disk_is_hot_pluggable(running, disk))) {
             wait_for_restart(changed, "/disks");
         } else if (change->kind == DEVICE_ATTACH) {
+            if (!check_place(session, err))
+                return false;
             disk_copy(vm_add_disks(running), disk);
         } else if (change->kind == DEVICE_DETACH) {
             if (!disk_check_detach(running, &running->disks.items[change->running], err) ||
@@ -361,6 +380,8 @@ static bool change_nics(
         if (change->kind == DEVICE_RESTART) {
             wait_for_restart(changed, "/nics");
         } else if (change->kind == DEVICE_ATTACH) {
+            if (!check_place(session, err))
+                return false;
             nic_copy(vm_add_nics(running), &wanted->nics.items[change->wanted]);
         } else if (change->kind == DEVICE_DETACH) {
             if (!check_guest_lets_go(session, err))

@@ -158,6 +158,29 @@ typedef struct MakingOne {
     size_t index;
 } MakingOne;
 
+/* For the next time somebody makes VMs from it. Not worth failing for: who changes the template meanwhile
+ * wins. */
+static void remember_settings(JobRun *run) {
+    static const char *const personal[] = {"name", "mac", "ssh_keys", "template"};
+    const json_t *id = json_object_get(job_parameters(run), "template");
+    const Object *object = inventory_get(job_inventory(run), RESOURCE_TEMPLATE, json_string_value(id));
+    if (!object)
+        return;
+    json_t *settings = json_deep_copy(job_parameters(run));
+    model_drop_secrets(settings);
+    for (size_t i = 0; i < G_N_ELEMENTS(personal); i++)
+        json_object_del(settings, personal[i]);
+    g_auto(Template) template = {0};
+    template_copy(&template, object->data);
+    template_take_last_settings(&template, settings);
+    if (model_equal(&template_type, &template, object->data))
+        return;
+    InventoryChange *change = inventory_change_new(job_inventory(run));
+    inventory_change_put(change, RESOURCE_TEMPLATE, &template);
+    inventory_change_by(change, job_definition(run)->principal, job_definition(run)->id);
+    inventory_commit(job_inventory(run), change, NULL, NULL);
+}
+
 static void finish_making(JobRun *run, Making *making) {
     size_t n = json_array_size(making->plans), failed = making->failed;
     job_result(run, json_pack("{so}", "vms", making->results));
@@ -171,10 +194,12 @@ static void finish_making(JobRun *run, Making *making) {
         error_wrap(&err, ERROR_NONE, "%zu of %zu VMs could not be made; the first one", failed, n);
     json_decref(making->plans);
     g_free(making);
-    if (failed)
+    if (failed) {
         job_step_failed(run, &err);
-    else
-        job_step_done(run);
+        return;
+    }
+    remember_settings(run);
+    job_step_done(run);
 }
 
 static void one_made(JobRun *run, const Job *child, void *data) {
@@ -282,7 +307,8 @@ static bool prepare_clone(Inventory *inventory, const JobRequest *asked, Job *jo
     if (!vm_clone_decode(asked->parameters, MODEL_STORED, &request, err))
         return false;
     model_apply_defaults(&vm_clone_type, &request);
-    if (!vm_has(source, VM_FIELD_STATUS) || source->status.state != VM_STATE_STOPPED)
+    if (!vm_has(source, VM_FIELD_STATUS) ||
+        (source->status.state != VM_STATE_STOPPED && source->status.state != VM_STATE_CRASHED))
         return error_set(err, ERROR_WRONG_STATE, NULL, "%s is not stopped", source->name);
     g_autoptr(json_t) plans = json_array();
     for (int64_t i = 1; i <= request.count; i++) {

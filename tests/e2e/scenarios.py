@@ -157,15 +157,19 @@ def random_kills_lose_nothing(house, rounds=12, seed=None):
 
 def _random_change(house, chance, number):
     states = house.states()
-    choice = chance.choice(["create", "create", "start", "kill", "delete"])
-    able = {"start": "stopped", "kill": "running", "delete": "stopped"}
-    names = sorted(name for name, state in states.items() if state == able.get(choice))
+    choice = chance.choice(["create", "create", "start", "kill", "delete", "attach-disk", "detach-disk"])
+    able = {"start": ("stopped",), "kill": ("running",), "delete": ("stopped",)}.get(choice, ("stopped", "running"))
+    names = sorted(name for name, state in states.items() if state in able)
     if choice == "create" or not names:
         house.run("vm", "create", f"r{number}", "--template", "bench-boot", "--count", chance.randint(1, 3),
                   *chance.choice([["--start"], []]), "--no-wait")
-    else:
-        arguments = ["vm", choice, chance.choice(names), "--no-wait"] + (["--yes"] if choice == "delete" else [])
-        house.run(*arguments, status=None)
+        return
+    name = chance.choice(names)
+    more = {"delete": ["--yes"], "attach-disk": ["--size", "1M"]}.get(choice, [])
+    if choice == "detach-disk":
+        disks = house.json("vm", "show", name).get("disks", [])
+        more = [disks[-1]["name"] if disks else "none", *chance.choice([[], ["--delete"], ["--purge"]])]
+    house.run("vm", choice, name, *more, "--no-wait", status=None)
 
 
 def lists_come_in_every_format(house):
@@ -223,14 +227,12 @@ def a_failed_change_leaves_all_as_it_was(house):
     control.write_text("stuck=1\n")
     done = house.run("vm", "detach-disk", "web", "data", "--purge", status=7)
     require("let go" in done.stderr, f"the reason is missing: {done.stderr}")
-    control.write_text("fail=update:1\n")
-    house.run("vm", "attach-disk", "web", "--size", "16M", "--no-wait")
-    # The way back needs the host to take changes again.
-    wait_until("the job goes back", lambda: [job for job in house.list("job") if job["state"] in ("undoing", "failed")])
-    control.write_text("")
-    jobs = house.wait_for_jobs()
+    control.write_text("full=1\n")
+    house.run("vm", "attach-disk", "web", "--size", "16M", status=4)
+    house.run("vm", "attach-nic", "web", status=4)
     after = house.json("vm", "show", "web")
-    require(after["disks"] == before["disks"], f"disks are {after['disks']}, were {before['disks']}\n{jobs[0]}")
+    require(after["disks"] == before["disks"], f"disks are {after['disks']}, were {before['disks']}")
+    require(after["nics"] == before["nics"], f"NICs are {after['nics']}, were {before['nics']}")
     require(_disk_files(house) == files, "files of disks came or went")
     _invariants_hold(house)
 
@@ -254,6 +256,49 @@ def a_killed_change_leaves_no_orphan(house):
         _invariants_hold(house)
 
 
+def devices_follow_from_the_guest_os(house):
+    ids = [row["id"] for row in house.list("guest-os")]
+    require("debian12" in ids, f"debian12 is not listed among {len(ids)}")
+    require(house.json("guest-os", "show", "debian12")["disk_bus"] == "virtio", "debian12 is not for virtio")
+    done = house.run("vm", "create", "web", "--guest-os", "windows-13", status=2)
+    require("/guest_os" in done.stderr or "guest_os" in done.stderr, f"the field is missing: {done.stderr}")
+    house.run("vm", "create", "web", "--guest-os", "win2k25", "--disk-size", "16M")
+    vm = house.json("vm", "show", "web")
+    require(vm["firmware"] == "uefi" and vm["memory"] == 4 << 30, f"{vm['firmware']}, {vm['memory']} bytes")
+    house.run("vm", "update", "web", "--guest-os", "windows-13", status=2)
+    house.run("vm", "create", "two", "--template", "bench-boot", "--vcpus", 2)
+    settings = house.json("template", "show", "bench-boot")["last_settings"]
+    require(settings["vcpus"] == 2 and "name" not in settings, f"settings are {settings}")
+
+
+def crashes_are_shown_as_crashes(house):
+    house.run("vm", "create", "web", "--template", "bench-boot", "--start")
+    vm = house.json("vm", "show", "web")
+    running = house.folder / "agent" / "fake" / f"{vm['id']}.json"
+    running.with_suffix(".crashed").write_text("the process ended by itself\n")
+    running.unlink()
+    house.wait_for_states({"web": "crashed"})
+    require("by itself" in house.json("vm", "show", "web")["status"]["reason"], "the reason is missing")
+    for name in ("lodged", "lodge-agent"):
+        house.power_cut(name)
+        wait_until("the host is connected", house.has_host)
+        house.wait_for_states({"web": "crashed"})
+    house.run("vm", "start", "web")
+    house.wait_for_states({"web": "running"})
+    _invariants_hold(house)
+
+
+def a_deaf_guest_is_killed_only_by_force(house):
+    house.run("vm", "create", "web", "--template", "bench-boot", "--start")
+    (house.folder / "agent" / "fake" / "control").write_text("deaf=1\n")
+    house.run("vm", "stop", "web", "--grace", 1, status=7)
+    house.wait_for_states({"web": "running"})
+    begun = time.monotonic()
+    house.run("vm", "stop", "web", "--force", "--grace", 2)
+    require(time.monotonic() - begun >= 2, "the guest was not given its time")
+    house.wait_for_states({"web": "stopped"})
+
+
 SCENARIOS = [
     vms_live_from_create_to_delete,
     vms_do_not_notice_dying_daemons,
@@ -265,6 +310,9 @@ SCENARIOS = [
     devices_come_and_go,
     a_failed_change_leaves_all_as_it_was,
     a_killed_change_leaves_no_orphan,
+    devices_follow_from_the_guest_os,
+    crashes_are_shown_as_crashes,
+    a_deaf_guest_is_killed_only_by_force,
     lists_come_in_every_format,
     malformed_requests_are_answered_with_problems,
     random_kills_lose_nothing,

@@ -14,15 +14,14 @@ struct Connection { /* reference-counted: libvirt's callbacks hold it too */
     int event_ids[2];
     bool is_lost, is_closing;
 
-    GMutex notify_lock; /* held while on_change runs */
-    HypervisorChangeFn on_change;
-    void *on_change_data;
+    GMutex notify_lock; /* held while the listener runs */
+    ConnectionListener listener;
 };
 
 static void notify(Connection *self, const char *vm_id) {
     g_mutex_lock(&self->notify_lock);
-    if (self->on_change)
-        self->on_change(vm_id, self->on_change_data);
+    if (self->listener.on_change)
+        self->listener.on_change(vm_id, self->listener.on_change_data);
     g_mutex_unlock(&self->notify_lock);
 }
 
@@ -32,9 +31,22 @@ static void notify_domain(Connection *self, virDomainPtr domain) {
         notify(self, id);
 }
 
+static void notify_crash(Connection *self, virDomainPtr domain, const char *reason) {
+    char id[VIR_UUID_STRING_BUFLEN];
+    g_mutex_lock(&self->notify_lock);
+    if (self->listener.on_crash && virDomainGetUUIDString(domain, id) == 0)
+        self->listener.on_crash(domain, id, reason, self->listener.on_crash_data);
+    g_mutex_unlock(&self->notify_lock);
+}
+
 static int lifecycle_changed(
     virConnectPtr connection, virDomainPtr domain, int event, int detail, void *data) {
-    (void)connection, (void)event, (void)detail;
+    (void)connection;
+    if (event == VIR_DOMAIN_EVENT_STOPPED && detail == VIR_DOMAIN_EVENT_STOPPED_FAILED)
+        notify_crash(data, domain, "the hypervisor's process ended by itself");
+    else if (event == VIR_DOMAIN_EVENT_CRASHED ||
+             (event == VIR_DOMAIN_EVENT_STOPPED && detail == VIR_DOMAIN_EVENT_STOPPED_CRASHED))
+        notify_crash(data, domain, "the guest's kernel panicked");
     notify_domain(data, domain);
     return 0;
 }
@@ -133,12 +145,11 @@ static void *watch(void *data) {
     return NULL;
 }
 
-Connection *connection_new(const char *uri, HypervisorChangeFn on_change, void *data) {
+Connection *connection_new(const char *uri, const ConnectionListener *listener) {
     event_loop_start();
     Connection *self = g_atomic_rc_box_new0(Connection);
     self->uri = g_strdup(uri);
-    self->on_change = on_change;
-    self->on_change_data = data;
+    self->listener = *listener;
     g_mutex_init(&self->lock);
     g_mutex_init(&self->notify_lock);
     g_cond_init(&self->changed);
@@ -150,7 +161,7 @@ void connection_free(Connection *self) {
     if (!self)
         return;
     g_mutex_lock(&self->notify_lock);
-    self->on_change = NULL;
+    self->listener = (ConnectionListener){0};
     g_mutex_unlock(&self->notify_lock);
     g_mutex_lock(&self->lock);
     self->is_closing = true;

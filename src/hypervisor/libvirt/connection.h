@@ -17,9 +17,18 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(virNetwork, virNetworkFree)
 
 typedef struct Connection Connection;
 
-/* `on_change` is called from threads of libvirt's and of this part; it must not call connection_free. */
-Connection *connection_new(const char *uri, HypervisorChangeFn on_change, void *data);
-void connection_free(Connection *connection); /* accepts NULL; afterwards on_change is not called again */
+/* A domain ended by itself with a fault. */
+typedef void (*ConnectionCrashFn)(virDomain *domain, const char *vm_id, const char *reason, void *data);
+
+/* Called from threads of libvirt's and of this part; must not call connection_free. */
+typedef struct ConnectionListener {
+    HypervisorChangeFn on_change;
+    void *on_change_data;
+    ConnectionCrashFn on_crash; /* before on_change */
+    void *on_crash_data;
+} ConnectionListener;
+Connection *connection_new(const char *uri, const ConnectionListener *listener);
+void connection_free(Connection *connection); /* accepts NULL; afterwards the listener is not called again */
 
 /* A reference, to be dropped by virConnectClose. Waits up to two seconds for one that is just being made;
  * ERROR_UNREACHABLE beyond. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/file.h"
+#include "hypervisor/crash-mark.h"
 #include "hypervisor/host-facts.h"
 #include "hypervisor/libvirt/session.h"
 #include "hypervisor/libvirt/xml-read.h"
@@ -14,6 +15,13 @@
 enum { POLL_MS = 200, ASK_AGAIN_MS = 5000 };
 
 #define URI "qemu:///system"
+
+static void remember_crash(virDomain *domain, const char *vm_id, const char *reason, void *data) {
+    const HypervisorSession *session = data;
+    g_autofree char *own = domain_name(session->instance, vm_id);
+    if (g_strcmp0(virDomainGetName(domain), own) == 0)
+        crash_mark_set(session->state_folder, vm_id, reason);
+}
 
 static HypervisorSession *qemu_open(const HypervisorOptions *options, Error *err) {
     (void)err;
@@ -23,7 +31,11 @@ static HypervisorSession *qemu_open(const HypervisorOptions *options, Error *err
     session->acceleration = options->acceleration;
     g_mutex_init(&session->network_lock);
     g_mutex_init(&session->limits_lock);
-    session->connection = connection_new(URI, options->on_change, options->on_change_data);
+    const ConnectionListener listener = {.on_change = options->on_change,
+        .on_change_data = options->on_change_data,
+        .on_crash = remember_crash,
+        .on_crash_data = session};
+    session->connection = connection_new(URI, &listener);
     session->work = work_connections_new(URI);
     return session;
 }
@@ -225,6 +237,7 @@ static bool qemu_start(HypervisorSession *session, const HypervisorVm *vm, const
         return false;
     g_autofree char *xml = domain_xml(vm, &options);
     g_autoptr(virDomain) domain = virDomainCreateXML(connection, xml, 0);
+    crash_mark_clear(session->state_folder, vm->vm->id); /* also what a start that failed looks like */
     return domain ? true : connection_error(err, "the VM cannot be started");
 }
 
@@ -270,6 +283,7 @@ static bool wait_for_end(HypervisorSession *session, const char *vm_id, int64_t 
 static bool qemu_kill(HypervisorSession *session, const char *vm_id, Error *err) {
     g_autoptr(virConnect) connection = connection_to_work(session, err);
     g_autoptr(virDomain) domain = NULL;
+    crash_mark_clear(session->state_folder, vm_id);
     return connection && find(session, connection, vm_id, &domain, err) && (!domain || end_now(domain, err));
 }
 
@@ -280,6 +294,7 @@ static bool qemu_stop(HypervisorSession *session, const char *vm_id, int64_t tim
     bool has_ended = false;
     if (!session_find(session, vm_id, &domain, err))
         return false;
+    crash_mark_clear(session->state_folder, vm_id);
     if (!domain)
         return true;
     if (virDomainGetState(domain, &state, NULL, 0) == 0 && state == VIR_DOMAIN_PAUSED)

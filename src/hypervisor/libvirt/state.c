@@ -1,10 +1,12 @@
 /* What runs, as libvirt tells it. */
+#include <libvirt/libvirt-qemu.h>
 #include <string.h>
+#include "hypervisor/crash-mark.h"
 #include "hypervisor/host-facts.h"
 #include "hypervisor/libvirt/session.h"
 #include "hypervisor/libvirt/xml-read.h"
 
-enum { AGENT_TIMEOUT_S = 2, KIB = 1024 };
+enum { AGENT_TIMEOUT_S = 2, AGENT_VERSION_LIMIT = 64, KIB = 1024 };
 
 static VmState state_of(int libvirt_state) {
     switch (libvirt_state) {
@@ -88,6 +90,7 @@ bool qemu_list(HypervisorSession *session, AgentInventory *inventory, Error *err
         virDomainFree(domains[i]);
     }
     free(domains);
+    crash_marks_list(session->state_folder, inventory);
     return true;
 }
 
@@ -117,7 +120,8 @@ static void add_interface(
     }
 }
 
-static void add_addresses(VmStatus *status, virDomain *domain, unsigned from, AddressSource source) {
+/* False when that source does not answer. */
+static bool add_addresses(VmStatus *status, virDomain *domain, unsigned from, AddressSource source) {
     virDomainInterfacePtr *interfaces = NULL;
     int n = virDomainInterfaceAddresses(domain, &interfaces, from, 0);
     for (int i = 0; i < n; i++)
@@ -127,13 +131,25 @@ static void add_addresses(VmStatus *status, virDomain *domain, unsigned from, Ad
         virDomainInterfaceFree(interfaces[i]);
     }
     free(interfaces);
+    return n >= 0;
+}
+
+/* {"return":{"version":"7.2.11",…}} */
+static void read_agent(virDomain *domain, VmStatus *status) {
+    g_autofree char *text =
+        virDomainQemuAgentCommand(domain, "{\"execute\":\"guest-info\"}", AGENT_TIMEOUT_S, 0);
+    g_autoptr(json_t) answer = text ? json_parse(text, strlen(text), NULL) : NULL;
+    const char *version = answer ? json_text_at(answer, "return.version") : NULL;
+    if (version && strlen(version) <= AGENT_VERSION_LIMIT && g_utf8_validate(version, -1, NULL))
+        vm_status_set_agent(status, version);
 }
 
 /* IPv4 by lease, then what the agent inside says, and the neighbour table when both are silent. */
 static void read_guest(virDomain *domain, VmStatus *status) {
     add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE, ADDRESS_SOURCE_LEASE);
     virDomainAgentSetResponseTimeout(domain, AGENT_TIMEOUT_S, 0);
-    add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, ADDRESS_SOURCE_AGENT);
+    if (add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, ADDRESS_SOURCE_AGENT))
+        read_agent(domain, status);
     if (!status->addresses.n)
         add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP, ADDRESS_SOURCE_ARP);
     int online = virDomainGetVcpusFlags(domain, VIR_DOMAIN_VCPU_GUEST);
@@ -145,6 +161,8 @@ bool qemu_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret
     g_autoptr(virDomain) domain = NULL;
     if (!session_find(session, vm_id, &domain, err))
         return false;
+    if (!domain && crash_mark_read(session->state_folder, vm_id, ret_state))
+        return true;
     if (!domain) {
         agent_vm_state_set_id(ret_state, vm_id);
         agent_vm_state_set_managed(ret_state, true);

@@ -340,12 +340,6 @@ static void update(Fixture *fixture) {
     g_assert_cmpuint(changed.pending.n, ==, 0);
 }
 
-static void ask_guest(int fd, const char *line, const char *wanted) {
-    g_autofree char *text = g_strdup_printf("%s\n", line);
-    g_assert_true(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-    expect_on_console(fd, wanted, 60000);
-}
-
 static void make_file(const char *path, uint64_t size_bytes) {
     g_auto(Error) err = {0};
     fd_auto int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -354,12 +348,87 @@ static void make_file(const char *path, uint64_t size_bytes) {
     g_assert_true(fd_write_all(fd, "lodge-medium", 12, &err));
 }
 
-/* Hot-plug as the guest sees it: a disk comes, grows and goes; a NIC comes and goes; a medium comes and goes.
- */
+/* What is plugged: a data disk, a second NIC, a CD drive. */
+typedef struct Plugged {
+    HypervisorDisk disks[2];
+    HypervisorNic nics[2];
+    int console, n_questions;
+} Plugged;
+
+/* Until the guest's shell finds the condition true. */
+static void wait_in_guest(Plugged *plugged, const char *condition) {
+    int n = ++plugged->n_questions;
+    g_autofree char *line =
+        g_strdup_printf("until %s; do sleep 1; done 2>/dev/null; echo true-$((%d+1000))\n", condition, n);
+    g_autofree char *wanted = g_strdup_printf("true-%d", n + 1000);
+    g_assert_true(write(plugged->console, line, strlen(line)) == (ssize_t)strlen(line));
+    expect_on_console(plugged->console, wanted, 60000);
+}
+
+static void plug_disk(Fixture *fixture, Plugged *plugged, const char *path) {
+    Disk *disk = vm_add_disks(&fixture->vm);
+    disk_set_id(disk, "dddddddd-1111-4222-8333-444455556666");
+    disk_set_size(disk, 16 * MIB);
+    plugged->disks[0] = (HypervisorDisk){.disk = disk, .path = path};
+    fixture->start.disks = plugged->disks;
+    fixture->start.n_disks = 1;
+    update(fixture);
+    update(fixture); /* may be repeated */
+    wait_in_guest(
+        plugged, "[ $(cat /sys/block/vda/size) = 32768 ] && head -c 12 /dev/vda | grep -q lodge-medium");
+    disk_set_size(disk, 32 * MIB);
+    update(fixture);
+    wait_in_guest(plugged, "[ $(cat /sys/block/vda/size) = 65536 ]");
+}
+
+static void plug_nic(Fixture *fixture, Plugged *plugged) {
+    Nic *second = vm_add_nics(&fixture->vm);
+    nic_set_id(second, "eeeeeeee-1111-4222-8333-444455556666");
+    nic_set_mac(second, "52:54:00:00:00:02");
+    for (size_t i = 0; i < 2; i++)
+        plugged->nics[i] = (HypervisorNic){.nic = &fixture->vm.nics.items[i], .network = &fixture->network};
+    fixture->start.nics = plugged->nics;
+    fixture->start.n_nics = 2;
+    update(fixture);
+    wait_in_guest(plugged, "grep -q 52:54:00:00:00:02 /sys/class/net/*/address");
+}
+
+static void plug_medium(Fixture *fixture, Plugged *plugged, const char *path) {
+    Disk *drive = vm_add_disks(&fixture->vm);
+    disk_set_id(drive, "cccccccc-1111-4222-8333-444455556666");
+    disk_set_kind(drive, DISK_KIND_CD);
+    plugged->disks[0].disk = &fixture->vm.disks.items[0]; /* the list has moved */
+    plugged->disks[1] = (HypervisorDisk){.disk = drive};
+    fixture->start.n_disks = 2;
+    update(fixture); /* with its controller */
+    disk_set_image(drive, "an-iso");
+    plugged->disks[1].path = path;
+    update(fixture);
+    wait_in_guest(plugged, "head -c 12 /dev/sr0 | grep -q lodge-medium");
+    disk_set_image(drive, NULL);
+    plugged->disks[1].path = NULL;
+    update(fixture);
+    wait_in_guest(plugged, "! head -c 12 /dev/sr0 >/dev/null");
+}
+
+static void unplug(Fixture *fixture, Plugged *plugged) {
+    Disk disk = fixture->vm.disks.items[0];
+    Nic nic = fixture->vm.nics.items[1];
+    fixture->vm.disks.items[0] = fixture->vm.disks.items[1];
+    fixture->vm.disks.n = fixture->vm.nics.n = 1;
+    plugged->disks[0] = (HypervisorDisk){.disk = &fixture->vm.disks.items[0]};
+    fixture->start.n_disks = fixture->start.n_nics = 1;
+    update(fixture);
+    wait_in_guest(plugged, "! [ -e /sys/block/vda ] && ! [ -e /sys/class/net/eth1 ]");
+    disk_clear(&disk);
+    nic_clear(&nic);
+}
+
+/* Hot-plug as the guest sees it. */
 static void test_hot_plug(Fixture *fixture, const void *data) {
     (void)data;
     g_auto(Error) err = {0};
-    fd_auto int fd = -1;
+    Plugged plugged = {.console = -1};
     g_autofree char *disk_path = g_build_filename(fixture->folder, "data.raw", NULL);
     g_autofree char *iso_path = g_build_filename(fixture->folder, "medium.iso", NULL);
     make_file(disk_path, 16 * MIB);
@@ -367,63 +436,15 @@ static void test_hot_plug(Fixture *fixture, const void *data) {
     prepare_tiny(fixture);
     nic_set_id(&fixture->vm.nics.items[0], "eeeeeeee-0000-4222-8333-444455556666");
     start(fixture);
-    assert_ok(hypervisor_qemu.console(fixture->session, VM_ID, &fd, &err), &err);
-    expect_on_console(fd, "login:", 120000);
-    ask_guest(fd, "root", "# ");
-
-    Disk *disk = vm_add_disks(&fixture->vm);
-    disk_set_id(disk, "dddddddd-1111-4222-8333-444455556666");
-    disk_set_size(disk, 16 * MIB);
-    HypervisorDisk disks[] = {{.disk = disk, .path = disk_path}, {.path = NULL}};
-    fixture->start.disks = disks;
-    fixture->start.n_disks = 1;
-    update(fixture);
-    update(fixture); /* may be repeated */
-    ask_guest(fd, "sleep 2; echo size=$(cat /sys/block/vda/size); head -c 12 /dev/vda",
-        "size=32768\r\nlodge-medium");
-    disk_set_size(disk, 32 * MIB);
-    update(fixture);
-    ask_guest(fd, "sleep 1; echo size=$(cat /sys/block/vda/size)", "size=65536");
-
-    Nic *second = vm_add_nics(&fixture->vm);
-    nic_set_id(second, "eeeeeeee-1111-4222-8333-444455556666");
-    nic_set_mac(second, "52:54:00:00:00:02");
-    HypervisorNic nics[] = {{.nic = &fixture->vm.nics.items[0], .network = &fixture->network},
-        {.nic = second, .network = &fixture->network}};
-    fixture->start.nics = nics;
-    fixture->start.n_nics = 2;
-    update(fixture);
-    ask_guest(fd, "sleep 2; echo mac=$(cat /sys/class/net/eth1/address)", "mac=52:54:00:00:00:02");
-
-    Disk *drive = vm_add_disks(&fixture->vm);
-    disk_set_id(drive, "cccccccc-1111-4222-8333-444455556666");
-    disk_set_kind(drive, DISK_KIND_CD);
-    disks[0].disk = &fixture->vm.disks.items[0];
-    disks[1].disk = drive;
-    fixture->start.n_disks = 2;
-    update(fixture); /* with its controller */
-    disk_set_image(drive, "an-iso");
-    disks[1].path = iso_path;
-    update(fixture);
-    ask_guest(fd, "sleep 4; echo cd=$(head -c 12 /dev/sr0)", "cd=lodge-medium");
-    disk_set_image(drive, NULL);
-    disks[1].path = NULL;
-    update(fixture);
-    ask_guest(fd, "sleep 1; head -c 12 /dev/sr0 || echo cd is out", "cd is out");
-
-    fixture->vm.nics.n = 1;
-    fixture->start.n_nics = 1;
-    Disk last = fixture->vm.disks.items[0];
-    fixture->vm.disks.items[0] = fixture->vm.disks.items[1];
-    fixture->vm.disks.n = 1;
-    disks[0] = (HypervisorDisk){.disk = &fixture->vm.disks.items[0]};
-    fixture->start.n_disks = 1;
-    update(fixture);
-    ask_guest(fd, "ls /sys/block /sys/class/net | tr '\\n' ' '; echo; echo left", "left");
-    ask_guest(
-        fd, "[ -e /sys/block/vda ] || [ -e /sys/class/net/eth1 ] || echo both are gone", "both are gone");
-    disk_clear(&last);
-    nic_clear(&fixture->vm.nics.items[1]);
+    assert_ok(hypervisor_qemu.console(fixture->session, VM_ID, &plugged.console, &err), &err);
+    expect_on_console(plugged.console, "login:", 120000);
+    g_assert_true(write(plugged.console, "root\n", 5) == 5);
+    expect_on_console(plugged.console, "# ", 60000);
+    plug_disk(fixture, &plugged, disk_path);
+    plug_nic(fixture, &plugged);
+    plug_medium(fixture, &plugged, iso_path);
+    unplug(fixture, &plugged);
+    fd_close(&plugged.console);
     release(fixture);
 }
 
