@@ -42,12 +42,25 @@ static bool change(
 
 /* ---- before anything starts ---- */
 
-static bool check_isos(Inventory *inventory, const Vm *vm, Error *err) {
+static bool check_iso(Inventory *inventory, const Vm *vm, const char *id, Error *err) {
+    const Object *iso = inventory_get(inventory, RESOURCE_ISO, id);
+    if (!iso)
+        return error_set(err, ERROR_NOT_FOUND, "/image", "the ISO is gone");
+    return g_strcmp0(((const Iso *)iso->data)->repository, vm->repository) == 0 ||
+           error_set(err, ERROR_UNSUPPORTED, "/image", "the ISO %s lies in another repository than %s",
+               iso->name, vm->name);
+}
+
+/* ISOs that come into a drive; `job` (may be NULL) holds them, so that nobody deletes them meanwhile. */
+static bool check_new_isos(Inventory *inventory, const Vm *before, const Vm *vm, Job *job, Error *err) {
     for (size_t i = 0; i < vm->disks.n; i++) {
-        const Object *iso = inventory_get(inventory, RESOURCE_ISO, vm->disks.items[i].image);
-        if (iso && g_strcmp0(((const Iso *)iso->data)->repository, vm->repository) != 0)
-            return error_set(err, ERROR_UNSUPPORTED, "/image",
-                "the ISO %s lies in another repository than %s", iso->name, vm->name);
+        const Disk *disk = &vm->disks.items[i], *old = vm_disk_find(before, disk->id);
+        if (!disk->image || (old && g_strcmp0(old->image, disk->image) == 0))
+            continue;
+        if (!check_iso(inventory, vm, disk->image, err))
+            return false;
+        if (job)
+            job_claim_add(job, RESOURCE_ISO, disk->image, true, "it is put into a drive");
     }
     return true;
 }
@@ -63,7 +76,7 @@ static bool prepare_change(Inventory *inventory, const JobRequest *asked, Job *j
     const Vm *before = asked->target->data;
     guint32 seed = g_random_int();
     g_auto(Vm) vm = {0};
-    if (!change(inventory, job, before, seed, &vm, err) || !check_isos(inventory, &vm, err))
+    if (!change(inventory, job, before, seed, &vm, err) || !check_new_isos(inventory, before, &vm, job, err))
         return false;
     const Object *other = inventory_find(inventory, RESOURCE_VM, vm.name, NULL);
     if (other && !g_str_equal(other->id, vm.id))
@@ -133,7 +146,8 @@ static void define(JobRun *run) {
     g_auto(Error) err = {0};
     if (!target_vm(run))
         return;
-    if (!read_change(run, &before, &after, &err)) {
+    if (!read_change(run, &before, &after, &err) ||
+        !check_new_isos(job_inventory(run), &before, &after, NULL, &err)) {
         job_step_failed(run, &err);
         return;
     }

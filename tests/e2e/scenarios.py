@@ -219,6 +219,22 @@ def devices_come_and_go(house):
     _invariants_hold(house)
 
 
+def isos_come_and_go(house):
+    disc = house.folder / "disc.iso"
+    disc.write_bytes(bytes(32768) + b"\x01CD001\x01" + bytes(65536))  # as much of an ISO as anybody looks at
+    house.run("iso", "import", "cd", disc)
+    house.run("vm", "create", "web", "--template", "bench-boot", "--start")
+    house.run("vm", "insert-iso", "web", "cd")
+    drive = house.json("vm", "show", "web")["disks"][-1]
+    require(drive["kind"] == "cd" and drive.get("image"), f"the drive is {drive}")
+    house.run("iso", "delete", "cd", "--yes", status=4)
+    house.run("vm", "eject-iso", "web")
+    house.run("iso", "delete", "cd", "--yes")
+    house.run("vm", "insert-iso", "web", "cd", status=3)
+    require("image" not in house.json("vm", "show", "web")["disks"][-1], "the drive is not empty")
+    _invariants_hold(house)
+
+
 def a_failed_change_leaves_all_as_it_was(house):
     house.run("vm", "create", "web", "--template", "bench-boot", "--start")
     house.run("vm", "attach-disk", "web", "--name", "data", "--size", "16M")
@@ -308,6 +324,7 @@ SCENARIOS = [
     bad_input_is_refused_by_name,
     api_answers_problems_for_malformed_bodies,
     devices_come_and_go,
+    isos_come_and_go,
     a_failed_change_leaves_all_as_it_was,
     a_killed_change_leaves_no_orphan,
     devices_follow_from_the_guest_os,
