@@ -17,18 +17,35 @@ typedef struct QemuUser {
 
 /* libvirt's capabilities say "+64055:+64055" for the security model dac; nothing where it runs QEMU as
  * itself. */
-static bool read_user(virConnect *connection, QemuUser *ret_user) {
+static bool ask_for_user(HypervisorSession *session, QemuUser *ret_user, Error *err) {
     static const char mark[] = "<baselabel type='qemu'>+";
-    g_autofree char *xml = virConnectGetCapabilities(connection);
-    const char *found = xml ? strstr(xml, mark) : NULL;
+    g_autoptr(virConnect) connection = connection_get(session->connection, err);
+    g_autofree char *xml = connection ? virConnectGetCapabilities(connection) : NULL;
+    if (!xml)
+        return connection ? connection_error(err, "the host's capabilities cannot be read") : false;
+    const char *found = strstr(xml, mark);
     char *end = NULL;
     if (!found)
-        return false;
+        return true;
     ret_user->uid = (uid_t)g_ascii_strtoull(found + sizeof mark - 1, &end, 10);
-    if (end[0] != ':' || end[1] != '+')
-        return false;
-    ret_user->gid = (gid_t)g_ascii_strtoull(end + 2, NULL, 10);
+    if (end[0] == ':' && end[1] == '+')
+        ret_user->gid = (gid_t)g_ascii_strtoull(end + 2, NULL, 10);
     return true;
+}
+
+/* Asked for once: it does not change while libvirtd runs, and the answer is long. */
+static bool read_user(HypervisorSession *session, QemuUser *ret_user, Error *err) {
+    *ret_user = (QemuUser){0};
+    g_mutex_lock(&session->limits_lock);
+    if (!session->is_qemu_user_known && ask_for_user(session, ret_user, err)) {
+        session->qemu_uid = ret_user->uid;
+        session->qemu_gid = ret_user->gid;
+        session->is_qemu_user_known = true;
+    }
+    bool is_known = session->is_qemu_user_known;
+    *ret_user = (QemuUser){session->qemu_uid, session->qemu_gid};
+    g_mutex_unlock(&session->limits_lock);
+    return is_known;
 }
 
 static bool can_read(const struct stat *status, const QemuUser *user) {
@@ -50,21 +67,10 @@ static bool share(const char *path, const QemuUser *user, Error *err) {
 }
 
 bool session_share_backing(HypervisorSession *session, const HypervisorVm *vm, Error *err) {
-    QemuUser user = {0};
-    bool is_known = false;
-    for (size_t i = 0; i < vm->n_disks; i++) {
-        if (!vm->disks[i].backing_path)
-            continue;
-        if (!is_known) {
-            g_autoptr(virConnect) connection = connection_get(session->connection, err);
-            if (!connection)
-                return false;
-            if (!read_user(connection, &user))
-                return true;
-            is_known = true;
-        }
-        if (!share(vm->disks[i].backing_path, &user, err))
+    QemuUser user;
+    for (size_t i = 0; i < vm->n_disks; i++)
+        if (vm->disks[i].backing_path &&
+            (!read_user(session, &user, err) || !share(vm->disks[i].backing_path, &user, err)))
             return false;
-    }
     return true;
 }

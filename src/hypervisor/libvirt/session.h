@@ -3,6 +3,7 @@
  * described in hypervisor.h.
  */
 #pragma once
+#include <sys/types.h>
 #include "hypervisor/libvirt/connection.h"
 #include "hypervisor/libvirt/domain-xml.h"
 #include "hypervisor/libvirt/work-connections.h"
@@ -13,9 +14,12 @@ struct HypervisorSession {
     char *instance, *state_folder;
     Acceleration acceleration; /* the host's override */
     GMutex network_lock;       /* one network is made at a time, so that two do not choose one subnet */
-    GMutex limits_lock;        /* guards the two below */
+    GMutex limits_lock;        /* guards all below */
     int64_t vcpus_limit;       /* 0: not asked yet */
     GHashTable *counted;       /* "uuid/id" of our domains when they were last counted; NULL: never */
+    bool is_qemu_user_known;
+    uid_t qemu_uid; /* whom libvirt runs QEMU as */
+    gid_t qemu_gid;
 };
 
 /* driver.c */
