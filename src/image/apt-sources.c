@@ -113,8 +113,8 @@ static void take_line(Sources *sources, const char *line) {
 
 static void take_file(Sources *sources, const char *path) {
     g_autofree char *text = NULL;
-    if (!file_read(path, FILE_LIMIT, &text, NULL, NULL))
-        return;
+    if (!file_read(path, FILE_LIMIT, &text, NULL, NULL) || !g_utf8_validate(text, -1, NULL))
+        return; /* regular expressions take valid UTF-8 only */
     bool is_deb822 = g_str_has_suffix(path, ".sources");
     if (is_deb822) {
         g_autoptr(GRegex) blank = g_regex_new("\n[ \t]*\n", G_REGEX_DEFAULT, G_REGEX_MATCH_DEFAULT, NULL);

@@ -1,7 +1,7 @@
 /*
  * The agent protocol's input: an acceptor gets a hello and then the input. An input that starts with 'R' is
  * raw bytes; of any other one each line becomes a frame of its own, so that mutations reach what stands
- * behind the framing.
+ * behind the framing. One that starts with 'S' comes without a hello: it may present a ticket.
  */
 #include <jansson.h>
 #include <string.h>
@@ -28,6 +28,9 @@ const char *const fuzz_seeds[] = {
     "{\"type\":\"ping\"}\n{\"type\":\"pong\"}\n{\"type\":\"close\",\"error\":{\"code\":\"io\",\"message\":"
     "\"m\"}}\n",
     "R....{\"type\":\"ping\"}",
+    "S{\"type\":\"stream\",\"ticket\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}"
+    "\n",
+    "S{\"type\":\"stream\",\"ticket\":null}\n{\"type\":\"hello\"}\n",
     NULL,
 };
 
@@ -43,6 +46,11 @@ static void forget(RpcRequest *take_request, void *data G_GNUC_UNUSED) {
 
 static RpcHandler lookup(const char *method, void *data G_GNUC_UNUSED) {
     return g_str_equal(method, "echo") ? echo : g_str_equal(method, "forget") ? forget : NULL;
+}
+
+static void take_nothing(RpcStream *take_stream G_GNUC_UNUSED, const char *purpose G_GNUC_UNUSED,
+    const char *object G_GNUC_UNUSED, void *data G_GNUC_UNUSED) {
+    g_error("a ticket was guessed");
 }
 
 static void count_end(const json_t *result, const Error *error, void *data) {
@@ -71,16 +79,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                 "\"fuzz\",\"features\":[]}";
     size = MIN(size, MAX_SIZE);
     g_autoptr(GByteArray) bytes = g_byte_array_new();
-    append_frame(bytes, (const uint8_t *)hello, sizeof hello - 1);
+    const bool is_stream = size > 0 && data[0] == 'S';
+    if (!is_stream)
+        append_frame(bytes, (const uint8_t *)hello, sizeof hello - 1);
     if (size > 0 && data[0] == 'R')
         g_byte_array_append(bytes, data + 1, (guint)(size - 1));
     else
-        append_lines(bytes, data, size);
+        append_lines(bytes, data + is_stream, size - is_stream);
 
     RpcStream *stranger = NULL, *stream = NULL;
     g_assert_true(rpc_stream_pair(&stranger, &stream, NULL));
-    const RpcOptions options = {
-        .lookup = lookup, .software = "server", .lowest_version = 1, .highest_version = 1};
+    RpcTickets *tickets = rpc_tickets_new(NULL, 1);
+    g_free(rpc_ticket_issue(tickets, "console", "vm", 1000, take_nothing, NULL, NULL, NULL));
+    const RpcOptions options = {.lookup = lookup,
+        .software = "server",
+        .lowest_version = 1,
+        .highest_version = 1,
+        .tickets = tickets};
     RpcConnection *connection = rpc_connection_new(stream, RPC_ACCEPTOR, &options);
     int ends = 0;
     rpc_call(connection, "m", NULL, NULL, 0, count_end, NULL, &ends);
@@ -92,5 +107,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     rpc_connection_free(connection);
     g_assert_cmpint(ends, ==, 1);
     rpc_stream_free(stranger);
+    rpc_tickets_free(tickets);
     return 0;
 }
