@@ -103,10 +103,16 @@ json_t *error_to_json(const Error *err) {
     g_autofree char *valid = one_line(detail);
     json_t *json = json_pack("{ss ss ss si ss}", "type", type, "code", info->name, "title", info->title,
         "status", info->http_status, "detail", valid);
-    if (err->field)
+    if (err->field && g_utf8_validate(err->field, -1, NULL))
         json_object_set_new(json, "field", json_string(err->field));
     json_object_set_new(json, "hint", json_string(info->hint));
     return json;
+}
+
+bool json_is_problem(const json_t *json) {
+    const json_t *field = json_object_get(json, "field");
+    return json_is_string(json_object_get(json, "code")) && json_is_string(json_object_get(json, "detail")) &&
+           (!field || json_is_string(field));
 }
 
 void error_from_json(const json_t *json, Error *err) {

@@ -27,6 +27,13 @@ const char *json_text_at(const json_t *json, const char *dotted_path);
 /* RFC 7396: a new value that is `target` changed by `patch`. Both are left as they are. */
 json_t *json_merge_patch(const json_t *target, const json_t *patch);
 
-/* Error <-> RFC 9457 problem ("urn:lodge:error:CODE"). */
+/*
+ * Error <-> RFC 9457 problem:
+ * {"type":"urn:lodge:error:CODE","code","title","status","detail","field"?,"hint"}. The one form of an error
+ * outside of a process: REST, jobs, the journal, the agent protocol. `detail` is the whole text with all
+ * causes; read back they are one message. A code that this version does not know becomes ERROR_INTERNAL.
+ */
 json_t *error_to_json(const Error *err);
+/* Always sets *err: what is no problem (NULL is none) becomes ERROR_INTERNAL without details. */
 void error_from_json(const json_t *json, Error *err);
+bool json_is_problem(const json_t *json);

@@ -125,12 +125,27 @@ static void test_every_method_has_a_route_of_its_own(void) {
 
 static void test_errors_travel_as_problems(void) {
     g_auto(Error) err = {0}, back = {0};
-    error_set(&err, ERROR_NO_SPACE, "/disks/0", "%s", "the repository main is full");
+    error_set(&err, ERROR_NO_SPACE, "/disks/0", "bad byte \xff here");
+    error_wrap(&err, ERROR_NONE, "copying");
     g_autoptr(json_t) json = error_to_json(&err);
+    g_assert_true(json_is_problem(json));
     error_from_json(json, &back);
     g_assert_cmpint(back.code, ==, ERROR_NO_SPACE);
     g_assert_cmpstr(back.field, ==, "/disks/0");
-    g_assert_cmpstr(back.message, ==, "the repository main is full");
+    g_assert_true(g_str_has_prefix(back.message, "copying: bad byte "));
+}
+
+static void test_what_is_no_problem_is_known_as_such(void) {
+    static const char *const bad[] = {"null", "[]", "{}", "{\"code\":\"io\"}", "{\"detail\":\"d\"}",
+        "{\"code\":1,\"detail\":\"d\"}", "{\"code\":\"io\",\"detail\":\"d\",\"field\":1}"};
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(json_t) json = json_parse(bad[i], strlen(bad[i]), NULL);
+        g_auto(Error) err = {0};
+        g_assert_false(json_is_problem(json));
+        error_from_json(json, &err);
+        g_assert_true(error_is_set(&err));
+    }
+    g_assert_false(json_is_problem(NULL));
 }
 
 static void test_output_of_tools_fits_into_a_fault(void) {
@@ -158,5 +173,6 @@ int main(int argc, char **argv) {
     g_test_add_func("/method/routes", test_every_method_has_a_route_of_its_own);
     g_test_add_func("/json/output", test_output_of_tools_fits_into_a_fault);
     g_test_add_func("/json/problem", test_errors_travel_as_problems);
+    g_test_add_func("/json/no-problem-is-known", test_what_is_no_problem_is_known_as_such);
     return g_test_run();
 }

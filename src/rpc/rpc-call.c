@@ -1,6 +1,6 @@
 /* The caller's side: open calls, and how each of them ends exactly once. */
+#include "model/json.h"
 #include "rpc/rpc-connection-private.h"
-#include "rpc/rpc-error.h"
 
 typedef struct RpcCall {
     RpcConnection *connection;
@@ -157,9 +157,11 @@ bool rpc_calls_handle_reply(RpcConnection *connection, const json_t *message, Er
     const json_t *failure = json_object_get(message, "error");
     if (!result == !failure)
         return error_set(err, ERROR_PROTOCOL, NULL, "a reply holds either a result or an error");
+    if (failure && !json_is_problem(failure))
+        return error_set(err, ERROR_PROTOCOL, NULL, "the peer's error is malformed");
     g_auto(Error) error = {0};
-    if (failure && !rpc_error_from_json(failure, &error, err))
-        return false;
+    if (failure)
+        error_from_json(failure, &error);
     if (call)
         call_end(call, result, failure ? &error : NULL);
     return true;

@@ -1,6 +1,6 @@
 /* One connection of the agent protocol: bytes in and out, hello, keep-alive, and who gets which message. */
+#include "model/json.h"
 #include "rpc/rpc-connection-private.h"
-#include "rpc/rpc-error.h"
 
 enum {
     READ_SIZE = 64 * 1024,
@@ -113,7 +113,7 @@ static void say_close(RpcConnection *connection, const Error *reason) {
         g_byte_array_set_size(connection->output, 0);
     connection->may_write = true;
     rpc_connection_send(
-        connection, json_pack("{s:s, s:o}", "type", "close", "error", rpc_error_to_json(reason)), NULL);
+        connection, json_pack("{s:s, s:o}", "type", "close", "error", error_to_json(reason)), NULL);
     flush(connection, NULL);
     rpc_stream_shut_write(connection->stream);
 }
@@ -374,10 +374,11 @@ static const MessageKind message_kinds[] = {
 /* What the peer said last; it expects no answer any more. */
 static void handle_close(RpcConnection *connection, const json_t *message) {
     g_auto(Error) reason = {0};
-    if (!rpc_error_from_json(json_object_get(message, "error"), &reason, NULL) || !error_is_set(&reason)) {
-        error_clear(&reason);
+    const json_t *problem = json_object_get(message, "error");
+    if (json_is_problem(problem))
+        error_from_json(problem, &reason);
+    else
         error_set(&reason, ERROR_UNREACHABLE, NULL, "no reason given");
-    }
     error_wrap(&reason, ERROR_NONE, "the peer closed the connection");
     close_connection(connection, &reason);
 }

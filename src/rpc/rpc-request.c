@@ -1,7 +1,7 @@
 /* The server's side: calls of the peer that wait for an answer. */
 #include <string.h>
+#include "model/json.h"
 #include "rpc/rpc-connection-private.h"
-#include "rpc/rpc-error.h"
 
 struct RpcRequest {
     int references;
@@ -216,7 +216,7 @@ static void answer(RpcRequest *request, const char *kind, json_t *take_value) {
     if (rpc_connection_send(connection, message, &problem))
         return;
     error_wrap(&problem, ERROR_NONE, "the answer to %s is too large", request->method);
-    json_t *error = rpc_error_to_json(&problem);
+    json_t *error = error_to_json(&problem);
     rpc_connection_send(
         connection, json_pack("{s:s, s:I, s:o}", "type", "reply", "id", id, "error", error), NULL);
 }
@@ -227,7 +227,7 @@ void rpc_reply(RpcRequest *request, json_t *take_result) {
 
 void rpc_fail(RpcRequest *request, const Error *error) {
     g_assert(error_is_set(error));
-    answer(request, "error", rpc_error_to_json(error));
+    answer(request, "error", error_to_json(error));
 }
 
 void rpc_requests_detach_all(RpcConnection *connection) {

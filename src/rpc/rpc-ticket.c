@@ -1,10 +1,9 @@
 /* One-time tickets, and the client's side of opening a stream with one. */
 #include "rpc/rpc-ticket.h"
 #include <errno.h>
-#include <jansson.h>
 #include <string.h>
 #include <sys/random.h>
-#include "rpc/rpc-error.h"
+#include "model/json.h"
 #include "rpc/rpc-frame.h"
 
 enum { TICKET_BYTES = RPC_TICKET_LENGTH / 2, FIRST_READ = 4096 };
@@ -187,9 +186,11 @@ static bool is_stream_answer(const json_t *message, Error *err) {
     if (type && g_str_equal(type, "stream"))
         return true;
     if (type && g_str_equal(type, "close")) {
-        if (rpc_error_from_json(json_object_get(message, "error"), err, NULL) && error_is_set(err))
-            return error_wrap(err, ERROR_NONE, "the peer refused the stream");
-        return error_set(err, ERROR_PROTOCOL, NULL, "the peer refused the stream without a reason");
+        const json_t *problem = json_object_get(message, "error");
+        if (!json_is_problem(problem))
+            return error_set(err, ERROR_PROTOCOL, NULL, "the peer refused the stream without a reason");
+        error_from_json(problem, err);
+        return error_wrap(err, ERROR_NONE, "the peer refused the stream");
     }
     return error_set(err, ERROR_PROTOCOL, NULL, "the peer did not answer a ticket with a stream");
 }

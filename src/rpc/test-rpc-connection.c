@@ -494,9 +494,9 @@ static GByteArray *valid_conversation(void) {
         "{\"type\":\"event\",\"event\":\"e\",\"data\":{}}",
         "{\"type\":\"ping\"}",
         "{\"type\":\"pong\"}",
-        "{\"type\":\"reply\",\"id\":1,\"error\":{\"code\":\"io\",\"message\":\"m\",\"cause\":{\"code\":"
+        "{\"type\":\"reply\",\"id\":1,\"error\":{\"code\":\"io\",\"detail\":\"m\",\"cause\":{\"code\":"
         "\"io\","
-        "\"message\":\"n\"}}}",
+        "\"detail\":\"n\"}}}",
         "{\"type\":\"progress\",\"id\":1,\"progress\":{\"percent\":4}}",
     };
     GByteArray *bytes = g_byte_array_new();

@@ -1,7 +1,6 @@
 /* Proves the frame reader and the errors on the wire, without any connection. */
 #include <jansson.h>
 #include <string.h>
-#include "rpc/rpc-error.h"
 #include "rpc/rpc-frame.h"
 
 static void add_frame(GByteArray *bytes, const char *text, size_t length) {
@@ -118,41 +117,6 @@ static void test_appending_too_much_leaves_the_output_as_it_was(void) {
     json_decref(message);
 }
 
-static void test_errors_round_trip_with_their_causes(void) {
-    g_auto(Error) sent = {0};
-    error_set(&sent, ERROR_NO_SPACE, "/disks/0", "bad byte \xff here");
-    error_wrap(&sent, ERROR_NONE, "copying");
-    json_t *json = rpc_error_to_json(&sent);
-    g_auto(Error) got = {0};
-    g_assert_true(rpc_error_from_json(json, &got, NULL));
-    g_assert_cmpint(got.code, ==, ERROR_NO_SPACE);
-    g_assert_cmpstr(got.field, ==, "/disks/0");
-    g_assert_cmpstr(got.message, ==, "copying");
-    g_assert_cmpint(got.cause->code, ==, ERROR_NO_SPACE);
-    g_assert_true(g_str_has_prefix(got.cause->message, "bad byte "));
-    json_decref(json);
-}
-
-static void test_endless_causes_are_cut_and_refused(void) {
-    g_auto(Error) sent = {0};
-    error_set(&sent, ERROR_IO, NULL, "first");
-    for (int i = 0; i < 100; i++)
-        error_wrap(&sent, ERROR_NONE, "level %d", i);
-    json_t *json = rpc_error_to_json(&sent);
-    g_auto(Error) got = {0};
-    g_assert_true(rpc_error_from_json(json, &got, NULL));
-    int causes = 0;
-    for (const Error *cause = got.cause; cause; cause = cause->cause)
-        causes++;
-    g_assert_cmpint(causes, ==, RPC_MAX_CAUSES);
-    json_t *outer = json_pack("{s:s, s:s, s:o}", "code", "io", "message", "one more", "cause", json);
-    g_auto(Error) untouched = {0};
-    g_auto(Error) err = {0};
-    g_assert_false(rpc_error_from_json(outer, &untouched, &err));
-    g_assert_false(error_is_set(&untouched));
-    json_decref(outer);
-}
-
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/rpc-frame/single-bytes", test_frames_come_out_of_single_bytes);
@@ -161,7 +125,5 @@ int main(int argc, char **argv) {
     g_test_add_func("/rpc-frame/no-object", test_what_is_no_single_object_is_refused);
     g_test_add_func("/rpc-frame/nesting", test_nesting_is_bounded_before_the_parser_sees_it);
     g_test_add_func("/rpc-frame/too-large", test_appending_too_much_leaves_the_output_as_it_was);
-    g_test_add_func("/rpc-error/round-trip", test_errors_round_trip_with_their_causes);
-    g_test_add_func("/rpc-error/endless", test_endless_causes_are_cut_and_refused);
     return g_test_run();
 }

@@ -57,6 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     g_autoptr(json_t) patched = json_merge_patch(merged, json);
     model_drop_secrets(patched);
     g_free(json_to_pretty_text(patched));
+    json_is_problem(json);
     error_from_json(json, &read);
+    g_assert_true(error_is_set(&read) && read.message);
     return 0;
 }

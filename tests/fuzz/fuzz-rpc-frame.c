@@ -21,11 +21,11 @@ const char *const fuzz_seeds[] = {
     "{\"type\":\"call\",\"id\":2,\"method\":\"forget\"}\n{\"type\":\"cancel\",\"id\":2}\n",
     "{\"type\":\"reply\",\"id\":1,\"result\":{\"a\":\"\\u00e4\"}}\n",
     "{\"type\":\"reply\",\"id\":1,\"error\":{\"code\":\"io\",\"field\":\"/"
-    "a\",\"message\":\"m\",\"cause\":{\"code\":\"x\","
-    "\"message\":\"n\"}}}\n",
+    "a\",\"detail\":\"m\",\"cause\":{\"code\":\"x\","
+    "\"detail\":\"n\"}}}\n",
     "{\"type\":\"progress\",\"id\":1,\"progress\":{\"percent\":4}}\n{\"type\":\"event\",\"event\":\"e\","
     "\"data\":{}}\n",
-    "{\"type\":\"ping\"}\n{\"type\":\"pong\"}\n{\"type\":\"close\",\"error\":{\"code\":\"io\",\"message\":"
+    "{\"type\":\"ping\"}\n{\"type\":\"pong\"}\n{\"type\":\"close\",\"error\":{\"code\":\"io\",\"detail\":"
     "\"m\"}}\n",
     "R....{\"type\":\"ping\"}",
     "S{\"type\":\"stream\",\"ticket\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}"
