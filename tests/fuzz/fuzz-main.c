@@ -2,6 +2,7 @@
  * Runs a fuzzer without libFuzzer:
  *   fuzz-x [RUNS [SEED]]   mutates the seeds that often; the same SEED gives the same inputs
  *   fuzz-x - < FILE        runs one input, to repeat a finding
+ *   fuzz-x --seeds FOLDER  writes the seeds as files: a first corpus for libFuzzer
  * The input that runs is kept in memory and written to standard error when the process aborts.
  */
 #include <glib.h>
@@ -99,8 +100,19 @@ static void run_mutations(uint64_t runs, uint32_t seed) {
     g_print("%" G_GUINT64_FORMAT " runs, seed %u: no finding\n", runs, seed);
 }
 
+static int write_seeds(const char *folder) {
+    for (guint i = 0; fuzz_seeds[i]; i++) {
+        g_autofree char *path = g_strdup_printf("%s/seed-%u", folder, i);
+        if (!g_file_set_contents(path, fuzz_seeds[i], -1, NULL))
+            return 1;
+    }
+    return 0;
+}
+
 int main(int argc, char **argv) {
     signal(SIGABRT, on_abort);
+    if (argc == 3 && g_str_equal(argv[1], "--seeds"))
+        return write_seeds(argv[2]);
     if (argc > 1 && g_str_equal(argv[1], "-")) {
         g_autofree uint8_t *data = g_malloc(INPUT_LIMIT);
         ssize_t n = read(STDIN_FILENO, data, INPUT_LIMIT);
@@ -109,7 +121,7 @@ int main(int argc, char **argv) {
     uint64_t runs = DEFAULT_RUNS, seed = 1;
     if ((argc > 1 && !g_ascii_string_to_unsigned(argv[1], 10, 1, UINT32_MAX, &runs, NULL)) ||
         (argc > 2 && !g_ascii_string_to_unsigned(argv[2], 10, 0, UINT32_MAX, &seed, NULL))) {
-        g_printerr("usage: %s [RUNS [SEED]] | -\n", argv[0]);
+        g_printerr("usage: %s [RUNS [SEED]] | - | --seeds FOLDER\n", argv[0]);
         return 2;
     }
     run_mutations(runs, (uint32_t)seed);

@@ -2,7 +2,8 @@
  * What every fuzzer of this folder offers: the entry point of libFuzzer and some valid inputs. Linked with
  * fuzz-main.c it is a plain program that mutates these inputs with a seed (any compiler). With libFuzzer:
  *   CC=clang meson setup build-fuzz -Dlibfuzzer=true -Db_sanitize=address,undefined -Db_lundef=false
- *   ninja -C build-fuzz && build-fuzz/tests/fuzz/fuzz-model -max_total_time=600
+ *   ninja -C build-fuzz && mkdir corpus && build/tests/fuzz/fuzz-model --seeds corpus
+ *   build-fuzz/tests/fuzz/fuzz-model -max_total_time=600 corpus
  */
 #pragma once
 #include <stddef.h>
