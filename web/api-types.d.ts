@@ -19,7 +19,7 @@ export type HypervisorDriver = 'qemu' | 'fake';
 export type Acceleration = 'auto' | 'kvm' | 'emulation';
 
 /** What the manager knows of a host. */
-export type HostState = 'unknown' | 'connected' | 'unreachable' | 'refused' | 'degraded';
+export type HostState = 'unknown' | 'connecting' | 'connected' | 'unreachable' | 'refused' | 'degraded';
 
 /** What a repository lies on. */
 export type RepositoryKind = 'dir';

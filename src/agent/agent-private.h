@@ -92,6 +92,9 @@ void reporter_changed(const char *vm_id, void *reporter);
 bool agent_collect(const Agent *agent, AgentInventory *ret_inventory, Error *err);
 /* From now on only differences to this are reported. Main loop. */
 void reporter_know(Reporter *reporter, const AgentInventory *inventory);
+/* What the manager was told of, with every change that was reported since, as one message holds it: the VMs
+ * behind the id `after` (NULL: from the first), and `next` when more follow. Main loop. */
+void reporter_page(const Reporter *reporter, const char *after, AgentInventory *ret_page);
 
 /* upload.c: bytes that arrive on a stream of their own. */
 void uploads_stop(Agent *agent);

@@ -3,11 +3,16 @@
 #include "storage/repository-kind.h"
 
 static bool handle_inventory(AgentCall *call, Error *err) {
-    return agent_collect(call->agent, call->result, err);
+    return ((const AgentInventoryAsk *)call->parameters)->after ||
+           agent_collect(call->agent, call->result, err);
 }
 
 static bool finish_inventory(AgentCall *call, Error *err G_GNUC_UNUSED) {
-    reporter_know(call->agent->reporter, call->result);
+    const char *after = ((const AgentInventoryAsk *)call->parameters)->after;
+    if (!after)
+        reporter_know(call->agent->reporter, call->result);
+    agent_inventory_clear(call->result);
+    reporter_page(call->agent->reporter, after, call->result);
     return true;
 }
 

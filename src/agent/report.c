@@ -9,12 +9,19 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "image/tools.h"
+#include "rpc/rpc-frame.h"
 
-enum { DEBOUNCE_MS = 50, LONGEST_DEBOUNCE_MS = 1000, REST = 3, POLL_S = 10, EVENT_VMS = 200 };
+enum {
+    DEBOUNCE_MS = 50,
+    LONGEST_DEBOUNCE_MS = 1000,
+    REST = 3,
+    POLL_S = 10,
+    MESSAGE_BYTES = RPC_MAX_FRAME / 2, /* of VMs in one message; the host and the envelope need some too */
+};
 
 struct Reporter {
     Agent *agent;
-    GHashTable *known; /* id -> AgentVmState of managed VMs that the manager was told of */
+    GHashTable *known; /* id -> AgentVmState that the manager was told of; without ours that have stopped */
     HostStatus host;   /* the last one that it was told */
     guint poll_source, due_source;
     bool is_asking;
@@ -109,27 +116,37 @@ static void round_run(void *data) {
 
 /* ---- comparing and sending, on the main loop ---- */
 
-static void send_report(Reporter *reporter, AgentStateReport *report) {
-    if (report->present == 0)
+/* A report in the making. */
+typedef struct Report {
+    AgentStateReport message;
+    size_t bytes; /* of its VMs, encoded */
+} Report;
+
+static void send_report(Reporter *reporter, Report *report) {
+    const AgentStateReport *message = &report->message;
+    if (message->present == 0)
         return;
     GPtrArray *clients = reporter->agent->clients;
     for (guint i = 0; i < clients->len; i++) {
         const AgentClient *client = g_ptr_array_index(clients, i);
         if (client->is_owner && client->connection && rpc_connection_is_ready(client->connection))
-            rpc_event(client->connection, "state", agent_state_report_encode(report, MODEL_ENCODE_ALL), NULL);
+            rpc_event(
+                client->connection, "state", agent_state_report_encode(message, MODEL_ENCODE_ALL), NULL);
     }
-    agent_state_report_clear(report);
+    agent_state_report_clear(&report->message);
+    report->bytes = 0;
 }
 
 static bool is_gone(const AgentVmState *state) {
     return state->status.state == VM_STATE_STOPPED || state->status.state == VM_STATE_CRASHED;
 }
 
+/* False when the manager knows it already. */
 static bool remember(Reporter *reporter, const AgentVmState *state) {
     const AgentVmState *before = g_hash_table_lookup(reporter->known, state->id);
-    if (before ? model_equal(&agent_vm_state_type, before, state) : is_gone(state) && !state->managed)
+    if (before && model_equal(&agent_vm_state_type, before, state))
         return false;
-    if (is_gone(state)) {
+    if (is_gone(state) && state->managed) {
         g_hash_table_remove(reporter->known, state->id);
         return true;
     }
@@ -139,14 +156,21 @@ static bool remember(Reporter *reporter, const AgentVmState *state) {
     return true;
 }
 
-static void report_vm(Reporter *reporter, AgentStateReport *report, const AgentVmState *state) {
-    agent_vm_state_copy(agent_state_report_add_vms(report), state);
-    if (report->vms.n >= EVENT_VMS)
+static size_t encoded_bytes(const AgentVmState *state) {
+    g_autoptr(json_t) json = agent_vm_state_encode(state, MODEL_ENCODE_ALL);
+    return json_dumpb(json, NULL, 0, JSON_COMPACT) + 1;
+}
+
+static void report_vm(Reporter *reporter, Report *report, const AgentVmState *state) {
+    size_t bytes = encoded_bytes(state);
+    if (report->bytes + bytes > MESSAGE_BYTES)
         send_report(reporter, report);
+    report->bytes += bytes;
+    agent_vm_state_copy(agent_state_report_add_vms(&report->message), state);
 }
 
 /* What the hypervisor does not know any more has stopped. */
-static void report_vanished(Reporter *reporter, AgentStateReport *report, const AgentInventory *inventory) {
+static void report_vanished(Reporter *reporter, Report *report, const AgentInventory *inventory) {
     g_autoptr(GHashTable) present = g_hash_table_new(g_str_hash, g_str_equal);
     for (size_t i = 0; i < inventory->vms.n; i++)
         g_hash_table_add(present, inventory->vms.items[i].id);
@@ -165,12 +189,12 @@ static void report_vanished(Reporter *reporter, AgentStateReport *report, const 
     }
 }
 
-static void report_host(Reporter *reporter, AgentStateReport *report, const HostStatus *host) {
+static void report_host(Reporter *reporter, Report *report, const HostStatus *host) {
     if (model_equal(&host_status_type, &reporter->host, host))
         return;
     host_status_clear(&reporter->host);
     host_status_copy(&reporter->host, host);
-    host_status_copy(agent_state_report_put_host(report), host);
+    host_status_copy(agent_state_report_put_host(&report->message), host);
 }
 
 static void rest_after(Reporter *reporter, const Round *round) {
@@ -184,7 +208,7 @@ static void rest_after(Reporter *reporter, const Round *round) {
 static void round_done(void *data) {
     Round *round = data;
     Reporter *reporter = round->reporter;
-    g_auto(AgentStateReport) report = {0};
+    Report report = {0}; /* empty again once it is sent */
     reporter->is_asking = false;
     rest_after(reporter, round);
     for (size_t i = 0; round->is_good && i < round->inventory.vms.n; i++)
@@ -256,6 +280,29 @@ void reporter_know(Reporter *reporter, const AgentInventory *inventory) {
             remember(reporter, &inventory->vms.items[i]);
     host_status_clear(&reporter->host);
     host_status_copy(&reporter->host, &inventory->host);
+}
+
+static int compare_ids(const void *a, const void *b) {
+    return strcmp(((const AgentVmState *)a)->id, ((const AgentVmState *)b)->id);
+}
+
+void reporter_page(const Reporter *reporter, const char *after, AgentInventory *ret_page) {
+    g_autoptr(GList) states = g_list_sort(g_hash_table_get_values(reporter->known), compare_ids);
+    const AgentVmState *last = NULL;
+    size_t bytes = 0;
+    host_status_copy(agent_inventory_put_host(ret_page), &reporter->host);
+    for (const GList *item = states; item; item = item->next) {
+        const AgentVmState *state = item->data;
+        if (after && strcmp(state->id, after) <= 0)
+            continue;
+        bytes += encoded_bytes(state);
+        if (last && bytes > MESSAGE_BYTES) {
+            agent_inventory_set_next(ret_page, last->id);
+            return;
+        }
+        agent_vm_state_copy(agent_inventory_add_vms(ret_page), state);
+        last = state;
+    }
 }
 
 static void release_state(void *data) {

@@ -372,6 +372,40 @@ static void test_upload_goes_on_where_it_broke_off(void) {
     g_assert_cmpint(access(path, F_OK), !=, 0);
 }
 
+/* As the fake hypervisor keeps running VMs. */
+static void write_running_vm(const Lab *lab, int number) {
+    g_autofree char *path = g_strdup_printf("%s/fake/66666666-6666-4666-8666-%012d.json", lab->state, number);
+    g_autofree char *text = g_strdup_printf("{\"id\":\"66666666-6666-4666-8666-%012d\",\"name\":\"vm-%d\","
+                                            "\"status\":{\"state\":\"running\",\"reason\":\"%0200d\"}}",
+        number, number, number);
+    g_assert_true(g_file_set_contents(path, text, -1, NULL));
+}
+
+static void test_inventory_of_10000_vms_comes_in_pages(void) {
+    enum { VMS = 10000 };
+    g_auto(Lab) lab;
+    lab_init(&lab);
+    own(&lab);
+    for (int i = 0; i < VMS; i++)
+        write_running_vm(&lab, i);
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_autofree char *after = NULL;
+    int pages = 0;
+    do {
+        call_good(&lab, "inventory", NULL, after ? json_pack("{ss}", "after", after) : NULL);
+        size_t i;
+        json_t *vm;
+        json_array_foreach (json_object_get(lab.result, "vms"), i, vm)
+            g_assert_true(g_hash_table_add(seen, g_strdup(json_text_at(vm, "id"))));
+        g_assert_cmpstr(json_text_at(lab.result, "host.hypervisor"), ==, "fake");
+        g_free(after);
+        after = g_strdup(json_text_at(lab.result, "next"));
+        pages++;
+    } while (after);
+    g_assert_cmpuint(g_hash_table_size(seen), ==, VMS);
+    g_assert_cmpint(pages, >, 1);
+}
+
 static void test_recipes_are_buildable_templates(void) {
     g_auto(Lab) lab;
     lab_init(&lab);
@@ -392,6 +426,8 @@ int main(int argc, char **argv) {
     g_test_add_func("/agent/running-vm-is-not-copied", test_running_vm_is_not_copied);
     g_test_add_func("/agent/operation-is-done-once", test_operation_is_done_once_until_it_is_forgotten);
     g_test_add_func("/agent/killed-in-the-middle", test_killed_in_the_middle_can_be_repeated);
+    g_test_add_func(
+        "/agent/inventory-of-10000-vms-comes-in-pages", test_inventory_of_10000_vms_comes_in_pages);
     g_test_add_func("/agent/late-calls-are-refused", test_late_calls_are_refused);
     g_test_add_func("/agent/state-changes-are-reported", test_state_changes_are_reported);
     g_test_add_func("/agent/orderly-end-leaves-vms-alone", test_orderly_end_leaves_vms_alone);

@@ -7,7 +7,13 @@
 
 #define UNIX_PREFIX "unix:"
 #define SOFTWARE "lodged " LODGE_VERSION
-enum { RETRY_MS = 500, MAX_AGENT_REQUESTS = 1024, CALL_TIMEOUT_MS = 60000, STREAM_TIMEOUT_MS = 10000 };
+enum {
+    RETRY_MS = 500,
+    MAX_AGENT_REQUESTS = 1024,
+    CALL_TIMEOUT_MS = 60000,
+    STREAM_TIMEOUT_MS = 10000,
+    MAX_UNMANAGED = 4096
+};
 
 typedef struct Link {
     Fleet *fleet;
@@ -16,6 +22,10 @@ typedef struct Link {
     GQueue *waiting; /* Call, not sent or to be sent again */
     guint retry_source;
     bool is_usable; /* owned and its inventory is known */
+    /* While the inventory arrives page by page: */
+    GHashTable *seen;     /* ids of the VMs in it, and of those that events named meanwhile */
+    GPtrArray *unmanaged; /* names */
+    char *after;          /* the last id of the newest page */
 } Link;
 
 struct Fleet {
@@ -100,29 +110,45 @@ static void take_host_status(Link *link, const HostStatus *reported) {
     Host *host = inventory_runtime(link->fleet->inventory, RESOURCE_HOST, link->host_id);
     if (!host)
         return;
-    int64_t since = host->status.since;
+    HostState state = reported->state == HOST_STATE_DEGRADED ? HOST_STATE_DEGRADED : HOST_STATE_CONNECTED;
+    int64_t since = host->status.state == state ? host->status.since : 0;
     host_status_clear(host_put_status(host));
     host_status_copy(&host->status, reported);
-    host_status_set_state(
-        &host->status, reported->state == HOST_STATE_DEGRADED ? HOST_STATE_DEGRADED : HOST_STATE_CONNECTED);
+    host_status_set_state(&host->status, state);
     host_status_set_since(&host->status, since ? since : clock_realtime_ns(link->fleet->clock));
     inventory_runtime_changed(link->fleet->inventory, RESOURCE_HOST, link->host_id);
 }
 
-static void take_inventory(Link *link, const AgentInventory *seen) {
-    g_autoptr(GHashTable) running = g_hash_table_new(g_str_hash, g_str_equal);
-    g_auto(HostStatus) status = {0};
-    host_status_copy(&status, &seen->host);
-    for (size_t i = 0; i < seen->vms.n; i++) {
-        const AgentVmState *vm = &seen->vms.items[i];
-        g_hash_table_add(running, vm->id);
+static void drop_pages(Link *link) {
+    g_clear_pointer(&link->seen, g_hash_table_unref);
+    g_clear_pointer(&link->unmanaged, g_ptr_array_unref);
+    g_clear_pointer(&link->after, g_free);
+}
+
+static void take_page(Link *link, const AgentInventory *page) {
+    if (!link->seen) {
+        link->seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        link->unmanaged = g_ptr_array_new_with_free_func(g_free);
+    }
+    for (size_t i = 0; i < page->vms.n; i++) {
+        const AgentVmState *vm = &page->vms.items[i];
+        g_hash_table_add(link->seen, g_strdup(vm->id));
         if (inventory_get(link->fleet->inventory, RESOURCE_VM, vm->id))
             set_vm_status(link->fleet, vm, link->host_id);
-        else if (!vm->managed && vm->name)
-            host_status_add_unmanaged(&status, vm->name);
+        else if (!vm->managed && vm->name && link->unmanaged->len < MAX_UNMANAGED)
+            g_ptr_array_add(link->unmanaged, g_strdup(vm->name));
     }
+}
+
+/* All pages are there: what was in none of them does not run. */
+static void take_inventory(Link *link, const HostStatus *host) {
+    g_auto(HostStatus) status = {0};
+    host_status_copy(&status, host);
+    for (guint i = 0; i < link->unmanaged->len; i++)
+        host_status_add_unmanaged(&status, g_ptr_array_index(link->unmanaged, i));
     take_host_status(link, &status);
-    for_vms_of(link, VM_STATE_STOPPED, NULL, running);
+    for_vms_of(link, VM_STATE_STOPPED, NULL, link->seen);
+    drop_pages(link);
 }
 
 static void on_event(
@@ -134,9 +160,12 @@ static void on_event(
         log_debug("event %s of host %s is not understood", event, link->host_id);
         return;
     }
-    for (size_t i = 0; i < report.vms.n; i++)
+    for (size_t i = 0; i < report.vms.n; i++) {
         set_vm_status(link->fleet, &report.vms.items[i], link->host_id);
-    if (agent_state_report_has(&report, AGENT_STATE_REPORT_FIELD_HOST))
+        if (link->seen)
+            g_hash_table_add(link->seen, g_strdup(report.vms.items[i].id));
+    }
+    if (link->is_usable && agent_state_report_has(&report, AGENT_STATE_REPORT_FIELD_HOST))
         take_host_status(link, &report.host);
 }
 
@@ -277,6 +306,7 @@ static void retry_later(Link *link) {
 static void lose(Link *link, HostState state, const char *reason) {
     RpcConnection *connection = g_steal_pointer(&link->connection);
     link->is_usable = false;
+    drop_pages(link);
     rpc_connection_free(connection); /* open calls come back as waiting */
     set_host_state(link, state, reason);
     for_vms_of(link, VM_STATE_UNKNOWN, "its host cannot be reached", NULL);
@@ -307,18 +337,36 @@ static bool is_refused(Link *link, const Error *err) {
     return true;
 }
 
+static void inventory_arrived(const json_t *result, const Error *err, void *data);
+
+/* False when the page leads back. */
+static bool ask_next_page(Link *link, const char *after) {
+    if (link->after && strcmp(after, link->after) <= 0)
+        return false;
+    g_free(link->after);
+    link->after = g_strdup(after);
+    call_agent(link, "inventory", json_pack("{ss}", "after", after), inventory_arrived);
+    return true;
+}
+
 static void inventory_arrived(const json_t *result, const Error *err, void *data) {
     Link *link = data;
     if (is_refused(link, err))
         return;
-    g_auto(AgentInventory) seen = {0};
+    g_auto(AgentInventory) page = {0};
     g_auto(Error) fault = {0};
-    if (!agent_inventory_decode(result, MODEL_STORED, &seen, &fault)) {
+    if (!agent_inventory_decode(result, MODEL_STORED, &page, &fault)) {
         lose(link, HOST_STATE_UNREACHABLE, fault.message);
         return;
     }
+    take_page(link, &page);
+    if (page.next) {
+        if (!ask_next_page(link, page.next))
+            lose(link, HOST_STATE_UNREACHABLE, "its agent's inventory has no end");
+        return;
+    }
     link->is_usable = true;
-    take_inventory(link, &seen);
+    take_inventory(link, &page.host);
     for (guint n = g_queue_get_length(link->waiting); n > 0 && link->is_usable; n--)
         send_call(link, g_queue_pop_head(link->waiting));
     if (link->fleet->on_connected)
@@ -340,6 +388,7 @@ static void greeted(const json_t *result, const Error *err, void *data) {
         lose(link, HOST_STATE_REFUSED, "its agent belongs to another manager");
         return;
     }
+    set_host_state(link, HOST_STATE_CONNECTING, NULL);
     call_agent(link, "own",
         json_pack("{ss sI}", "manager", store_uuid(store), "epoch", (json_int_t)store_epoch(store)), owned);
 }
@@ -379,6 +428,7 @@ static void link_free(void *data) {
     if (link->retry_source)
         g_source_remove(link->retry_source);
     link->is_usable = false;
+    drop_pages(link);
     rpc_connection_free(link->connection);
     while (!g_queue_is_empty(link->waiting))
         call_free(g_queue_pop_head(link->waiting));
@@ -397,6 +447,7 @@ static void add_host(Fleet *fleet, const Host *host) {
         .path = g_strdup(host->address + strlen(UNIX_PREFIX)),
         .waiting = g_queue_new()};
     g_hash_table_insert(fleet->links, link->host_id, link);
+    set_host_state(link, HOST_STATE_CONNECTING, NULL); /* until something else is known */
     for_vms_of(link, VM_STATE_UNKNOWN, "its host was not asked yet", NULL);
     connect_link(link);
 }

@@ -102,6 +102,21 @@ def vms_return_after_their_hosts_start_as_their_policy_says(house):
     house.wait_for_states(dict(after, always="stopped"))  # the host did not start: nothing is due
 
 
+def ten_thousand_vms_on_one_host_are_taken_in(house, count=10000):
+    house.run("vm", "create", "web", "--template", "bench-boot", "--count", 2, "--start")
+    house.wait_for_states({"web-1": "running", "web-2": "running"})
+    for number in range(count):
+        vm = {"id": f"66666666-6666-4666-8666-{number:012}", "name": f"vm-{number}", "status": {"state": "running"}}
+        (house.folder / "agent/fake" / f"{vm['id']}.json").write_text(json.dumps(vm))
+    house.power_cut("lodged")
+    wait_until("the host is connected", house.has_host, 60)
+    house.wait_for_states({"web-1": "running", "web-2": "running"})
+    running = house.list("host")[0]["status"]["vms_running"]
+    require(running == count + 2, f"the host counts {running} running VMs")
+    house.run("vm", "kill", "web-1", seconds=120)
+    house.wait_for_states({"web-1": "stopped", "web-2": "running"})
+
+
 def bad_input_is_refused_by_name(house):
     def refused(status, word, *arguments):
         done = house.run(*arguments, status=status)
@@ -321,6 +336,7 @@ SCENARIOS = [
     vms_return_after_their_hosts_start_as_their_policy_says,
     create_survives_the_managers_death,
     create_survives_the_agents_death,
+    ten_thousand_vms_on_one_host_are_taken_in,
     bad_input_is_refused_by_name,
     api_answers_problems_for_malformed_bodies,
     devices_come_and_go,
