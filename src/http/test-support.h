@@ -20,7 +20,7 @@ typedef struct TestServer {
     /* What happened; written by the main loop, read when the client has ended. `waiting` and `aborted` are
      * atomic. */
     int waiting, gone, aborted, sockets_open, sockets_closed, writable;
-    uint64_t pushed;
+    uint64_t pushed, pulled; /* bytes of WebSockets: sent by the server, received by clients */
 } TestServer;
 
 enum { TEST_FILE_BYTES = 300000 };
