@@ -42,6 +42,8 @@ for folder in etc/libvirt run/libvirt var/lib/libvirt var/log/libvirt var/cache/
     case $folder in etc/* | var/cache/*) cp -a "/$folder/." "$LODGE_PRIVATE_FOLDER/$folder/" ;; esac
     mount --bind "$LODGE_PRIVATE_FOLDER/$folder" "/$folder"
 done
+# libvirt locks a console's terminal by a file there; one that was killed leaves it, and its process id means nothing here.
+mount -t tmpfs tmpfs /run/lock
 rm -rf /etc/libvirt/qemu/networks/autostart/*
 if [ -n "$LODGE_PRIVATE_NETWORK" ]; then
     mkdir "$LODGE_PRIVATE_FOLDER/cgroup"
