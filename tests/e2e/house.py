@@ -42,6 +42,8 @@ def free_port():
 
 
 class House:
+    daemons = ("lodged", "lodge-agent")  # that a test may kill
+
     def __init__(self, programs, driver="fake", folder=None, instance=None):
         self.programs, self.driver = programs, driver
         self.folder = folder or pathlib.Path(tempfile.mkdtemp(prefix="lodge-e2e-"))
@@ -55,6 +57,14 @@ class House:
         self.environment = dict(os.environ, LODGE_SERVER=f"unix:{self.folder}/lodged.sock", LODGE_INSTANCE=self.instance)
         self.repository = self.folder / "repository"
         self.repository.mkdir()
+
+    def guests(self):
+        """Ids of all VMs that the hypervisor runs; one that runs twice is there twice."""
+        return [path.stem for path in (self.folder / "agent" / "fake").glob("*.json")]
+
+    def guest_processes(self):
+        """Process ids of guests by the id of their VM."""
+        return {}
 
     def __enter__(self):
         return self

@@ -4,7 +4,7 @@ import pathlib
 import signal
 import subprocess
 
-from house import House, wait_until
+from house import House, require, wait_until
 
 SOCKET = "/run/libvirt/libvirt-sock"
 # The first contact makes libvirt ask every QEMU binary what it can do.
@@ -12,6 +12,8 @@ COLD_SECONDS = 180
 
 
 class RealHouse(House):
+    daemons = ("lodged", "lodge-agent", "libvirtd")
+
     def __init__(self, programs):
         super().__init__(programs, driver="qemu", folder=pathlib.Path(os.environ["LODGE_PRIVATE_FOLDER"]) / "house",
                          instance=os.environ["LODGE_PRIVATE_INSTANCE"])
@@ -46,6 +48,31 @@ class RealHouse(House):
         """kill -9, and a new one, as a supervisor would."""
         os.kill(self.libvirtd(), signal.SIGKILL)
         subprocess.run(["libvirtd", "-d", "-p", "/run/libvirt/libvirtd.pid"], check=True)
+
+    def power_cut(self, name, **environment):
+        if name == "libvirtd":
+            self.cut_libvirtd()
+        else:
+            super().power_cut(name, **environment)
+
+    def guest_processes(self):
+        mark = f"guest={self.instance}-"
+        found = {}
+        for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().decode(errors="replace").split("\0")
+            except OSError:  # ended meanwhile
+                continue
+            id = next((word.removeprefix(mark).split(",")[0] for word in words if word.startswith(mark)), None)
+            if id and "qemu" in words[0]:
+                found.setdefault(id, []).append(int(path.parent.name))
+        return found
+
+    def guests(self):
+        processes = self.guest_processes()
+        listed = (self.virsh("list", "--all", "--uuid") or "").split()
+        require(set(listed) == set(processes), f"libvirt lists {sorted(listed)}, but the processes are {processes}")
+        return [id for id, pids in processes.items() for _ in pids]
 
     def furnish(self, has_network=True):
         wait_until("libvirt answers", lambda: self.virsh("capabilities"), COLD_SECONDS)
