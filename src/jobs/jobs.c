@@ -15,6 +15,7 @@ enum { MAX_ENDED_JOBS = 10000, SAVE_RETRY_MS = 2000, TRIM_AFTER_MS = 5000 };
 /* Claim revisions are taken from a block that the store remembers as used, so that they never repeat. */
 enum { REVISION_BLOCK = 1000000 };
 #define REVISION_KEY "meta/claim-revision"
+#define EPOCH_KEY "meta/jobs-epoch" /* the store's, when its jobs were last taken up */
 static const int64_t progress_interval_ns = NS_PER_S / 5;
 
 typedef struct Waiter {
@@ -82,14 +83,17 @@ static void remember_keys(Jobs *jobs) {
     }
 }
 
+static int64_t stored_number(Store *store, const char *key, int64_t when_missing) {
+    g_auto(StoreItem) item = {0};
+    if (!store_get(store, key, &item, NULL))
+        return when_missing;
+    g_autofree char *text = g_strndup(g_bytes_get_data(item.value, NULL), g_bytes_get_size(item.value));
+    return g_ascii_strtoll(text, NULL, 10);
+}
+
 static void reserve_revisions(Jobs *jobs) {
     Store *store = inventory_store(jobs->inventory);
-    g_auto(StoreItem) item = {0};
-    int64_t used = 0;
-    if (store_get(store, REVISION_KEY, &item, NULL)) {
-        g_autofree char *text = g_strndup(g_bytes_get_data(item.value, NULL), g_bytes_get_size(item.value));
-        used = g_ascii_strtoll(text, NULL, 10);
-    }
+    int64_t used = stored_number(store, REVISION_KEY, 0);
     g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT, used + REVISION_BLOCK);
     StoreTransaction *transaction = store_transaction_new();
     store_transaction_put(transaction, REVISION_KEY, text, strlen(text), 0);
@@ -418,6 +422,12 @@ static void try_starting(Jobs *jobs) {
 
 static void end(JobRun *run, JobState state);
 
+static void set_fault(Job *job, const Error *err) {
+    g_autoptr(json_t) problem = error_to_json(err);
+    fault_clear(job_put_error(job));
+    fault_decode(problem, MODEL_STORED, &job->error, NULL);
+}
+
 static void set_step_state(JobRun *run, size_t index, const char *state) {
     job_step_set_state(&run->job.steps.items[index], state);
 }
@@ -481,9 +491,7 @@ static void remember_stuck_undo(Job *job, const Error *err) {
     log_warning("job %s: the step %s could not be undone: %s", job->id, step, err->message);
     error_set(&both, err->code, NULL, "%s; the step `%s` could not be undone: %s",
         job_has(job, JOB_FIELD_ERROR) ? job->error.detail : "cancelled", step, err->message);
-    g_autoptr(json_t) problem = error_to_json(&both);
-    fault_clear(job_put_error(job));
-    fault_decode(problem, MODEL_STORED, &job->error, NULL);
+    set_fault(job, &both);
 }
 
 void job_step_failed(JobRun *run, const Error *err) {
@@ -500,10 +508,8 @@ void job_step_failed(JobRun *run, const Error *err) {
         return;
     }
     bool was_cancelled = job->cancel_requested && own.code == ERROR_CANCELLED;
-    if (!was_cancelled) {
-        g_autoptr(json_t) problem = error_to_json(&own);
-        fault_decode(problem, MODEL_STORED, job_put_error(job), NULL);
-    }
+    if (!was_cancelled)
+        set_fault(job, &own);
     set_step_state(run, (size_t)job->step, "failed");
     job_set_undoing(job, true);
     job_set_state(job, JOB_STATE_UNDOING);
@@ -601,23 +607,24 @@ bool job_break(Jobs *jobs, const char *job_id, const char *reason, Error *err) {
     if (!object)
         return false;
     JobRun *run = g_hash_table_lookup(jobs->runs, object->id);
-    if (!run)
+    if (!run || has_ended(&run->job))
         return error_set(err, ERROR_WRONG_STATE, NULL, "the job holds no claims now");
     g_auto(Error) why = {0};
     error_set(&why, ERROR_STALE_CLAIM, NULL, "its claims were broken: %s", reason);
-    g_autoptr(json_t) problem = error_to_json(&why);
-    JobRun *successor = g_new0(JobRun, 1);
-    *successor = (JobRun){.jobs = jobs, .kind = run->kind, .serial = ++jobs->next_serial};
-    job_copy(&successor->job, &run->job);
-    fault_decode(problem, MODEL_STORED, job_put_error(&successor->job), NULL);
-    if (run->is_in_step) { /* the step's call-back frees it */
-        run->is_abandoned = true;
+    g_auto(Job) broken = {0};
+    job_copy(&broken, &run->job);
+    set_fault(&broken, &why);
+    if (run->is_in_step) /* the step's call-back frees it */
         g_hash_table_steal(jobs->runs, run->job.id);
-    } else {
-        g_hash_table_remove(jobs->runs, run->job.id);
-    }
-    g_hash_table_insert(jobs->runs, successor->job.id, successor);
-    end(successor, JOB_STATE_FAILED);
+    else
+        g_hash_table_remove(jobs->runs, g_steal_pointer(&run)->job.id);
+    end(run_new(jobs, &broken), JOB_STATE_FAILED);
+    cancel_children(jobs, &broken);
+    if (!run)
+        return true;
+    run->is_abandoned = true;
+    if (run->on_cancel) /* nothing of it is to happen late */
+        run->on_cancel(run, run->on_cancel_data);
     return true;
 }
 
@@ -627,12 +634,39 @@ static bool is_known_kind(Jobs *jobs, const Job *job) {
     return g_hash_table_contains(jobs->kinds, job->kind);
 }
 
+/* True when the store was restored since the open jobs were committed. */
+static bool take_epoch(Jobs *jobs) {
+    Store *store = inventory_store(jobs->inventory);
+    int64_t epoch = store_epoch(store);
+    bool is_restored = stored_number(store, EPOCH_KEY, 1) != epoch;
+    g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT, epoch);
+    StoreTransaction *transaction = store_transaction_new();
+    store_transaction_put(transaction, EPOCH_KEY, text, strlen(text), 0);
+    store_commit(store, transaction, NULL, NULL);
+    return is_restored;
+}
+
+/* What they did since the backup nobody knows; what they made shows itself. */
+static void lose(Jobs *jobs, const GPtrArray *open) {
+    g_auto(Error) err = {0};
+    error_set(&err, ERROR_LOST, NULL, "a backup of the store was restored that was made while it was open");
+    for (guint i = 0; i < open->len; i++) {
+        JobRun *run = run_new(jobs, open->pdata[i]);
+        set_fault(&run->job, &err);
+        end(run, JOB_STATE_LOST);
+    }
+}
+
 void jobs_resume(Jobs *jobs) {
     const GPtrArray *list = inventory_list(jobs->inventory, RESOURCE_JOB);
     g_autoptr(GPtrArray) open = g_ptr_array_new();
     for (guint i = 0; i < list->len; i++)
         if (!has_ended(((const Object *)list->pdata[i])->data))
             g_ptr_array_add(open, ((const Object *)list->pdata[i])->data);
+    if (take_epoch(jobs)) {
+        lose(jobs, open);
+        return;
+    }
     for (guint i = 0; i < open->len; i++) {
         const Job *job = open->pdata[i];
         if (job->state == JOB_STATE_QUEUED || !is_known_kind(jobs, job)) {
@@ -672,6 +706,10 @@ const json_t *job_parameters(const JobRun *run) {
 
 bool job_is_cancelled(const JobRun *run) {
     return run->job.cancel_requested && !run->job.undoing;
+}
+
+bool job_is_abandoned(const JobRun *run) {
+    return run->is_abandoned;
 }
 
 bool job_is_undoing(const JobRun *run) {
@@ -727,18 +765,30 @@ void job_on_cancel(JobRun *run, void (*on_cancel)(JobRun *run, void *data), void
 
 /* ---- children ---- */
 
+static void refuse_child(Waiter *take_waiter, const Error *err) {
+    g_auto(Job) refused = {0};
+    job_set_state(&refused, JOB_STATE_FAILED);
+    set_fault(&refused, err);
+    take_waiter->done(take_waiter->run, &refused, take_waiter->data);
+    g_free(take_waiter);
+}
+
+static gboolean refuse_late_child(void *data) {
+    g_auto(Error) err = {0};
+    error_set(&err, ERROR_STALE_CLAIM, NULL, "the claims of its parent were broken");
+    refuse_child(data, &err);
+    return G_SOURCE_REMOVE;
+}
+
 static void child_submitted(const char *job_id, const Error *err, void *data) {
     Waiter *waiter = data;
     JobRun *run = waiter->run;
     if (err) {
-        g_auto(Job) refused = {0};
-        job_set_state(&refused, JOB_STATE_FAILED);
-        g_autoptr(json_t) problem = error_to_json(err);
-        fault_decode(problem, MODEL_STORED, job_put_error(&refused), NULL);
-        waiter->done(run, &refused, waiter->data);
-        g_free(waiter);
+        refuse_child(waiter, err);
         return;
     }
+    if (run->is_abandoned) /* while it was submitted */
+        job_cancel(run->jobs, job_id, NULL);
     bool is_listed = false;
     for (size_t i = 0; i < run->job.children.n; i++)
         is_listed |= g_str_equal(run->job.children.items[i], job_id);
@@ -763,6 +813,10 @@ void job_child(JobRun *run, const char *name, const char *kind, const JobRequest
     void (*done)(JobRun *run, const Job *child, void *data), void *data) {
     Waiter *waiter = g_new0(Waiter, 1);
     *waiter = (Waiter){run, done, data};
+    if (run->is_abandoned) {
+        g_idle_add(refuse_late_child, waiter);
+        return;
+    }
     g_autofree char *key = g_strdup_printf("%s/%s", run->job.id, name);
     submit(run->jobs, kind, request, run->job.id, key, child_submitted, waiter);
 }

@@ -39,7 +39,8 @@ typedef struct JobKind {
 /* `host` is handed to every step (job_host). */
 Jobs *jobs_new(Inventory *inventory, const JobKind *const *kinds, size_t n_kinds, void *host);
 void jobs_free(Jobs *jobs); /* running jobs stay in the store and go on at the next start */
-/* Takes up all jobs that have not ended. Call once, when hosts can be asked. */
+/* Takes up all jobs that have not ended; when the store was restored since (its epoch grew), marks them as
+ * lost instead and releases their claims. Call once, when hosts can be asked. */
 void jobs_resume(Jobs *jobs);
 
 /* `done` gets the id of the stored job, or the error that refused it. With a known idempotency key: the
@@ -52,6 +53,9 @@ void job_submit(Jobs *jobs, const char *kind, const JobRequest *request, const c
  * error. */
 json_t *job_dry_run(Jobs *jobs, const char *kind, const JobRequest *request, Error *err);
 bool job_cancel(Jobs *jobs, const char *job_id, Error *err);
+/* The job fails at once and its claims are free. The step that is under way is told to cancel and its
+ * outcome is ignored; children are cancelled and no more are made. ERROR_WRONG_STATE unless it has started
+ * and not ended. */
 bool job_break(Jobs *jobs, const char *job_id, const char *reason, Error *err);
 bool jobs_has_kind(const Jobs *jobs, const char *kind);
 
@@ -64,6 +68,8 @@ void *job_host(JobRun *run);
 const Job *job_definition(const JobRun *run);
 const json_t *job_parameters(const JobRun *run);
 bool job_is_cancelled(const JobRun *run);
+/* Its claims were broken: what is not sent yet must not be. */
+bool job_is_abandoned(const JobRun *run);
 bool job_is_undoing(const JobRun *run);
 /* Stable for this step across crashes: "<job>/<step>", with "/undo" while going back. Borrowed. */
 const char *job_operation(const JobRun *run);

@@ -59,6 +59,18 @@ static void hold_run(JobRun *run) {
     ((World *)job_host(run))->held = run;
 }
 
+static void child_ended(JobRun *run, const Job *child, void *data G_GNUC_UNUSED) {
+    trace(run, child->state == JOB_STATE_SUCCEEDED ? "good-child" : "bad-child");
+    if (g_str_has_suffix(((World *)job_host(run))->trace->str, "bad-child bad-child "))
+        job_step_done(run);
+    else /* more work, as when many VMs are made */
+        job_child(run, "next", "test.two", &(JobRequest){.principal = "tester"}, child_ended, NULL);
+}
+
+static void parent_run(JobRun *run) {
+    job_child(run, "held", "test.hold", &(JobRequest){.principal = "tester"}, child_ended, NULL);
+}
+
 static bool prepare_claim(
     Inventory *inventory G_GNUC_UNUSED, const JobRequest *request, Job *job, Error *err) {
     if (json_object_get(request->parameters, "refuse"))
@@ -76,7 +88,9 @@ static const JobKind hold = {"test.hold", hold_steps, 2, prepare_claim};
 static const JobStepKind three_steps[] = {{"zeroth", "Zeroth", first_run, first_undo},
     {"first", "First", first_run, first_undo}, {"second", "Second", second_run, NULL}};
 static const JobKind three = {"test.three", three_steps, 3, prepare_claim};
-static const JobKind *const kinds[] = {&two, &hold, &three};
+static const JobStepKind parent_steps[] = {{"children", "Children", parent_run, NULL}};
+static const JobKind parent = {"test.parent", parent_steps, 1, NULL};
+static const JobKind *const kinds[] = {&two, &hold, &three, &parent};
 
 static void open_world(World *world) {
     g_auto(Error) err = {0};
@@ -276,6 +290,44 @@ static void test_a_full_disk_holds_a_job_until_there_is_room(World *world, const
     wait_for_state(world, id, JOB_STATE_SUCCEEDED);
 }
 
+static void test_breaking_a_parent_cancels_its_children_and_makes_no_more(
+    World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.parent", "{}", NULL));
+    JobRun *run = take_held(world);
+    g_autofree char *child = g_strdup(job_definition(run)->id);
+    g_assert_true(job_break(world->jobs, id, "enough", NULL));
+    g_assert_false(job_break(world->jobs, id, "twice", NULL));
+    wait_for_state(world, id, JOB_STATE_FAILED);
+    job_step_done(run);
+    wait_for_state(world, child, JOB_STATE_CANCELLED);
+    while (!g_str_has_suffix(world->trace->str, "bad-child bad-child "))
+        g_main_context_iteration(NULL, TRUE);
+    g_assert_cmpstr(world->trace->str, ==, "first hold undo-first bad-child bad-child ");
+    g_assert_cmpint((int)inventory_list(world->inventory, RESOURCE_JOB)->len, ==, 2);
+}
+
+static void test_after_a_restore_open_jobs_are_lost_and_hold_nothing(
+    World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.hold", "{}", NULL));
+    wait_until_held(world);
+    world->held = NULL;
+    close_world(world);
+    g_autofree char *backup = g_strconcat(world->path, ".backup", NULL);
+    g_assert_cmpint(rename(world->path, backup), ==, 0);
+    g_assert_true(store_restore_file(backup, world->path, clock_system(), NULL));
+    open_world(world);
+    g_assert_cmpint(store_epoch(world->store), ==, 2);
+    jobs_resume(world->jobs);
+    wait_for_state(world, id, JOB_STATE_LOST);
+    g_assert_cmpstr(job_of(world, id)->error.code, ==, "lost");
+    g_autofree char *next = g_strdup(submit(world, "test.two", "{}", NULL));
+    wait_for_state(world, next, JOB_STATE_SUCCEEDED);
+    close_world(world);
+    open_world(world);
+    jobs_resume(world->jobs); /* of the new epoch: nothing is lost again */
+    g_assert_cmpint(job_of(world, next)->state, ==, JOB_STATE_SUCCEEDED);
+}
+
 static void test_after_a_restart_the_open_step_runs_again_with_its_operation(
     World *world, const void *data G_GNUC_UNUSED) {
     g_autofree char *id = g_strdup(submit(world, "test.hold", "{}", NULL));
@@ -307,6 +359,8 @@ int main(int argc, char **argv) {
     ADD("/jobs/cancel-late", test_a_queued_job_whose_cancel_is_not_durable_yet_does_not_start);
     ADD("/jobs/break-early", test_claims_broken_before_a_step_keep_it_from_running);
     ADD("/jobs/full-disk", test_a_full_disk_holds_a_job_until_there_is_room);
+    ADD("/jobs/break-parent", test_breaking_a_parent_cancels_its_children_and_makes_no_more);
+    ADD("/jobs/restore", test_after_a_restore_open_jobs_are_lost_and_hold_nothing);
     ADD("/jobs/restart", test_after_a_restart_the_open_step_runs_again_with_its_operation);
     return g_test_run();
 }
