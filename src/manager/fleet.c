@@ -25,6 +25,8 @@ typedef struct Link {
     /* While the inventory arrives page by page: */
     GHashTable *seen;     /* ids of the VMs in it, and of those that events named meanwhile */
     GPtrArray *unmanaged; /* names */
+    GPtrArray *unknown;   /* names of VMs that this instance started and the store does not know: it was
+                             restored from a backup that is older than they are */
     char *after;          /* the last id of the newest page */
 } Link;
 
@@ -36,6 +38,9 @@ struct Fleet {
     void (*on_connected)(const char *host_id, void *data);
     void *on_connected_data;
 };
+
+/* In place of the id of a call whose connection was lost. */
+enum { SENT_BEFORE = -1 };
 
 typedef struct Call {
     Link *link;
@@ -116,6 +121,8 @@ static void take_host_status(Link *link, const HostStatus *reported) {
     host_status_copy(&host->status, reported);
     host_status_set_state(&host->status, state);
     host_status_set_since(&host->status, since ? since : clock_realtime_ns(link->fleet->clock));
+    for (guint i = 0; i < link->unknown->len; i++)
+        host_status_add_unmanaged(&host->status, g_ptr_array_index(link->unknown, i));
     inventory_runtime_changed(link->fleet->inventory, RESOURCE_HOST, link->host_id);
 }
 
@@ -129,6 +136,7 @@ static void take_page(Link *link, const AgentInventory *page) {
     if (!link->seen) {
         link->seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
         link->unmanaged = g_ptr_array_new_with_free_func(g_free);
+        g_ptr_array_set_size(link->unknown, 0);
     }
     for (size_t i = 0; i < page->vms.n; i++) {
         const AgentVmState *vm = &page->vms.items[i];
@@ -137,6 +145,8 @@ static void take_page(Link *link, const AgentInventory *page) {
             set_vm_status(link->fleet, vm, link->host_id);
         else if (!vm->managed && vm->name && link->unmanaged->len < MAX_UNMANAGED)
             g_ptr_array_add(link->unmanaged, g_strdup(vm->name));
+        else if (vm->managed && vm->name && link->unknown->len < MAX_UNMANAGED / 2)
+            g_ptr_array_add(link->unknown, g_strdup(vm->name));
     }
 }
 
@@ -147,8 +157,21 @@ static void take_inventory(Link *link, const HostStatus *host) {
     for (guint i = 0; i < link->unmanaged->len; i++)
         host_status_add_unmanaged(&status, g_ptr_array_index(link->unmanaged, i));
     take_host_status(link, &status);
-    for_vms_of(link, VM_STATE_STOPPED, NULL, link->seen);
+    if (host->state == HOST_STATE_DEGRADED) /* what is not listed may run all the same */
+        for_vms_of(link, VM_STATE_UNKNOWN, "its hypervisor does not answer", link->seen);
+    else
+        for_vms_of(link, VM_STATE_STOPPED, NULL, link->seen);
     drop_pages(link);
+}
+
+static void ask_for_inventory(Link *link);
+
+static void take_host_report(Link *link, const HostStatus *reported) {
+    const Host *host = inventory_runtime(link->fleet->inventory, RESOURCE_HOST, link->host_id);
+    bool was_degraded = host && host->status.state == HOST_STATE_DEGRADED;
+    take_host_status(link, reported);
+    if (was_degraded && reported->state != HOST_STATE_DEGRADED && !link->seen)
+        ask_for_inventory(link); /* which VMs have stopped is known again */
 }
 
 static void on_event(
@@ -166,7 +189,7 @@ static void on_event(
             g_hash_table_add(link->seen, g_strdup(report.vms.items[i].id));
     }
     if (link->is_usable && agent_state_report_has(&report, AGENT_STATE_REPORT_FIELD_HOST))
-        take_host_status(link, &report.host);
+        take_host_report(link, &report.host);
 }
 
 /* ---- calls ---- */
@@ -175,6 +198,7 @@ static void call_replied(const json_t *result, const Error *error, void *data) {
     Call *call = data;
     if (error &&
         error->code == ERROR_UNREACHABLE) { /* it may have happened: ask again with the same operation */
+        call->rpc_id = SENT_BEFORE;
         g_queue_push_tail(call->link->waiting, call);
         return;
     }
@@ -213,6 +237,18 @@ static void send_call(Link *link, Call *call) {
         json_deep_copy(call->parameters), &context, 0, call_replied, call_progress, call);
 }
 
+/* Whose claims were broken meanwhile has no right to it any more. */
+static void send_again(Link *link, Call *call) {
+    if (!job_is_abandoned(call->run)) {
+        send_call(link, call);
+        return;
+    }
+    g_auto(Error) err = {0};
+    error_set(&err, ERROR_STALE_CLAIM, NULL, "the claims of its job were broken");
+    job_step_failed(call->run, &err);
+    call_free(call);
+}
+
 static void cancel_call(JobRun *run, void *data) {
     Call *call = data;
     if (g_queue_find(call->link->waiting, call) && call->rpc_id == 0) { /* never sent: nothing happened */
@@ -221,7 +257,7 @@ static void cancel_call(JobRun *run, void *data) {
         error_set(&err, ERROR_CANCELLED, NULL, "cancelled before the host was reached");
         call_free(call);
         job_step_failed(run, &err);
-    } else if (call->link->connection && call->rpc_id) {
+    } else if (call->link->connection && call->rpc_id > 0) {
         rpc_cancel(call->link->connection, call->rpc_id);
     }
 }
@@ -368,14 +404,18 @@ static void inventory_arrived(const json_t *result, const Error *err, void *data
     link->is_usable = true;
     take_inventory(link, &page.host);
     for (guint n = g_queue_get_length(link->waiting); n > 0 && link->is_usable; n--)
-        send_call(link, g_queue_pop_head(link->waiting));
+        send_again(link, g_queue_pop_head(link->waiting));
     if (link->fleet->on_connected)
         link->fleet->on_connected(link->host_id, link->fleet->on_connected_data);
 }
 
+static void ask_for_inventory(Link *link) {
+    call_agent(link, "inventory", NULL, inventory_arrived);
+}
+
 static void owned(const json_t *result G_GNUC_UNUSED, const Error *err, void *data) {
     if (!is_refused(data, err))
-        call_agent(data, "inventory", NULL, inventory_arrived);
+        ask_for_inventory(data);
 }
 
 static void greeted(const json_t *result, const Error *err, void *data) {
@@ -433,6 +473,7 @@ static void link_free(void *data) {
     while (!g_queue_is_empty(link->waiting))
         call_free(g_queue_pop_head(link->waiting));
     g_queue_free(link->waiting);
+    g_ptr_array_unref(link->unknown);
     g_free(link->host_id);
     g_free(link->path);
     g_free(link);
@@ -445,6 +486,7 @@ static void add_host(Fleet *fleet, const Host *host) {
     *link = (Link){.fleet = fleet,
         .host_id = g_strdup(host->id),
         .path = g_strdup(host->address + strlen(UNIX_PREFIX)),
+        .unknown = g_ptr_array_new_with_free_func(g_free),
         .waiting = g_queue_new()};
     g_hash_table_insert(fleet->links, link->host_id, link);
     set_host_state(link, HOST_STATE_CONNECTING, NULL); /* until something else is known */
