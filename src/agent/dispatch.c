@@ -8,7 +8,7 @@
 #include "base/heap.h"
 #include "base/log.h"
 
-enum { TRIM_AFTER_MS = 5000 };
+enum { TRIM_AFTER_MS = 5000, HYPERVISOR_PATIENCE_S = 30, HYPERVISOR_RETRY_MS = 200 };
 
 /* Who waits for an operation's end. */
 typedef struct Waiter {
@@ -153,10 +153,33 @@ static void call_end(AgentCall *call) {
         call_recorded(0, NULL, call);
 }
 
-static void call_run(void *data) {
-    AgentCall *call = data;
+/* The same parameters again: handlers may have changed their copy. */
+static bool call_try(AgentCall *call) {
+    const AgentMethodDescriptor *method = &agent_methods[call->method];
+    void *parameters = g_malloc0(method->parameters->size), *original = call->parameters;
+    model_copy(method->parameters, parameters, original);
+    model_clear(method->result, call->result);
+    error_clear(&call->err);
+    call->parameters = parameters;
     call->is_good =
         cancel_check(call->cancel, &call->err) && agent_handlers[call->method].run(call, &call->err);
+    call->parameters = original;
+    model_free(method->parameters, parameters);
+    return call->is_good;
+}
+
+/* A hypervisor's daemon that died is back within seconds, and changes can be repeated: a job does not fail
+ * for that. Nothing that fails is answered as `unreachable`, which would say that this agent is away. */
+static void call_run(void *data) {
+    AgentCall *call = data;
+    bool is_build = agent_handlers[call->method].lane == LANE_BUILD;
+    bool is_patient = agent_methods[call->method].is_change && !is_build;
+    gint64 end = g_get_monotonic_time() + (is_patient ? HYPERVISOR_PATIENCE_S * G_TIME_SPAN_SECOND : 0);
+    while (!call_try(call) && call->err.code == ERROR_UNREACHABLE && g_get_monotonic_time() < end &&
+           !is_cancelled(call->cancel))
+        g_usleep(HYPERVISOR_RETRY_MS * 1000);
+    if (!call->is_good && call->err.code == ERROR_UNREACHABLE)
+        call->err.code = is_build ? ERROR_TOOL_FAILED : ERROR_HYPERVISOR;
 }
 
 static void call_done(void *data) {

@@ -1,15 +1,18 @@
 /* The journal: a store and its image in memory. */
 #include "agent/journal.h"
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { RANGE = 500 };
+#define CLAIM_FLOOR_KEY "claim-floor"
 
 struct Journal {
     Store *store;
     char *host, *owner;
     int64_t epoch, next_sequence;
     GHashTable *claims;     /* object -> int64_t * */
+    int64_t claim_floor;    /* of objects whose claims were forgotten */
     GHashTable *operations; /* id -> Operation */
 };
 
@@ -69,6 +72,8 @@ static void take_item(Journal *journal, const char *key, const json_t *json) {
     } else if (strcmp(key, "owner") == 0) {
         journal->owner = g_strdup(json_text_at(json, "manager"));
         journal->epoch = json_integer_value(json_object_get(json, "epoch"));
+    } else if (strcmp(key, CLAIM_FLOOR_KEY) == 0) {
+        journal->claim_floor = json_integer_value(json_object_get(json, "revision"));
     } else if (g_str_has_prefix(key, "claim/")) {
         int64_t revision = json_integer_value(json_object_get(json, "revision"));
         g_hash_table_replace(
@@ -160,7 +165,7 @@ int64_t journal_epoch(const Journal *journal) {
 
 int64_t journal_claim(const Journal *journal, const char *object) {
     const int64_t *revision = g_hash_table_lookup(journal->claims, object);
-    return revision ? *revision : 0;
+    return revision ? *revision : journal->claim_floor;
 }
 
 Operation *journal_find(const Journal *journal, const char *id) {
@@ -173,8 +178,54 @@ GList *journal_operations(const Journal *journal) {
 
 /* ---- changes ---- */
 
+static void set_claim_floor(Journal *journal, int64_t revision) {
+    StoreTransaction *transaction = store_transaction_new();
+    journal->claim_floor = revision;
+    put_json(transaction, CLAIM_FLOOR_KEY, json_pack("{sI}", "revision", (json_int_t)revision));
+    store_commit(journal->store, transaction, NULL, NULL);
+}
+
+/* The floor first: killed in between, more is refused and never less. */
+static void forget_claims(Journal *journal, int64_t up_to, int64_t floor) {
+    GHashTableIter each;
+    void *object, *revision;
+    set_claim_floor(journal, floor);
+    g_hash_table_iter_init(&each, journal->claims);
+    while (g_hash_table_iter_next(&each, &object, &revision)) {
+        if (*(int64_t *)revision > up_to)
+            continue;
+        StoreTransaction *transaction = store_transaction_new();
+        g_autofree char *key = g_strdup_printf("claim/%s", (const char *)object);
+        store_transaction_delete(transaction, key);
+        store_commit(journal->store, transaction, NULL, NULL);
+        g_hash_table_iter_remove(&each);
+    }
+}
+
+static int compare_revisions(const void *a, const void *b) {
+    int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+/* Revisions come from one counter: the lower half is that of the objects that were left alone longest. */
+static void bound_claims(Journal *journal) {
+    guint n = g_hash_table_size(journal->claims);
+    if (n <= JOURNAL_CLAIMS_LIMIT)
+        return;
+    g_autofree int64_t *revisions = g_new(int64_t, n);
+    GHashTableIter each;
+    void *revision;
+    g_hash_table_iter_init(&each, journal->claims);
+    for (guint i = 0; g_hash_table_iter_next(&each, NULL, &revision); i++)
+        revisions[i] = *(int64_t *)revision;
+    qsort(revisions, n, sizeof *revisions, compare_revisions);
+    forget_claims(journal, revisions[n / 2], revisions[n / 2]);
+}
+
 void journal_own(Journal *journal, const char *owner, int64_t epoch, StoreDoneFn done, void *data) {
     char *copy = g_strdup(owner); /* may be the old owner itself */
+    if (epoch > journal->epoch)   /* calls of earlier epochs are refused; revisions may begin again lower */
+        forget_claims(journal, INT64_MAX, 0);
     g_free(journal->owner);
     journal->owner = copy;
     journal->epoch = epoch;
@@ -250,6 +301,7 @@ void journal_begin(Journal *journal, Operation *operation, const JournalClaim *c
     for (size_t i = 0; i < n_claims; i++)
         put_claim(journal, transaction, &claims[i]);
     store_commit(journal->store, transaction, done, data);
+    bound_claims(journal);
 }
 
 void journal_end(Journal *journal, Operation *operation, StoreDoneFn done, void *data) {

@@ -8,7 +8,7 @@
 #include "model/method.h"
 #include "store/store.h"
 
-enum { JOURNAL_OPERATIONS_LIMIT = 10000 };
+enum { JOURNAL_OPERATIONS_LIMIT = 10000, JOURNAL_CLAIMS_LIMIT = 20000 };
 
 typedef struct Operation {
     int references;
@@ -33,16 +33,19 @@ void journal_close(Journal *journal);                /* accepts NULL */
 const char *journal_host(const Journal *journal);
 const char *journal_owner(const Journal *journal); /* NULL: free */
 int64_t journal_epoch(const Journal *journal);
-int64_t journal_claim(const Journal *journal, const char *object); /* 0: none seen */
-Operation *journal_find(const Journal *journal, const char *id);   /* borrowed, or NULL */
-GList *journal_operations(const Journal *journal);                 /* borrowed Operations; free the list */
+/* The highest revision seen of a claim on the object. Of one that is not remembered: the highest that was
+ * forgotten (the older half is, beyond JOURNAL_CLAIMS_LIMIT), 0 when none was. */
+int64_t journal_claim(const Journal *journal, const char *object);
+Operation *journal_find(const Journal *journal, const char *id); /* borrowed, or NULL */
+GList *journal_operations(const Journal *journal);               /* borrowed Operations; free the list */
 
 typedef struct JournalClaim {
     const char *object;
     int64_t revision;
 } JournalClaim;
 
-/* All of these are visible at once; `done` comes when they are durable (or failed: then they are undone). */
+/* A higher epoch forgets all claims: their revisions count within an epoch.
+ * All of these are visible at once; `done` comes when they are durable (or failed: then they are undone). */
 void journal_own(Journal *journal, const char *owner, int64_t epoch, StoreDoneFn done, void *data);
 /* Takes a reference. ERROR_BUSY through `done` when too many unfinished operations are remembered. */
 void journal_begin(Journal *journal, Operation *operation, const JournalClaim *claims, size_t n_claims,

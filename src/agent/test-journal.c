@@ -1,0 +1,85 @@
+/* Proves what the agent remembers and what it forgets, on a real store. */
+#include "agent/journal.h"
+#include "base/file.h"
+
+#define MANAGER "11111111-1111-4111-8111-111111111111"
+
+typedef struct Lab {
+    char *folder, *path;
+    Journal *journal;
+    int n_done;
+} Lab;
+
+static void set_up(Lab *lab, const void *data G_GNUC_UNUSED) {
+    lab->folder = g_dir_make_tmp("lodge-journal-XXXXXX", NULL);
+    lab->path = g_build_filename(lab->folder, "journal.sqlite", NULL);
+    lab->journal = journal_open(lab->path, NULL);
+    journal_own(lab->journal, MANAGER, 1, NULL, NULL);
+}
+
+static void tear_down(Lab *lab, const void *data G_GNUC_UNUSED) {
+    journal_close(lab->journal);
+    tree_remove(lab->folder, NULL);
+    g_free(lab->folder);
+    g_free(lab->path);
+}
+
+static void done(int64_t revision G_GNUC_UNUSED, const Error *err, void *data) {
+    g_assert_null(err);
+    ((Lab *)data)->n_done++;
+}
+
+static void claim(Lab *lab, int64_t number) {
+    g_autofree char *id = g_strdup_printf("operation-%" G_GINT64_FORMAT, number);
+    g_autofree char *object = g_strdup_printf("vm/%" G_GINT64_FORMAT, number);
+    Operation *operation = operation_new(id, AGENT_METHOD_VM_START);
+    journal_begin(lab->journal, operation, &(JournalClaim){object, number}, 1, done, lab);
+    operation->state = OPERATION_STATE_DONE;
+    operation->result = json_object();
+    journal_end(lab->journal, operation, done, lab);
+    journal_forget(lab->journal, id);
+    operation_unref(operation);
+    while (number % 1000 == 0 && lab->n_done < 2 * number)
+        g_main_context_iteration(NULL, TRUE);
+}
+
+static void open_again(Lab *lab) {
+    journal_close(lab->journal);
+    lab->journal = journal_open(lab->path, NULL);
+    g_assert_nonnull(lab->journal);
+}
+
+static void test_old_claims_are_forgotten_but_stay_refused(Lab *lab, const void *data G_GNUC_UNUSED) {
+    for (int64_t number = 1; number <= JOURNAL_CLAIMS_LIMIT; number++)
+        claim(lab, number);
+    g_assert_cmpint(journal_claim(lab->journal, "vm/1"), ==, 1);
+    g_assert_cmpint(journal_claim(lab->journal, "vm/unknown"), ==, 0);
+    claim(lab, JOURNAL_CLAIMS_LIMIT + 1);
+    for (int i = 0; i < 2; i++) {
+        int64_t floor = journal_claim(lab->journal, "vm/1");
+        g_assert_cmpint(floor, >=, JOURNAL_CLAIMS_LIMIT / 2);
+        g_assert_cmpint(journal_claim(lab->journal, "vm/unknown"), ==, floor);
+        g_assert_cmpint(journal_claim(lab->journal, "vm/20000"), ==, 20000);
+        open_again(lab); /* and after a restart */
+    }
+}
+
+static void test_a_new_epoch_begins_without_claims(Lab *lab, const void *data G_GNUC_UNUSED) {
+    claim(lab, 1);
+    claim(lab, 2);
+    journal_own(lab->journal, MANAGER, 1, NULL, NULL);
+    g_assert_cmpint(journal_claim(lab->journal, "vm/2"), ==, 2);
+    journal_own(lab->journal, MANAGER, 2, NULL, NULL);
+    g_assert_cmpint(journal_claim(lab->journal, "vm/2"), ==, 0);
+    open_again(lab);
+    g_assert_cmpint(journal_epoch(lab->journal), ==, 2);
+    g_assert_cmpint(journal_claim(lab->journal, "vm/2"), ==, 0);
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+#define ADD(name, function) g_test_add(name, Lab, NULL, set_up, function, tear_down)
+    ADD("/journal/claims-are-bounded", test_old_claims_are_forgotten_but_stay_refused);
+    ADD("/journal/new-epoch", test_a_new_epoch_begins_without_claims);
+    return g_test_run();
+}
