@@ -145,6 +145,8 @@ export interface Template {
   tags?: string[];
   /** Grows with every change of the definition; the ETag. */
   readonly revision?: number;
+  /** Of the store, at the last change. A restored backup begins a new one; of two definitions that with the higher epoch is newer, in one epoch that with the higher revision. */
+  readonly epoch?: number;
   /** When the object was made. */
   readonly created?: string;
   /** When the definition last changed. */
@@ -263,6 +265,8 @@ export interface Iso {
   tags?: string[];
   /** Grows with every change of the definition; the ETag. */
   readonly revision?: number;
+  /** Of the store, at the last change. A restored backup begins a new one; of two definitions that with the higher epoch is newer, in one epoch that with the higher revision. */
+  readonly epoch?: number;
   /** When the object was made. */
   readonly created?: string;
   /** When the definition last changed. */
@@ -329,6 +333,8 @@ export interface Host {
   tags?: string[];
   /** Grows with every change of the definition; the ETag. */
   readonly revision?: number;
+  /** Of the store, at the last change. A restored backup begins a new one; of two definitions that with the higher epoch is newer, in one epoch that with the higher revision. */
+  readonly epoch?: number;
   /** When the object was made. */
   readonly created?: string;
   /** When the definition last changed. */
@@ -391,7 +397,7 @@ export interface HostStatus {
   vcpus_limit?: number;
   /** Packages that some features miss. */
   missing_tools?: string[];
-  /** Names of VMs that other tools run here. */
+  /** Names of VMs that run here and are not listed: other tools started them, or they are newer than the backup that was restored. */
   unmanaged?: string[];
 }
 
@@ -421,6 +427,8 @@ export interface Pool {
   tags?: string[];
   /** Grows with every change of the definition; the ETag. */
   readonly revision?: number;
+  /** Of the store, at the last change. A restored backup begins a new one; of two definitions that with the higher epoch is newer, in one epoch that with the higher revision. */
+  readonly epoch?: number;
   /** When the object was made. */
   readonly created?: string;
   /** When the definition last changed. */
@@ -451,6 +459,8 @@ export interface Repository {
   tags?: string[];
   /** Grows with every change of the definition; the ETag. */
   readonly revision?: number;
+  /** Of the store, at the last change. A restored backup begins a new one; of two definitions that with the higher epoch is newer, in one epoch that with the higher revision. */
+  readonly epoch?: number;
   /** When the object was made. */
   readonly created?: string;
   /** When the definition last changed. */
@@ -481,6 +491,10 @@ export interface RepositoryStatus {
   reflink?: boolean;
   /** Kind of file system. */
   file_system?: string;
+  /** VMs that lie here and are not listed: made after the backup that was restored. Name and id. */
+  unknown_vms?: string[];
+  /** VMs that are listed and do not lie here: deleted after the backup that was restored. Name and id. */
+  missing_vms?: string[];
 }
 
 /** A network that NICs are plugged into. */
@@ -495,6 +509,8 @@ export interface Network {
   tags?: string[];
   /** Grows with every change of the definition; the ETag. */
   readonly revision?: number;
+  /** Of the store, at the last change. A restored backup begins a new one; of two definitions that with the higher epoch is newer, in one epoch that with the higher revision. */
+  readonly epoch?: number;
   /** When the object was made. */
   readonly created?: string;
   /** When the definition last changed. */
@@ -703,6 +719,8 @@ export interface Principal {
   tags?: string[];
   /** Grows with every change of the definition; the ETag. */
   readonly revision?: number;
+  /** Of the store, at the last change. A restored backup begins a new one; of two definitions that with the higher epoch is newer, in one epoch that with the higher revision. */
+  readonly epoch?: number;
   /** When the object was made. */
   readonly created?: string;
   /** When the definition last changed. */
@@ -743,6 +761,8 @@ export interface Token {
   tags?: string[];
   /** Grows with every change of the definition; the ETag. */
   readonly revision?: number;
+  /** Of the store, at the last change. A restored backup begins a new one; of two definitions that with the higher epoch is newer, in one epoch that with the higher revision. */
+  readonly epoch?: number;
   /** When the object was made. */
   readonly created?: string;
   /** When the definition last changed. */
@@ -807,6 +827,8 @@ export interface Vm {
   tags?: string[];
   /** Grows with every change of the definition; the ETag. */
   readonly revision?: number;
+  /** Of the store, at the last change. A restored backup begins a new one; of two definitions that with the higher epoch is newer, in one epoch that with the higher revision. */
+  readonly epoch?: number;
   /** When the object was made. */
   readonly created?: string;
   /** When the definition last changed. */
@@ -1187,6 +1209,7 @@ export interface Methods {
   'token.delete': { http: 'DELETE'; path: '/v1/tokens/{id}'; parameters: Empty; result: Empty };
   'system.info': { http: 'GET'; path: '/v1/system'; parameters: Empty; result: SystemInfo };
   'system.backup': { http: 'GET'; path: '/v1/system/backup'; parameters: Empty; result: SystemInfo };
+  'system.restore': { http: 'POST'; path: '/v1/system/restore'; parameters: Empty; result: SystemInfo };
   'system.login': { http: 'POST'; path: '/v1/system/login'; parameters: Login; result: Token };
   'vm.list': { http: 'GET'; path: '/v1/vms'; parameters: ListQuery; result: Page<Vm> };
   'vm.get': { http: 'GET'; path: '/v1/vms/{id}'; parameters: Empty; result: Vm };

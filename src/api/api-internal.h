@@ -31,6 +31,8 @@ struct Api {
     uint64_t requests;
 };
 
+typedef struct Restore Restore;
+
 struct ApiCall {
     Api *api;
     HttpRequest *request;
@@ -52,6 +54,7 @@ struct ApiCall {
     } upload;
     char *source;      /* from where, for the audit */
     char *repeat_name; /* of its Idempotency-Key, while a create is under way; or NULL */
+    Restore *restore;   /* the backup that is being received; owned */
 };
 
 /* call.c: the life of a call and its answers. */
@@ -96,6 +99,7 @@ void handle_login(ApiCall *call);
 void handle_event_watch(ApiCall *call);
 void handle_system_info(ApiCall *call);
 void handle_backup(ApiCall *call);
+void handle_restore(ApiCall *call);
 void handle_job_cancel(ApiCall *call);
 void handle_job_break(ApiCall *call);
 void handle_console(ApiCall *call);
@@ -104,6 +108,10 @@ void handle_console(ApiCall *call);
 bool upload_is_meant(const HttpRequest *request);
 void upload_begin(ApiCall *call); /* inside on_headers */
 void upload_end(ApiCall *call);   /* with the body's end */
+
+/* restore.c: with the headers, before the body comes. */
+bool restore_begin(ApiCall *call, Error *err);
+void restore_free(Restore *restore); /* accepts NULL */
 
 /* change.c: stores call->definition, made or changed, and answers. */
 void call_store(ApiCall *call);

@@ -106,14 +106,15 @@ static bool check_permission(ApiCall *call, Error *err) {
     return call_check_permission(call, object, err);
 }
 
+/* A body that is passed on to a host while it arrives. */
 static bool is_upload(const ApiCall *call) {
-    return call->method && call->method->is_upload && upload_is_meant(call->request);
+    return call->method && call->method->is_upload && call->id != METHOD_SYSTEM_RESTORE &&
+           upload_is_meant(call->request);
 }
 
 static bool check_body_type(ApiCall *call, Error *err) {
     const char *type = http_request_header(call->request, "Content-Type");
-    bool is_json =
-        !type || strstr(type, "json") || g_str_has_prefix(type, "application/x-www-form-urlencoded");
+    bool is_json = call->id == METHOD_SYSTEM_RESTORE || !type || strstr(type, "json") || g_str_has_prefix(type, "application/x-www-form-urlencoded");
     if (is_json || is_upload(call) || http_request_content_length(call->request) == 0 ||
         g_str_equal(call->method->http, "GET"))
         return true;
@@ -153,7 +154,10 @@ static void take_headers(HttpRequest *request, void *data) {
         reply_openapi(call);
         return;
     }
-    if (!prepare_call(call, &allowed, &err))
+    bool is_good = prepare_call(call, &allowed, &err);
+    if (is_good && call->id == METHOD_SYSTEM_RESTORE)
+        is_good = restore_begin(call, &err);
+    if (!is_good)
         call_refuse(call, allowed, &err);
     else if (is_upload(call))
         upload_begin(call);

@@ -26,6 +26,8 @@
 
 typedef struct Api Api;
 
+#define RESTORE_PENDING "restore.pending"
+
 /* `identity` is what the host's agent said of itself, or NULL with `err`; borrowed. */
 typedef void (*ApiHostFn)(const AgentIdentity *identity, const Error *err, void *data);
 
@@ -48,6 +50,9 @@ typedef struct ApiOptions {
     const char
         *backup_folder; /* where a backup lies for moments while it is sent; NULL: backups are refused */
     void *hook_data;    /* last argument of the hooks */
+    /* A checked backup lies in `backup_folder` as RESTORE_PENDING: the manager is to start again and to take
+     * it up. NULL: not offered. */
+    void (*restored)(void *data);
     /* Takes over a WebSocket request for a VM's console; false with *err set: nothing answered. NULL: not
      * offered. */
     bool (*open_console)(HttpRequest *request, const Object *vm, void *data, Error *err);

@@ -31,6 +31,7 @@ void call_free(void *data) {
     g_free(call->upload.id);
     g_free(call->source);
     g_free(call->repeat_name);
+    restore_free(call->restore);
     if (--call->api->references == 0)
         g_free(call->api);
     g_free(call);

@@ -89,6 +89,7 @@ static const ApiRule rules[METHOD_MAX] = {
     [METHOD_EVENT_WATCH] = {.handle = handle_event_watch},
     [METHOD_SYSTEM_INFO] = {.handle = handle_system_info},
     [METHOD_SYSTEM_BACKUP] = {.handle = handle_backup},
+    [METHOD_SYSTEM_RESTORE] = {.handle = handle_restore},
     [METHOD_SYSTEM_LOGIN] = {.handle = handle_login},
     [METHOD_VM_CONSOLE] = {.handle = handle_console},
 };

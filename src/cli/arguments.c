@@ -172,6 +172,11 @@ static bool parse_word(Arguments *arguments, const char *word, Error *err) {
     return refuse_verb(arguments->resource, word, err);
 }
 
+/* The word is a file and nothing else. */
+static bool takes_file(const MethodDescriptor *method) {
+    return method->kind == METHOD_KIND_DOWNLOAD || (method->is_upload && !flag_upload_field(method));
+}
+
 /* Takes the words that are values of fields out of `words`; what names objects stays. */
 static bool assign_words(Parser *parser, Error *err) {
     Arguments *arguments = parser->arguments;
@@ -194,7 +199,7 @@ static bool assign_words(Parser *parser, Error *err) {
         g_ptr_array_remove_index(arguments->words, first);
     }
     const FieldDescriptor *upload = flag_upload_field(method);
-    if (arguments->words->len > first && (upload || method->kind == METHOD_KIND_DOWNLOAD)) {
+    if (arguments->words->len > first && (upload || takes_file(method))) {
         const char *word = g_ptr_array_remove_index(arguments->words, first);
         if (upload && strstr(word, "://"))
             return set_field(parser, upload, "URL", word, err);
@@ -223,7 +228,7 @@ static bool check_complete(const Arguments *arguments, Error *err) {
     const MethodDescriptor *method = &methods[arguments->method];
     if (method->kind == METHOD_KIND_UPDATE && json_object_size(arguments->parameters) == 0)
         return error_set(err, ERROR_INVALID, NULL, "nothing to change was given");
-    if (method->kind == METHOD_KIND_DOWNLOAD && !arguments->file)
+    if (takes_file(method) && !arguments->file)
         return error_set(err, ERROR_INVALID, NULL, "FILE is missing");
     if (flag_upload_field(method) && !arguments->file &&
         !json_object_get(arguments->parameters, flag_upload_field(method)->name))

@@ -77,7 +77,7 @@ static void append_words(GString *out, const MethodDescriptor *method) {
     }
     if (flag_upload_field(method))
         g_string_append(out, " FILE|URL");
-    if (method->kind == METHOD_KIND_DOWNLOAD)
+    if (method->kind == METHOD_KIND_DOWNLOAD || (method->is_upload && !flag_upload_field(method)))
         g_string_append(out, " FILE");
 }
 

@@ -113,7 +113,8 @@ bool transfer_upload(Session *session, const MethodDescriptor *method, const cha
         return error_set(err, ERROR_INVALID, NULL, "%s is no regular file", file);
     if (!is_stdin && status.st_size == 0)
         return error_set(err, ERROR_INVALID, "/source", "%s is empty", file);
-    g_autofree char *id = is_stdin ? NULL : upload_id(path, &status);
+    bool can_go_on = !is_stdin && method->is_job; /* others are small, and nobody keeps what broke off */
+    g_autofree char *id = can_go_on ? upload_id(path, &status) : NULL;
     Transfer transfer = {
         .fd = fd, .total = is_stdin ? -1 : status.st_size, .id = id, .has_terminal = isatty(STDERR_FILENO)};
     return ask_offset(session, method, path, &transfer, err) &&

@@ -65,7 +65,10 @@ void inventory_change_put(InventoryChange *change, ResourceId kind, const void *
     if (!known && object_int(type, part.data, "created") == 0)
         object_set_int(type, part.data, "created", now);
     object_set_int(type, part.data, "updated", now);
-    object_set_int(type, part.data, "revision", (known ? object_int(type, known->data, "revision") : 0) + 1);
+    int64_t before = known ? object_int(type, known->data, "revision") : 0;
+    /* Above that of a definition which a repository gave back, too. */
+    object_set_int(type, part.data, "revision", MAX(before, object_int(type, part.data, "revision")) + 1);
+    object_set_int(type, part.data, "epoch", store_epoch(inventory_store(change->inventory)));
     g_array_append_val(change->parts, part);
 }
 

@@ -1,7 +1,9 @@
 /* lodged, the manager: options, then every part in the order in which it depends on the others. */
+#include <errno.h>
 #include <glib-unix.h>
 #include <locale.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include "api/api.h"
@@ -13,16 +15,18 @@
 #include "manager/console-bridge.h"
 #include "manager/enrol.h"
 #include "manager/job-kinds.h"
+#include "manager/reconcile.h"
 #include "manager/boot-policy.h"
 #include "manager/upload-bridge.h"
 #include "model/format.h"
 
-enum { STOP_DEADLINE_MS = 5000, SOCKET_MODE = 0666, STATE_MODE = 0700 };
+enum { STOP_DEADLINE_MS = 5000, ANSWER_MS = 200, SOCKET_MODE = 0666, STATE_MODE = 0700 };
 #define DEFAULT_LISTEN "127.0.0.1:7443"
 
 typedef struct Manager {
     char *instance, *state_folder, *socket_path, *listen;
     gboolean is_verbose, shows_version;
+    bool is_ending, is_to_restart;
     GMainLoop *loop;
     Store *store;
     Inventory *inventory;
@@ -139,6 +143,12 @@ static void recipes_arrived(const json_t *result, const Error *err, void *data) 
     }
 }
 
+static void content_arrived(const json_t *result, const Error *err, void *data) {
+    g_auto(AgentRepositoryContent) content = {0};
+    if (!err && agent_repository_content_decode(result, MODEL_STORED, &content, NULL))
+        reconcile_repository(((Manager *)data)->inventory, &content);
+}
+
 static void host_status_arrived(const json_t *result, const Error *err, void *data) {
     Manager *manager = data;
     g_auto(AgentRepository) answer = {0};
@@ -155,22 +165,43 @@ static void host_status_arrived(const json_t *result, const Error *err, void *da
 static void host_connected(const char *host_id, void *data) {
     Manager *manager = data;
     fleet_ask(manager->fleet, host_id, AGENT_METHOD_RECIPE_LIST, NULL, recipes_arrived, manager);
+    bool is_restored = reconcile_is_needed(manager->inventory);
     const GPtrArray *repositories = inventory_list(manager->inventory, RESOURCE_REPOSITORY);
     for (guint i = 0; i < repositories->len; i++) {
         const Repository *repository = ((const Object *)repositories->pdata[i])->data;
         if (g_strcmp0(repository->host, host_id) == 0)
-            fleet_ask(manager->fleet, host_id, AGENT_METHOD_REPOSITORY_PROBE,
+            fleet_ask(manager->fleet, host_id,
+                is_restored ? AGENT_METHOD_REPOSITORY_SCAN : AGENT_METHOD_REPOSITORY_PROBE,
                 json_pack("{so}", "repository", repository_encode(repository, MODEL_ENCODE_DEFINITION)),
-                host_status_arrived, manager);
+                is_restored ? content_arrived : host_status_arrived, manager);
     }
 }
 
 /* ---- start and end ---- */
 
+/* A backup that was checked when it came. Should it be refused all the same, the old store goes on. */
+static void take_up_backup(const Manager *manager, const char *path) {
+    g_autofree char *pending = g_build_filename(manager->state_folder, RESTORE_PENDING, NULL);
+    g_autofree char *refused = g_build_filename(manager->state_folder, "restore.refused", NULL);
+    g_auto(Error) err = {0};
+    if (access(pending, F_OK) < 0)
+        return;
+    if (store_restore_file(pending, path, clock_system(), &err)) {
+        log_info("a backup was restored");
+        unlink(pending);
+        return;
+    }
+    g_autofree char *text = error_text(&err);
+    log_error("%s; the store is the old one, the backup is now %s", text, refused);
+    if (rename(pending, refused) < 0)
+        unlink(pending);
+}
+
 static bool open_state(Manager *manager, Error *err) {
     g_autofree char *path = g_build_filename(manager->state_folder, "lodge.db", NULL);
     if (!folder_make(manager->state_folder, STATE_MODE, err))
         return false;
+    take_up_backup(manager, path);
     manager->store = store_open_sqlite(path, NULL, clock_system(), err);
     if (!manager->store)
         return false;
@@ -222,6 +253,15 @@ static void first_administrator(const char *password, const Error *err, void *da
         log_error("the first administrator's password could not be saved: %s", fault.message);
 }
 
+static gboolean end(void *data);
+
+static void restored(void *data) {
+    Manager *manager = data;
+    log_info("starting again with the restored backup");
+    manager->is_to_restart = true;
+    g_timeout_add(ANSWER_MS, end, manager);
+}
+
 static bool start(Manager *manager, Error *err) {
     if (!open_state(manager, err) || !load_certificates(manager, err))
         return false;
@@ -253,6 +293,7 @@ static bool start(Manager *manager, Error *err) {
         .ask_upload = ask_upload,
         .begin_upload = begin_upload,
         .end_upload = end_upload,
+        .restored = restored,
         .own_host = own_host};
     manager->api = api_new(&options);
     manager->server = http_server_new(&api_http_handler, manager->api, &http_limits_default);
@@ -280,19 +321,28 @@ static void stopped(void *data) {
     g_main_loop_quit(((Manager *)data)->loop);
 }
 
-static gboolean on_signal(void *data) {
+static gboolean end(void *data) {
     Manager *manager = data;
-    log_info("stopping");
-    service_notify("STOPPING=1");
+    if (manager->is_ending)
+        return G_SOURCE_REMOVE;
+    manager->is_ending = true;
     /* VMs that stop from now on may stop because the host does: what ran stays remembered. */
     boot_policy_free(g_steal_pointer(&manager->policy));
     http_server_stop(manager->server, STOP_DEADLINE_MS, stopped, manager);
     return G_SOURCE_REMOVE;
 }
 
+static gboolean on_signal(void *data) {
+    log_info("stopping");
+    service_notify("STOPPING=1");
+    ((Manager *)data)->is_to_restart = false;
+    return end(data);
+}
+
 int main(int argc, char **argv) {
     Manager manager = {0};
     g_auto(Error) err = {0};
+    g_auto(GStrv) own_arguments = g_strdupv(argv);
     setlocale(LC_ALL, "C.UTF-8");
     heap_use_few_arenas();
     signal(SIGPIPE, SIG_IGN);
@@ -317,5 +367,10 @@ int main(int argc, char **argv) {
     service_notify("READY=1");
     g_main_loop_run(manager.loop);
     stop(&manager);
+    if (manager.is_to_restart) {
+        execv("/proc/self/exe", own_arguments);
+        log_error("cannot start again: %s", g_strerror(errno));
+        return 1;
+    }
     return 0;
 }

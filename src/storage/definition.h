@@ -15,6 +15,12 @@ bool definition_write(const char *path, const TypeDescriptor *type, const void *
 /* ERROR_NOT_FOUND, ERROR_CORRUPT, ERROR_NEWER_FORMAT; *object is empty then. */
 bool definition_read(const char *path, const TypeDescriptor *type, void *object, Error *err);
 
+/* Whether the first of two is newer: by epoch, in one epoch by revision. */
+static inline bool definition_is_newer(
+    int64_t epoch, int64_t revision, int64_t than_epoch, int64_t than_revision) {
+    return epoch != than_epoch ? epoch > than_epoch : revision > than_revision;
+}
+
 /* The file beside a disk: who uses it and what it needs. Members are NULL where they say nothing. */
 typedef struct DiskNote {
     char *vm, *template; /* ids of who uses it */

@@ -287,7 +287,7 @@ bool dir_template_write(const Repository *repository, const Template *definition
     if (!template_check(repository, definition, err) ||
         !dir_template_read(repository, definition->id, &old, err))
         return false;
-    if (old.revision > definition->revision)
+    if (definition_is_newer(old.epoch, old.revision, definition->epoch, definition->revision))
         return error_set(err, ERROR_CONFLICT, "/template/revision",
             "the repository holds revision %" PRId64 " of this template, which is newer than %" PRId64,
             old.revision, definition->revision);

@@ -384,10 +384,11 @@ static bool read_older(const Repository *repository, const Vm *vm, Vm *ret_old, 
         return error_set(err, ERROR_INVALID, "/vm/id", "a VM needs an id");
     if (!dir_vm_read(repository, vm->id, ret_old, err))
         return false;
-    return ret_old->revision <= vm->revision ||
+    return !definition_is_newer(ret_old->epoch, ret_old->revision, vm->epoch, vm->revision) ||
            error_set(err, ERROR_CONFLICT, "/vm/revision",
-               "the repository holds revision %" PRId64 " of this VM, which is newer than %" PRId64,
-               ret_old->revision, vm->revision);
+               "the repository holds revision %" PRId64 " of epoch %" PRId64
+               " of this VM, which is newer than revision %" PRId64 " of epoch %" PRId64,
+               ret_old->revision, ret_old->epoch, vm->revision, vm->epoch);
 }
 
 /* The new definition with the disks that it does not name any more: their files are still there. */

@@ -132,6 +132,10 @@ void store_lease_revoke(Store *store, int64_t lease, StoreDoneFn done, void *dat
  * file: a backup never replaces one. False with ERROR_BUSY when several wait already; then `done` is not
  * called. */
 bool store_backup(Store *store, const char *path, StoreDoneFn done, void *data, Error *err);
+/* Whether store_restore_file would take this file, whole and of a known format: ERROR_CORRUPT,
+ * ERROR_NEWER_FORMAT. *ret_uuid (newly allocated) tells whose it is. Writes beside the file. Blocks; any
+ * thread. */
+bool store_check_file(const char *backup_path, char **ret_uuid, Error *err);
 /* Offline: makes `backup_path` the store, with a new epoch (its revisions are the backup's: only epoch and
  * revision together name a state). Validates it first; the swap is atomic; the old store stays beside as
  * "<store_path>.before-restore-<UTC time>". ERROR_IN_USE while the store is open, ERROR_CORRUPT,

@@ -25,7 +25,8 @@ def _positional(method):
             words.append(field.name.upper())
         elif field.cli == "positional-upload":
             words.append("[FILE|URL]")
-    return words + (["FILE"] if method.kind == "download" else [])
+    is_file = method.kind == "download" or (method.is_upload and not method.parameters_type.fields)
+    return words + (["FILE"] if is_file else [])
 
 
 def _is_flag(method, field):

@@ -122,6 +122,8 @@ def _operation(schema, method):
     if method.http in ("POST", "PATCH") and schema.types[method.parameters].fields:
         media = "application/merge-patch+json" if method.kind == "update" else "application/json"
         operation["requestBody"] = {"required": method.kind in ("create", "update"), "content": _content(_ref(method.parameters), media)}
+    elif method.is_upload:
+        operation["requestBody"] = {"required": True, "content": _content({"type": "string", "format": "binary"}, "application/octet-stream")}
     return operation
 
 

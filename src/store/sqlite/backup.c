@@ -112,6 +112,12 @@ static int64_t epoch_of(const char *path) {
     return epoch;
 }
 
+bool store_check_file(const char *backup_path, char **ret_uuid, Error *err) {
+    g_autoptr(SqliteConnection) connection = connection_open(backup_path, SQLITE_OPEN_READWRITE, err);
+    return connection && schema_check(connection, err) && schema_check_pages(connection, err) &&
+           connection_ask(connection, "SELECT value FROM meta WHERE name = 'uuid'", ret_uuid, err);
+}
+
 static bool prepare_copy(const char *path, int64_t old_epoch, Error *err) {
     g_autoptr(SqliteConnection) connection = connection_open(path, SQLITE_OPEN_READWRITE, err);
     int64_t epoch = 0;
