@@ -37,6 +37,7 @@ struct Agent {
     GHashTable *splices; /* RpcSplice: open consoles */
     GHashTable *uploads; /* id -> Upload that is being received; they free themselves */
     Reporter *reporter;
+    guint trash_source;
     int n_running;
     guint trim_source; /* heap_trim_later */
     bool is_stopping;
@@ -103,6 +104,9 @@ void upload_remove(const RepositoryKindOps *kind, const Repository *repository, 
 
 /* handle-vm.c: ERROR_WRONG_STATE for a VM that runs. In a thread. */
 bool agent_check_vm_stands(const AgentCall *call, const Vm *source, Error *err);
+
+/* trash.c */
+void trash_start(Agent *agent); /* until agent_stop */
 
 /* Handlers, by file. */
 bool handle_vm_create(AgentCall *call, Error *err);

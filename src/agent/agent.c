@@ -140,8 +140,10 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
         agent->pools[lane] = work_pool_new(lanes[lane].name, lanes[lane].threads, QUEUE_LIMIT);
     agent->reporter = reporter_new(agent);
     if (open_journal(agent, err) && sweep_all(agent, err) && open_driver(agent, err) &&
-        listen_on(agent, options, err))
+        listen_on(agent, options, err)) {
+        trash_start(agent);
         return agent;
+    }
     agent_free(agent);
     return NULL;
 }
@@ -150,6 +152,7 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
 
 void agent_stop(Agent *agent) {
     agent->is_stopping = true;
+    g_clear_handle_id(&agent->trash_source, g_source_remove);
     g_clear_pointer(&agent->listener, rpc_listener_free);
     reporter_stop(agent->reporter);
     uploads_stop(agent);

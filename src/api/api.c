@@ -114,7 +114,8 @@ static bool is_upload(const ApiCall *call) {
 
 static bool check_body_type(ApiCall *call, Error *err) {
     const char *type = http_request_header(call->request, "Content-Type");
-    bool is_json = call->id == METHOD_SYSTEM_RESTORE || !type || strstr(type, "json") || g_str_has_prefix(type, "application/x-www-form-urlencoded");
+    bool is_json = call->id == METHOD_SYSTEM_RESTORE || !type || strstr(type, "json") ||
+                   g_str_has_prefix(type, "application/x-www-form-urlencoded");
     if (is_json || is_upload(call) || http_request_content_length(call->request) == 0 ||
         g_str_equal(call->method->http, "GET"))
         return true;

@@ -1,6 +1,6 @@
 /*
  * Templates and ISOs in a folder. A template's disk never changes once it has its name: overlays may lean on
- * it. A rebuild brings new disks; the old ones go unless a VM needs them.
+ * it. A rebuild brings new disks and a new kernel; the old ones go unless a VM needs them.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -59,23 +59,21 @@ static bool disk_store(const Repository *repository, Template *definition, const
            move_in(work_folder, "disk", path, occupied_bytes, err);
 }
 
-static bool boot_file_store(const Repository *repository, const Template *definition, const char *work_folder,
-    const char *name, uint64_t *occupied_bytes, Error *err) {
-    g_autofree char *path = template_file(repository, definition->id, name);
-    return move_in(work_folder, name, path, occupied_bytes, err);
-}
-
+/* Each build has files of its own: VMs keep the kernel that their definition names. */
 static bool boot_files_store(const Repository *repository, Template *definition, const char *work_folder,
     uint64_t *occupied_bytes, Error *err) {
     DirectBoot *boot = template_put_direct_boot(definition);
+    g_autofree char *build = g_uuid_string_random();
+    g_autofree char *kernel = g_strdup_printf("kernel-%.8s", build);
+    g_autofree char *initrd = g_strdup_printf("initrd-%.8s", build);
+    g_autofree char *kernel_path = template_file(repository, definition->id, kernel);
+    g_autofree char *initrd_path = template_file(repository, definition->id, initrd);
+    bool has_initrd = has_file(work_folder, "initrd");
     direct_boot_set_template(boot, definition->id);
-    direct_boot_set_kernel(boot, "kernel");
-    if (!boot_file_store(repository, definition, work_folder, "kernel", occupied_bytes, err))
-        return false;
-    if (!has_file(work_folder, "initrd"))
-        return true;
-    direct_boot_set_initrd(boot, "initrd");
-    return boot_file_store(repository, definition, work_folder, "initrd", occupied_bytes, err);
+    direct_boot_set_kernel(boot, kernel);
+    direct_boot_set_initrd(boot, has_initrd ? initrd : NULL);
+    return move_in(work_folder, "kernel", kernel_path, occupied_bytes, err) &&
+           (!has_initrd || move_in(work_folder, "initrd", initrd_path, occupied_bytes, err));
 }
 
 static bool is_backing(GHashTable *notes, const char *disk_id) {
@@ -166,6 +164,46 @@ static bool template_finish(
     return definition_write(path, &template_type, definition, err);
 }
 
+static void add_boot_files(GHashTable *names, const DirectBoot *boot, const char *template_id) {
+    if (g_strcmp0(boot->template, template_id) != 0)
+        return;
+    g_hash_table_add(names, g_strdup(boot->kernel ? boot->kernel : ""));
+    g_hash_table_add(names, g_strdup(boot->initrd ? boot->initrd : ""));
+}
+
+/* Kernels of earlier builds that no VM of this repository boots go to the trash: one elsewhere may. */
+static bool old_boot_files_remove(const Repository *repository, const Template *definition, Error *err) {
+    g_autofree char *vms = g_build_filename(repository->path, "vms", NULL);
+    g_autofree char *folder = g_build_filename(repository->path, "templates", definition->id, NULL);
+    g_autoptr(GHashTable) needed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_autoptr(GPtrArray) names = NULL;
+    g_autoptr(GPtrArray) files = NULL;
+    g_autofree char *trash = NULL;
+    add_boot_files(needed, &definition->direct_boot, definition->id);
+    if (!folder_list(vms, &names, err) || !folder_list(folder, &files, err))
+        return false;
+    for (guint i = 0; i < names->len; i++) {
+        static const char *const definitions[] = {"vm.json", "draft.json"};
+        for (size_t k = 0; k < G_N_ELEMENTS(definitions); k++) {
+            g_autofree char *path = g_build_filename(vms, names->pdata[i], definitions[k], NULL);
+            g_auto(Vm) vm = {0};
+            if (definition_read(path, &vm_type, &vm, NULL))
+                add_boot_files(needed, &vm.direct_boot, definition->id);
+        }
+    }
+    for (guint i = 0; i < files->len; i++) {
+        const char *name = files->pdata[i];
+        bool is_boot_file = g_str_has_prefix(name, "kernel") || g_str_has_prefix(name, "initrd");
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+        if (!is_boot_file || g_hash_table_contains(needed, name))
+            continue;
+        if ((!trash && !dir_trash_make(repository, definition->id, &trash, err)) ||
+            !dir_move_to_trash(path, trash, err))
+            return false;
+    }
+    return true;
+}
+
 bool dir_template_store(
     const Repository *repository, Template *definition, const char *work_folder, Error *err) {
     if (!template_check(repository, definition, err) ||
@@ -188,7 +226,7 @@ bool dir_template_store(
         !boot_files_store(repository, definition, work_folder, &occupied_bytes, err))
         return false;
     return template_finish(repository, definition, occupied_bytes, err) &&
-           old_disks_remove(repository, &old, err);
+           old_disks_remove(repository, &old, err) && old_boot_files_remove(repository, definition, err);
 }
 
 /* ---- from a VM ---- */

@@ -206,6 +206,7 @@ const RepositoryKindOps repository_dir = {
     .assembly_folder = dir_assembly_folder,
     .assemblies_sweep = dir_assemblies_sweep,
     .iso_read = dir_iso_read,
+    .trash_bound = dir_trash_bound,
     .iso_store = dir_iso_store,
     .iso_delete = dir_iso_delete,
 };

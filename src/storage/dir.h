@@ -10,6 +10,9 @@ bool dir_move_to_trash(const char *path, const char *trash, Error *err);
 /* A new folder trash/<time>-<id>. */
 bool dir_trash_make(const Repository *repository, const char *id, char **ret_path, Error *err);
 
+bool dir_trash_bound(
+    const Repository *repository, int64_t oldest_ns, uint64_t most_bytes, int64_t now_ns, Error *err);
+
 bool dir_vm_create(const AgentVm *request, Vm *vm, const Cancel *cancel, Error *err);
 bool dir_vm_prepare(const Repository *repository, Vm *vm, bool is_running, Error *err);
 bool dir_disk_discard(const Repository *repository, const char *vm_id, const char *disk_id, Error *err);

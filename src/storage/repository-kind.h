@@ -66,6 +66,10 @@ typedef struct RepositoryKindOps {
     /* Removes assemblies that nobody has touched for `age_s` seconds. */
     bool (*assemblies_sweep)(const Repository *repository, int64_t age_s, Error *err);
     bool (*iso_read)(const Repository *repository, const char *iso_id, Iso *ret_iso, Error *err);
+    /* Removes for good what was thrown away longer ago than `oldest_ns`, then the oldest until the trash
+     * occupies no more than `most_bytes`; never what is less than an hour old. */
+    bool (*trash_bound)(
+        const Repository *repository, int64_t oldest_ns, uint64_t most_bytes, int64_t now_ns, Error *err);
     bool (*iso_store)(
         const Repository *repository, Iso *iso, const char *work_folder, Error *err); /* file "iso" */
     bool (*iso_delete)(const Repository *repository, const Iso *iso, Error *err);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/file.h"
 #include "storage/definition.h"
 #include "storage/repository-kind.h"
@@ -437,6 +438,81 @@ static void test_old_assemblies_are_swept(void) {
     g_assert_false(exists(&place, "assemblies/" OTHER_ID));
 }
 
+static void test_a_later_epoch_wins_over_a_higher_revision(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    g_auto(Vm) vm = {0};
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    vm_set_epoch(&vm, 2);
+    vm_set_revision(&vm, 1);
+    g_assert_true(repository_dir.vm_write(&place.repository, &vm, NULL, NULL));
+    vm_set_epoch(&vm, 1);
+    vm_set_revision(&vm, 9);
+    g_auto(Error) err = {0};
+    g_assert_false(repository_dir.vm_write(&place.repository, &vm, NULL, &err));
+    g_assert_cmpint(err.code, ==, ERROR_CONFLICT);
+}
+
+static void test_a_rebuild_leaves_the_kernel_that_a_vm_boots(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    place_add_template(&place);
+    g_auto(Vm) vm = {0};
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    g_autofree char *first = g_strdup(place.template.direct_boot.kernel);
+    direct_boot_copy(vm_put_direct_boot(&vm), &place.template.direct_boot);
+    g_assert_true(repository_dir.vm_write(&place.repository, &vm, NULL, NULL));
+    place_add_template(&place);
+    g_autofree char *second = g_strdup(place.template.direct_boot.kernel);
+    g_assert_cmpstr(second, !=, first);
+    g_autofree char *first_file = g_strdup_printf("templates/" TEMPLATE_ID "/%s", first);
+    g_autofree char *second_file = g_strdup_printf("templates/" TEMPLATE_ID "/%s", second);
+    g_assert_true(exists(&place, first_file) && exists(&place, second_file));
+    g_assert_true(repository_dir.vm_delete(&place.repository, VM_ID, true, NULL));
+    place_add_template(&place);
+    g_assert_false(exists(&place, first_file) || exists(&place, second_file));
+}
+
+/* Throws away a VM with one disk that is written so far, `hours` ago. */
+static void throw_away(const Place *place, int hours, size_t written_bytes) {
+    g_auto(Vm) vm = {0};
+    make_vm(place, false, CLONE_METHOD_AUTO, &vm);
+    g_autofree char *disk = repository_disk_path(&place->repository, &vm.disks.items[0]);
+    g_autofree char *content = g_malloc0(written_bytes);
+    fd_auto int fd = open(disk, O_WRONLY | O_CLOEXEC);
+    g_assert_cmpint(pwrite(fd, content, written_bytes, 0), ==, (ssize_t)written_bytes);
+    g_assert_cmpint(fsync(fd), ==, 0); /* so that it occupies its blocks */
+    g_assert_true(repository_dir.vm_delete(&place->repository, VM_ID, false, NULL));
+    g_autofree char *trash = g_build_filename(place->repository.path, "trash", NULL);
+    g_autoptr(GPtrArray) names = NULL;
+    g_assert_true(folder_list(trash, &names, NULL));
+    g_autofree char *newest = g_build_filename(trash, names->pdata[0], NULL); /* begins with the year */
+    g_autofree char *aged = g_strdup_printf("%s/old-%d", trash, hours);
+    const struct timespec time = {.tv_sec = g_get_real_time() / G_USEC_PER_SEC - hours * 3600};
+    g_assert_cmpint(rename(newest, aged), ==, 0);
+    g_assert_cmpint(utimensat(AT_FDCWD, aged, (struct timespec[]){time, time}, 0), ==, 0);
+}
+
+static void test_the_trash_is_bounded_by_age_and_size(void) {
+    const int64_t day_ns = 24 * 3600 * NS_PER_S;
+    g_auto(Place) place;
+    place_init(&place);
+    int64_t now_ns = clock_realtime_ns(clock_system());
+    static const int hours[] = {0, 3, 5, 50};
+    for (size_t i = 0; i < G_N_ELEMENTS(hours); i++)
+        throw_away(&place, hours[i], hours[i] == 5 ? 2 * MIB : 4096);
+    g_assert_true(repository_dir.trash_bound(&place.repository, 3 * day_ns, MIB * 100, now_ns, NULL));
+    g_assert_true(exists(&place, "trash/old-50"));
+    g_assert_true(repository_dir.trash_bound(&place.repository, 2 * day_ns, MIB * 100, now_ns, NULL));
+    g_assert_false(exists(&place, "trash/old-50"));
+    g_assert_true(repository_dir.trash_bound(&place.repository, 2 * day_ns, 2 * MIB, now_ns, NULL));
+    g_assert_false(exists(&place, "trash/old-5"));
+    g_assert_true(exists(&place, "trash/old-3"));
+    g_assert_true(repository_dir.trash_bound(&place.repository, 2 * day_ns, 0, now_ns, NULL));
+    g_assert_false(exists(&place, "trash/old-3"));
+    g_assert_true(exists(&place, "trash/old-0")); /* perhaps still on its way in */
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func(
@@ -463,5 +539,8 @@ int main(int argc, char **argv) {
     g_test_add_func("/storage/interrupted-template", test_interrupted_template_is_cleaned_up_by_the_next_try);
     g_test_add_func("/storage/old-assemblies", test_old_assemblies_are_swept);
     g_test_add_func("/storage/kernel-keeps-the-template", test_kernel_of_a_vm_keeps_the_template);
+    g_test_add_func("/storage/epoch-before-revision", test_a_later_epoch_wins_over_a_higher_revision);
+    g_test_add_func("/storage/rebuild-leaves-kernels", test_a_rebuild_leaves_the_kernel_that_a_vm_boots);
+    g_test_add_func("/storage/trash-is-bounded", test_the_trash_is_bounded_by_age_and_size);
     return g_test_run();
 }
