@@ -113,8 +113,7 @@ static void world_free(World *self) {
         g_main_context_iteration(NULL, TRUE);
     http_server_free(self->server);
     api_free(self->api);
-    jobs_free(self->jobs);
-    store_close(self->store);
+    jobs_free(self->jobs, self->store);
     inventory_free(self->inventory);
     tree_remove(self->folder, NULL);
     g_free(self->folder);

@@ -122,13 +122,12 @@ Jobs *jobs_new(Inventory *inventory, const JobKind *const *kinds, size_t n_kinds
     return jobs;
 }
 
-void jobs_free(Jobs *jobs) {
+void jobs_free(Jobs *jobs, Store *take_store) {
+    store_close(take_store);
     if (!jobs)
         return;
-    if (jobs->start_source)
-        g_source_remove(jobs->start_source);
-    if (jobs->save_source)
-        g_source_remove(jobs->save_source);
+    g_clear_handle_id(&jobs->start_source, g_source_remove);
+    g_clear_handle_id(&jobs->save_source, g_source_remove);
     g_queue_free_full(jobs->failed_saves, save_free);
     g_clear_handle_id(&jobs->trim_source, g_source_remove);
     g_hash_table_unref(jobs->waiters);
@@ -637,9 +636,8 @@ static bool is_known_kind(Jobs *jobs, const Job *job) {
 /* True when the store was restored since the open jobs were committed. */
 static bool take_epoch(Jobs *jobs) {
     Store *store = inventory_store(jobs->inventory);
-    int64_t epoch = store_epoch(store);
-    bool is_restored = stored_number(store, EPOCH_KEY, 1) != epoch;
-    g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT, epoch);
+    bool is_restored = stored_number(store, EPOCH_KEY, 1) != store_epoch(store);
+    g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT, store_epoch(store));
     StoreTransaction *transaction = store_transaction_new();
     store_transaction_put(transaction, EPOCH_KEY, text, strlen(text), 0);
     store_commit(store, transaction, NULL, NULL);

@@ -38,7 +38,9 @@ typedef struct JobKind {
 
 /* `host` is handed to every step (job_host). */
 Jobs *jobs_new(Inventory *inventory, const JobKind *const *kinds, size_t n_kinds, void *host);
-void jobs_free(Jobs *jobs); /* running jobs stay in the store and go on at the next start */
+/* Running jobs stay in the store and go on at the next start. Closes the store first, because the call-backs
+ * of its last commits need the jobs. Both accept NULL. */
+void jobs_free(Jobs *jobs, Store *take_store);
 /* Takes up all jobs that have not ended; when the store was restored since (its epoch grew), marks them as
  * lost instead and releases their claims. Call once, when hosts can be asked. */
 void jobs_resume(Jobs *jobs);

@@ -102,8 +102,7 @@ static void open_world(World *world) {
 }
 
 static void close_world(World *world) {
-    store_close(world->store);
-    jobs_free(world->jobs);
+    jobs_free(world->jobs, world->store);
     inventory_free(world->inventory);
 }
 

@@ -312,8 +312,7 @@ static void stop(Manager *manager) {
     api_free(manager->api);
     boot_policy_free(manager->policy);
     fleet_free(manager->fleet); /* calls of jobs stay in the store */
-    store_close(manager->store);
-    jobs_free(manager->jobs);
+    jobs_free(manager->jobs, manager->store);
     inventory_free(manager->inventory);
 }
 
