@@ -54,7 +54,7 @@ struct ApiCall {
     } upload;
     char *source;      /* from where, for the audit */
     char *repeat_name; /* of its Idempotency-Key, while a create is under way; or NULL */
-    Restore *restore;   /* the backup that is being received; owned */
+    Restore *restore;  /* the backup that is being received; owned */
 };
 
 /* call.c: the life of a call and its answers. */
