@@ -3,11 +3,10 @@
  * step forward, perhaps step by step back, ended. Each arrow is a commit of the job's record; the next thing
  * happens only when the commit is durable.
  */
-#include "jobs/jobs.h"
 #include <string.h>
 #include "base/heap.h"
 #include "base/log.h"
-#include "jobs/claims.h"
+#include "jobs/jobs-private.h"
 #include "jobs/job-audit.h"
 #include "model/format.h"
 
@@ -16,41 +15,12 @@ enum { MAX_ENDED_JOBS = 10000, SAVE_RETRY_MS = 2000, TRIM_AFTER_MS = 5000 };
 enum { REVISION_BLOCK = 1000000 };
 #define REVISION_KEY "meta/claim-revision"
 #define EPOCH_KEY "meta/jobs-epoch" /* the store's, when its jobs were last taken up */
-static const int64_t progress_interval_ns = NS_PER_S / 5;
 
 typedef struct Waiter {
     JobRun *run;
     void (*done)(JobRun *run, const Job *child, void *data);
     void *data;
 } Waiter;
-
-struct Jobs {
-    Inventory *inventory;
-    GHashTable *kinds; /* name -> JobKind */
-    void *host;
-    Claims *claims;
-    GHashTable *runs;        /* id -> JobRun, from its start to its end */
-    GQueue *queued;          /* ids in the order of asking */
-    GHashTable *idempotency; /* "principal/key" -> job id */
-    GHashTable *waiters;     /* child id -> GPtrArray of Waiter */
-    int64_t next_revision, last_revision, next_serial;
-    guint start_source, trim_source;
-    GQueue *failed_saves; /* Save, tried again by save_source */
-    guint save_source;
-};
-
-struct JobRun {
-    Jobs *jobs;
-    const JobKind *kind;
-    Job job;        /* our copy; the inventory has the last committed one */
-    int64_t serial; /* tells it from a later run of the same job */
-    char *operation;
-    void (*on_cancel)(JobRun *run, void *data);
-    void *on_cancel_data;
-    int64_t progress_sent_ns;
-    bool is_in_step;   /* a step's function has been called and has not called back */
-    bool is_abandoned; /* its claims were broken: what comes back is ignored */
-};
 
 static void run_step(JobRun *run);
 static void go_on(JobRun *run);
@@ -682,83 +652,6 @@ void jobs_resume(Jobs *jobs) {
         }
     }
     try_starting(jobs);
-}
-
-/* ---- for steps ---- */
-
-Inventory *job_inventory(JobRun *run) {
-    return run->jobs->inventory;
-}
-
-void *job_host(JobRun *run) {
-    return run->jobs->host;
-}
-
-const Job *job_definition(const JobRun *run) {
-    return &run->job;
-}
-
-const json_t *job_parameters(const JobRun *run) {
-    return run->job.parameters;
-}
-
-bool job_is_cancelled(const JobRun *run) {
-    return run->job.cancel_requested && !run->job.undoing;
-}
-
-bool job_is_abandoned(const JobRun *run) {
-    return run->is_abandoned;
-}
-
-bool job_is_undoing(const JobRun *run) {
-    return run->job.undoing;
-}
-
-const char *job_operation(const JobRun *run) {
-    return run->operation;
-}
-
-int64_t job_claim_revision(const JobRun *run, ResourceId kind, const char *id) {
-    g_autofree char *object = g_strdup_printf("%s/%s", resources[kind].name, id);
-    for (size_t i = 0; i < run->job.claims.n; i++)
-        if (g_str_equal(run->job.claims.items[i].object, object))
-            return run->job.claims.items[i].revision;
-    return 0;
-}
-
-const json_t *job_data(const JobRun *run) {
-    return run->job.data;
-}
-
-void job_remember(JobRun *run, const char *key, json_t *take_value) {
-    if (!run->job.data)
-        job_take_data(&run->job, json_object());
-    json_object_set_new(run->job.data, key, take_value);
-}
-
-void job_result(JobRun *run, json_t *take_result) {
-    job_take_result(&run->job, take_result);
-}
-
-void job_progress(JobRun *run, int percent, const char *phase) {
-    Progress *progress = job_put_progress(&run->job);
-    progress_set_percent(progress, CLAMP(percent, 0, 100));
-    progress_set_phase(progress, phase);
-    int64_t now = clock_monotonic_ns(clock_system());
-    Job *shown = inventory_runtime(run->jobs->inventory, RESOURCE_JOB, run->job.id);
-    if (!shown || now - run->progress_sent_ns < progress_interval_ns)
-        return;
-    run->progress_sent_ns = now;
-    progress_set_percent(job_put_progress(shown), progress->percent);
-    progress_set_phase(job_put_progress(shown), phase);
-    inventory_runtime_changed(run->jobs->inventory, RESOURCE_JOB, run->job.id);
-}
-
-void job_on_cancel(JobRun *run, void (*on_cancel)(JobRun *run, void *data), void *data) {
-    run->on_cancel = on_cancel;
-    run->on_cancel_data = data;
-    if (on_cancel && job_is_cancelled(run))
-        on_cancel(run, data);
 }
 
 /* ---- children ---- */

@@ -1,0 +1,79 @@
+/* What a step may ask of its run, and tell it. */
+#include "jobs/jobs-private.h"
+
+static const int64_t progress_interval_ns = NS_PER_S / 5;
+
+Inventory *job_inventory(JobRun *run) {
+    return run->jobs->inventory;
+}
+
+void *job_host(JobRun *run) {
+    return run->jobs->host;
+}
+
+const Job *job_definition(const JobRun *run) {
+    return &run->job;
+}
+
+const json_t *job_parameters(const JobRun *run) {
+    return run->job.parameters;
+}
+
+bool job_is_cancelled(const JobRun *run) {
+    return run->job.cancel_requested && !run->job.undoing;
+}
+
+bool job_is_abandoned(const JobRun *run) {
+    return run->is_abandoned;
+}
+
+bool job_is_undoing(const JobRun *run) {
+    return run->job.undoing;
+}
+
+const char *job_operation(const JobRun *run) {
+    return run->operation;
+}
+
+int64_t job_claim_revision(const JobRun *run, ResourceId kind, const char *id) {
+    g_autofree char *object = g_strdup_printf("%s/%s", resources[kind].name, id);
+    for (size_t i = 0; i < run->job.claims.n; i++)
+        if (g_str_equal(run->job.claims.items[i].object, object))
+            return run->job.claims.items[i].revision;
+    return 0;
+}
+
+const json_t *job_data(const JobRun *run) {
+    return run->job.data;
+}
+
+void job_remember(JobRun *run, const char *key, json_t *take_value) {
+    if (!run->job.data)
+        job_take_data(&run->job, json_object());
+    json_object_set_new(run->job.data, key, take_value);
+}
+
+void job_result(JobRun *run, json_t *take_result) {
+    job_take_result(&run->job, take_result);
+}
+
+void job_progress(JobRun *run, int percent, const char *phase) {
+    Progress *progress = job_put_progress(&run->job);
+    progress_set_percent(progress, CLAMP(percent, 0, 100));
+    progress_set_phase(progress, phase);
+    int64_t now = clock_monotonic_ns(clock_system());
+    Job *shown = inventory_runtime(run->jobs->inventory, RESOURCE_JOB, run->job.id);
+    if (!shown || now - run->progress_sent_ns < progress_interval_ns)
+        return;
+    run->progress_sent_ns = now;
+    progress_set_percent(job_put_progress(shown), progress->percent);
+    progress_set_phase(job_put_progress(shown), phase);
+    inventory_runtime_changed(run->jobs->inventory, RESOURCE_JOB, run->job.id);
+}
+
+void job_on_cancel(JobRun *run, void (*on_cancel)(JobRun *run, void *data), void *data) {
+    run->on_cancel = on_cancel;
+    run->on_cancel_data = data;
+    if (on_cancel && job_is_cancelled(run))
+        on_cancel(run, data);
+}

@@ -1,0 +1,32 @@
+/* Inside of src/jobs: what jobs.c and job-run.c share. */
+#pragma once
+#include "jobs/claims.h"
+#include "jobs/jobs.h"
+
+struct Jobs {
+    Inventory *inventory;
+    GHashTable *kinds; /* name -> JobKind */
+    void *host;
+    Claims *claims;
+    GHashTable *runs;        /* id -> JobRun, from its start to its end */
+    GQueue *queued;          /* ids in the order of asking */
+    GHashTable *idempotency; /* "principal/key" -> job id */
+    GHashTable *waiters;     /* child id -> GPtrArray of Waiter */
+    int64_t next_revision, last_revision, next_serial;
+    guint start_source, trim_source;
+    GQueue *failed_saves; /* Save, tried again by save_source */
+    guint save_source;
+};
+
+struct JobRun {
+    Jobs *jobs;
+    const JobKind *kind;
+    Job job;        /* our copy; the inventory has the last committed one */
+    int64_t serial; /* tells it from a later run of the same job */
+    char *operation;
+    void (*on_cancel)(JobRun *run, void *data);
+    void *on_cancel_data;
+    int64_t progress_sent_ns;
+    bool is_in_step;   /* a step's function has been called and has not called back */
+    bool is_abandoned; /* its claims were broken: what comes back is ignored */
+};
