@@ -875,6 +875,8 @@ export interface Vm {
   protected?: boolean;
   /** What it does now. */
   readonly status?: VmStatus;
+  /** Name of `pool`. */
+  readonly pool_name?: string;
   /** Name of `repository`. */
   readonly repository_name?: string;
   /** Name of `template`. */

@@ -1,6 +1,7 @@
 /* Help from the tables. */
 #include "cli/help.h"
 #include "cli/table.h"
+#include "cli/value.h"
 
 enum { LEFT_COLUMN = 30, WIDTH = 80 };
 
@@ -104,8 +105,12 @@ static void append_flag(GString *out, const FieldDescriptor *field) {
         g_string_append_c(doc, ')');
     if (field->is_list)
         g_string_append(doc, " May be repeated.");
-    if (field->default_text)
+    if (field->default_text && field->kind == FIELD_SIZE) {
+        g_autofree char *size = value_size_text(g_ascii_strtoull(field->default_text, NULL, 10));
+        g_string_append_printf(doc, " Default: %s.", size);
+    } else if (field->default_text) {
         g_string_append_printf(doc, " Default: %s.", field->default_text);
+    }
     append_entry(out, term, doc->str);
 }
 
