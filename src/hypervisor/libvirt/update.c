@@ -4,6 +4,7 @@
  */
 #include <libvirt/libvirt-qemu.h>
 #include <string.h>
+#include "base/log.h"
 #include "hypervisor/libvirt/device-update.h"
 #include "hypervisor/libvirt/xml-read.h"
 #include "hypervisor/restart.h"
@@ -119,17 +120,36 @@ static char *pending_text(const AgentVmChanged *changed) {
     return g_string_free(text, FALSE);
 }
 
+/* libvirt puts the namespace in by itself and refuses an element that declares it already. */
+static char *without_namespace(const char *element) {
+    const char *start = strstr(element, " xmlns:"), *colon = strchr(element, ':');
+    const char *rest = start ? strchr(start, '"') : NULL;
+    rest = rest ? strchr(rest + 1, '"') : NULL;
+    const char *end = strrchr(element, '/');
+    bool is_closed = end && end[1] == '>';
+    g_assert(start && colon && rest && end);
+    g_autofree char *name = g_strndup(colon + 1, (size_t)(start - colon - 1));
+    g_autofree char *body = is_closed ? g_strdup(rest + 1) : g_strndup(rest + 1, (size_t)(end - rest - 2));
+    return is_closed ? g_strdup_printf("<%s%s", name, body) : g_strdup_printf("<%s%s</%s>", name, body, name);
+}
+
+static void set_metadata(virDomain *domain, const char *element, const char *prefix, const char *uri) {
+    g_autofree char *plain = without_namespace(element);
+    if (virDomainSetMetadata(
+            domain, VIR_DOMAIN_METADATA_ELEMENT, plain, prefix, uri, VIR_DOMAIN_AFFECT_LIVE) < 0)
+        log_warning(
+            "what runs of %s cannot be noted: %s", virDomainGetName(domain), virGetLastErrorMessage());
+}
+
 static void write_back(const HypervisorSession *session, const Update *update, const char *element_before) {
     g_autofree char *element = domain_definition_element(update->running);
-    virDomainSetMetadata(update->domain, VIR_DOMAIN_METADATA_ELEMENT, element, "definition",
-        DOMAIN_DEFINITION_NAMESPACE, VIR_DOMAIN_AFFECT_LIVE);
+    set_metadata(update->domain, element, "definition", DOMAIN_DEFINITION_NAMESPACE);
     g_autofree char *acceleration = xml_attribute(element_before, "vm", "acceleration");
     g_autofree char *started = xml_attribute(element_before, "vm", "started");
     g_autofree char *pending = pending_text(update->changed);
     g_autofree char *state = domain_vm_element(
         session->instance, acceleration ? acceleration : "", started ? started : "0", pending);
-    virDomainSetMetadata(update->domain, VIR_DOMAIN_METADATA_ELEMENT, state, "lodge", DOMAIN_VM_NAMESPACE,
-        VIR_DOMAIN_AFFECT_LIVE);
+    set_metadata(update->domain, state, "lodge", DOMAIN_VM_NAMESPACE);
 }
 
 bool qemu_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
