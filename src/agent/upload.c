@@ -133,8 +133,8 @@ bool finish_upload_open(AgentCall *call, Error *err) {
         .limit = agent_upload_has(request, AGENT_UPLOAD_FIELD_SIZE) ? request->size : UPLOAD_LIMIT,
         .path =
             g_strdup_printf("%s/assemblies/%s/" ASSEMBLY_FILE, request->repository.path, request->upload)};
-    g_autofree char *ticket =
-        rpc_ticket_issue(agent->tickets, "upload", upload->id, UPLOAD_TICKET_MS, claimed, upload, NULL, err);
+    g_autofree char *ticket = rpc_ticket_issue(
+        agent->tickets, "upload", upload->id, UPLOAD_TICKET_MS, claimed, upload, upload_free, err);
     if (!ticket) {
         upload_free(upload);
         return false;
