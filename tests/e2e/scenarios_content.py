@@ -2,11 +2,13 @@
 import hashlib
 import http.server
 import os
+import random
 import subprocess
 import threading
 import time
 
-from house import require, wait_until
+from house import Failure, require, wait_until
+import invariants
 
 MIB = 1 << 20
 
@@ -307,6 +309,64 @@ def fetches_end_whoever_dies(house):
     require(cd["sha256"] == hashlib.sha256((house.folder / "cd.iso").read_bytes()).hexdigest(), "the bytes differ")
 
 
+def uploads_pass_through_tls(house):
+    """A large one with a token, one that is refused in the middle of its body, and a viewer's."""
+    state, server = house.folder / "manager", f"https://127.0.0.1:{house.port}"
+    house.environment["XDG_CONFIG_HOME"] = str(house.folder / "config")
+    wait_until("the first password is there", (state / "first-password").exists)
+    house.run("login", server, "--name", "admin", "--password-file", state / "first-password", "--ca-file", state / "ca.pem")
+    path = _filled(house, "large.raw", 100)
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    house.run("template", "import", "large", path, "--format", "raw", "--sha256", checksum, "--server", server, seconds=120)
+    _refused(house, "already", "template", "import", "large", path, "--format", "raw", "--server", server, status=4)
+    nothing_is_half_made(house, templates=["large"])
+    house.run("principal", "create", "eve", "--role", "viewer", "--password-file", "-", data="correct horse battery staple\n")
+    house.run("login", server, "--name", "eve", "--password-file", "-", "--ca-file", state / "ca.pem", data="correct horse battery staple\n")
+    _refused(house, "template.create", "template", "import", "hers", path, "--format", "raw", "--server", server, status=5)
+    nothing_is_half_made(house, templates=["large"])
+
+
+def _content_is_whole(house):
+    """Store and files tell the same story of templates and ISOs; only uploads that can go on may wait."""
+    problems = invariants.check(house)
+    listed = {t["id"]: t for t in house.list("template") if t.get("disks")}
+    stored = {p.parent.name for p in house.repository.glob("templates/*/template.json")}
+    problems += [f"template {id} is in the store or in the repository, but not in both" for id in listed.keys() ^ stored]
+    problems += [f"{p} has no template.json" for p in house.repository.glob("templates/*") if p.name not in stored]
+    problems += [f"template {t['name']} is {t['state']}" for t in house.list("template") if t["state"] not in ("ready", "buildable")]
+    for template in listed.values():
+        files = [house.repository / "disks" / f"{disk['id']}.{disk['format']}" for disk in template["disks"]]
+        problems += [f"template {template['name']} lacks {file}" for file in files if not file.exists()]
+    isos = {iso["id"] for iso in house.list("iso")}
+    problems += [f"ISO {id} has not both a definition and a file" for id in isos ^ {p.stem for p in house.repository.glob("isos/*.iso")}]
+    problems += [f"{p} is left behind" for p in house.repository.glob("work/*")]
+    problems += [f"{p} is left behind" for p in house.repository.glob("assemblies/*/image")]
+    require(not problems, "broken:\n  " + "\n  ".join(problems))
+
+
+def random_kills_leave_no_content_half_made(house, rounds=8, seed=None):
+    """kill -9 of either daemon at random moments of uploads, imports and copies."""
+    seed = seed if seed is not None else random.SystemRandom().randrange(2**32)
+    print(f"   seed {seed}, {rounds} rounds", flush=True)
+    chance = random.Random(seed)
+    house.run("vm", "create", "web", "--template", "bench-boot")
+    image, disc = _filled(house, "image.raw", 80), _disc(house, "cd.iso", 60)
+    changes = [["template", "import", image, "--format", "raw"], ["iso", "import", disc], ["template", "create", "--from-vm", "web"]]
+    for number in range(rounds):
+        noun, verb, *rest = chance.choice(changes)
+        child = subprocess.Popen([house.programs["lodge"], noun, verb, f"r{number}", *map(str, rest)], env=house.environment,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0, 1.2))
+        house.power_cut(chance.choice(["lodged", "lodge-agent"]))
+        child.wait(60)
+        wait_until("the host is connected again", house.has_host)
+        house.wait_for_jobs()
+        try:
+            _content_is_whole(house)
+        except Failure as failure:
+            raise Failure(f"seed {seed}, round {number}, {noun} {verb}: {failure}") from None
+
+
 CONTENT_SCENARIOS = [
     uploaded_images_become_templates,
     foreign_images_are_refused_by_name,
@@ -317,4 +377,6 @@ CONTENT_SCENARIOS = [
     vms_become_templates,
     urls_are_fetched_in_a_jail,
     fetches_end_whoever_dies,
+    uploads_pass_through_tls,
+    random_kills_leave_no_content_half_made,
 ]
