@@ -71,8 +71,9 @@ static void check(void *data) {
     Restore *restore = data;
     if (fsync(restore->fd) < 0)
         error_set_errno(&restore->err, errno, "saving the backup");
-    else
-        store_check_file(restore->path, &restore->uuid, &restore->err);
+    else if (!store_check_file(restore->path, &restore->uuid, &restore->err) &&
+             restore->err.code == ERROR_CORRUPT) /* the caller's file, not ours */
+        restore->err.code = ERROR_INVALID;
 }
 
 /* A machine that was lost is made anew by restoring its backup on an installation that holds nothing yet. */

@@ -116,6 +116,7 @@ static void test_work_of_one_key_keeps_its_order(void) {
     g_assert_cmpstr(order->str, ==, "abcdefghij");
 }
 
+#if !defined(__SANITIZE_ADDRESS__)
 /* In kB, from proc(5). */
 static long resident_kb(void) {
     g_autofree char *text = NULL;
@@ -123,6 +124,7 @@ static long resident_kb(void) {
     const char *second = strchr(text, ' ');
     return strtol(second, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024);
 }
+#endif
 
 static void test_heap_below_a_used_block_is_given_back(void) {
 #if defined(__SANITIZE_ADDRESS__)

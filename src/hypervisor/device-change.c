@@ -87,13 +87,17 @@ DiskBus disk_bus_of(const Vm *vm, const Disk *disk) {
     return disk->kind == DISK_KIND_CD ? cd_bus_of(vm) : guest_os_disk_bus(vm->guest_os);
 }
 
-bool disk_is_hot_pluggable(const Vm *vm, const Disk *disk) {
+static bool is_bus_hot_pluggable(const Vm *vm, const Disk *disk) {
     DiskBus bus = disk_bus_of(vm, disk);
     return bus == DISK_BUS_VIRTIO || bus == DISK_BUS_SCSI;
 }
 
+bool disk_can_come(const Vm *vm, const Disk *disk) {
+    return is_bus_hot_pluggable(vm, disk) && (disk->kind != DISK_KIND_CD || disk->image);
+}
+
 bool disk_check_detach(const Vm *running, const Disk *disk, Error *err) {
-    if (disk_is_hot_pluggable(running, disk))
+    if (is_bus_hot_pluggable(running, disk))
         return true;
     return error_set(err, ERROR_WRONG_STATE, NULL,
         "the disk %s is on the bus %s, which cannot let go of it while the VM runs; stop the VM first",

@@ -31,8 +31,8 @@ GArray *nic_changes(const Vm *running, const Vm *wanted);
 /* How the guest sees the disk: as its definition says, else as its guest OS can. */
 DiskBus cd_bus_of(const Vm *vm);
 DiskBus disk_bus_of(const Vm *vm, const Disk *disk);
-/* Whether a disk can come and go on its bus while the VM runs. */
-bool disk_is_hot_pluggable(const Vm *vm, const Disk *disk);
+/* Whether a disk can be added while the VM runs: its bus allows it, and it is no empty drive. */
+bool disk_can_come(const Vm *vm, const Disk *disk);
 /* Refuses to take away what cannot go: ERROR_WRONG_STATE. */
 bool disk_check_detach(const Vm *running, const Disk *disk, Error *err);
 

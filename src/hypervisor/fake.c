@@ -353,7 +353,7 @@ static bool change_disks(
         const DeviceChange *change = &g_array_index(changes, DeviceChange, i);
         const Disk *disk = change->kind == DEVICE_DETACH ? NULL : &wanted->disks.items[change->wanted];
         if (change->kind == DEVICE_RESTART ||
-            (change->kind == DEVICE_ATTACH && !disk_is_hot_pluggable(running, disk))) {
+            (change->kind == DEVICE_ATTACH && !disk_can_come(running, disk))) {
             wait_for_restart(changed, "/disks");
         } else if (change->kind == DEVICE_ATTACH) {
             if (!check_place(session, err))

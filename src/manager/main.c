@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 #include "api/api.h"
 #include "base/file.h"
@@ -338,6 +339,14 @@ static gboolean on_signal(void *data) {
     return end(data);
 }
 
+/* A signal that nobody would take any more between here and the new start must end the process. */
+static void leave_signals(void) {
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    while (g_main_context_iteration(NULL, FALSE))
+        ; /* what came before counts: on_signal() */
+}
+
 int main(int argc, char **argv) {
     Manager manager = {0};
     g_auto(Error) err = {0};
@@ -345,6 +354,7 @@ int main(int argc, char **argv) {
     setlocale(LC_ALL, "C.UTF-8");
     heap_use_few_arenas();
     signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_NAME, "lodged"); /* after a restart of its own it would be "exe" */
     if (!parse_options(&manager, argc, argv, &err)) {
         g_printerr("lodged: %s\n", err.message);
         return 2;
@@ -365,6 +375,8 @@ int main(int argc, char **argv) {
     log_info("version %s, instance %s, socket %s", LODGE_VERSION, manager.instance, manager.socket_path);
     service_notify("READY=1");
     g_main_loop_run(manager.loop);
+    if (manager.is_to_restart)
+        leave_signals();
     stop(&manager);
     if (manager.is_to_restart) {
         execv("/proc/self/exe", own_arguments);

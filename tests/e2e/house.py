@@ -70,14 +70,23 @@ class House:
         return self
 
     def __exit__(self, kind, error, trace):
-        for name in ("lodged", "lodge-agent"):
-            self.end(name, signal.SIGTERM)
-        if error:
+        stuck = [failure for failure in (self._end_quietly(name) for name in ("lodged", "lodge-agent")) if failure]
+        if error or stuck:
             for name in ("lodged", "lodge-agent"):
                 log = self.log(name)
                 text = log.read_text(errors="replace") if log.exists() else "(never started)"
                 print(f"---- last lines of {name}\n" + "\n".join(text.splitlines()[-25:]), flush=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+        if stuck and not error:
+            raise stuck[0]
+
+    def _end_quietly(self, name):
+        """Ends a daemon in order; the failure when it does not, so that the others are ended too."""
+        try:
+            self.end(name, signal.SIGTERM)
+        except Failure as failure:
+            return failure
+        return None
 
     def log(self, name):
         return self.folder / f"{name}.log"

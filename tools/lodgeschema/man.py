@@ -7,6 +7,8 @@ INPUT_FORMS = {
 
 def _escape(text):
     text = text.replace("\\", "\\e").replace("-", "\\-")
+    # groff reads one byte a character unless it is told otherwise: groff_char(7).
+    text = "".join(char if ord(char) < 128 else f"\\[u{ord(char):04X}]" for char in text)
     return "\\&" + text if text.startswith((".", "'")) else text
 
 

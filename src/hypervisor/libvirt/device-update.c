@@ -3,6 +3,7 @@
  * until the guest lets go of it.
  */
 #include "hypervisor/libvirt/device-update.h"
+#include <libvirt/libvirt-qemu.h>
 #include <string.h>
 #include "hypervisor/device-change.h"
 #include "hypervisor/libvirt/live-devices.h"
@@ -170,6 +171,29 @@ static size_t place_of(const LiveDevice *device, DiskBus bus) {
     return MAX_TARGETS;
 }
 
+static bool move_tray(DeviceUpdate *update, const char *command, const char *alias, bool is_forced) {
+    g_autofree char *reply = NULL;
+    g_autofree char *request = g_strdup_printf("{\"execute\": \"%s\", \"arguments\": {\"id\": \"%s\"%s}}",
+        command, alias, is_forced ? ", \"force\": true" : "");
+    return virDomainQemuMonitorCommand(
+               update->domain, request, &reply, VIR_DOMAIN_QEMU_MONITOR_COMMAND_DEFAULT) == 0;
+}
+
+/* The guest is asked first, then the tray is opened by force. libvirt does not know that a drive which came
+ * while the VM ran has a tray (seen with 9.0), so the last try moves it itself. */
+static bool insist_on_medium(DeviceUpdate *update, const char *alias, const char *xml, Error *err) {
+    if (virDomainUpdateDeviceFlags(update->domain, xml, VIR_DOMAIN_AFFECT_LIVE) == 0)
+        return true;
+    unsigned forced = VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_DEVICE_MODIFY_FORCE;
+    if (virDomainUpdateDeviceFlags(update->domain, xml, forced) == 0)
+        return true;
+    if (!move_tray(update, "blockdev-open-tray", alias, true) ||
+        virDomainUpdateDeviceFlags(update->domain, xml, forced) < 0)
+        return connection_error(err, "the CD's medium cannot be changed");
+    move_tray(update, "blockdev-close-tray", alias, false);
+    return true;
+}
+
 static bool change_medium(DeviceUpdate *update, const DeviceChange *change, Error *err) {
     const Disk *disk = update->vm->disks[change->wanted].disk;
     g_autoptr(LiveDevices) live = read_live(update->domain, err);
@@ -181,10 +205,8 @@ static bool change_medium(DeviceUpdate *update, const DeviceChange *change, Erro
         return error_set(err, ERROR_NOT_FOUND, NULL, "the drive is not there");
     size_t place = place_of(device, disk_bus_of(update->running, disk));
     g_autofree char *xml = domain_disk_xml(update->vm, change->wanted, place, update->options);
-    if (virDomainUpdateDeviceFlags(update->domain, xml, VIR_DOMAIN_AFFECT_LIVE) < 0 &&
-        virDomainUpdateDeviceFlags(
-            update->domain, xml, VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_DEVICE_MODIFY_FORCE) < 0)
-        return connection_error(err, "the CD's medium cannot be changed");
+    if (!insist_on_medium(update, alias, xml, err))
+        return false;
     disk_set_image(&update->running->disks.items[change->running], disk->image);
     return true;
 }
@@ -215,7 +237,7 @@ static bool change_disk(DeviceUpdate *update, const DeviceChange *change, Error 
     case DEVICE_MEDIUM:
         return change_medium(update, change, err);
     case DEVICE_ATTACH:
-        if (disk_is_hot_pluggable(update->running, update->vm->disks[change->wanted].disk))
+        if (disk_can_come(update->running, update->vm->disks[change->wanted].disk))
             return attach_disk(update, change->wanted, err);
         break;
     case DEVICE_PLUG:

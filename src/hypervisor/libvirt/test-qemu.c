@@ -398,9 +398,15 @@ static void plug_medium(Fixture *fixture, Plugged *plugged, const char *path) {
     disk_set_id(drive, "cccccccc-1111-4222-8333-444455556666");
     disk_set_kind(drive, DISK_KIND_CD);
     plugged->disks[0].disk = &fixture->vm.disks.items[0]; /* the list has moved */
-    plugged->disks[1] = (HypervisorDisk){.disk = drive};
+    disk_set_image(drive, "an-iso");
+    plugged->disks[1] = (HypervisorDisk){.disk = drive, .path = path};
     fixture->start.n_disks = 2;
     update(fixture); /* with its controller */
+    wait_in_guest(plugged, "head -c 12 /dev/sr0 | grep -q lodge-medium");
+    disk_set_image(drive, NULL);
+    plugged->disks[1].path = NULL;
+    update(fixture);
+    wait_in_guest(plugged, "! head -c 12 /dev/sr0 >/dev/null");
     disk_set_image(drive, "an-iso");
     plugged->disks[1].path = path;
     update(fixture);
@@ -408,7 +414,6 @@ static void plug_medium(Fixture *fixture, Plugged *plugged, const char *path) {
     disk_set_image(drive, NULL);
     plugged->disks[1].path = NULL;
     update(fixture);
-    wait_in_guest(plugged, "! head -c 12 /dev/sr0 >/dev/null");
 }
 
 static void unplug(Fixture *fixture, Plugged *plugged) {
