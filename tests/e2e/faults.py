@@ -56,8 +56,8 @@ def random_kills_lose_nothing(house, rounds=12, seed=None):
 
 def _random_change(house, chance, number, wanted):
     """Asks for something; `wanted` then holds the state in which each VM must end."""
-    choice = chance.choice(["create", "create", "start", "kill", "delete"])
-    able = {"start": "stopped", "kill": "running", "delete": "stopped"}
+    choice = chance.choice(["create", "create", "start", "kill", "delete", "attach-disk"])
+    able = {"start": "stopped", "kill": "running", "delete": "stopped", "attach-disk": "stopped"}
     names = sorted(name for name, state in wanted.items() if state == able.get(choice))
     if choice == "create" or not names:
         count, start = chance.randint(1, 3), chance.choice([True, False])
@@ -66,10 +66,11 @@ def _random_change(house, chance, number, wanted):
         wanted.update({name: "running" if start else "stopped" for name in made})
     else:
         name = chance.choice(names)
-        arguments = ["vm", choice, name, *(["--yes"] if choice == "delete" else [])]
+        arguments = ["vm", choice, name, *{"delete": ["--yes"], "attach-disk": ["--size", "16M"]}.get(choice, [])]
+        after = {"start": "running", "kill": "stopped", "attach-disk": "stopped"}.get(choice)
         wanted.pop(name)
-        if choice != "delete":
-            wanted[name] = {"start": "running", "kill": "stopped"}[choice]
+        if after:
+            wanted[name] = after
     house.run(*arguments, "--no-wait")
     return " ".join(map(str, arguments))
 
