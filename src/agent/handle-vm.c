@@ -8,14 +8,6 @@
 
 enum { CONSOLE_TICKET_MS = 30 * 1000, STOP_TIMEOUT_S = 60 };
 
-static const RepositoryKindOps *kind_of(const Repository *repository, Error *err) {
-    const RepositoryKindOps *kind = repository_kind_find(repository->kind);
-    if (!kind)
-        error_set(
-            err, ERROR_UNSUPPORTED, "/repository/kind", "this agent cannot use that kind of repository");
-    return kind;
-}
-
 static bool report_state(const AgentCall *call, const char *vm_id, Error *err) {
     return call->agent->driver->state(call->agent->session, vm_id, call->result, err);
 }
@@ -44,7 +36,7 @@ bool agent_check_vm_stands(const AgentCall *call, const Vm *source, Error *err) 
 bool handle_vm_create(AgentCall *call, Error *err) {
     AgentVm *request = call->parameters;
     AgentVmMade *made = call->result;
-    const RepositoryKindOps *kind = kind_of(&request->repository, err);
+    const RepositoryKindOps *kind = repository_kind_of(&request->repository, err);
     g_auto(Vm) vm = {0};
     vm_copy(&vm, &request->vm);
     if (agent_vm_has(request, AGENT_VM_FIELD_SOURCE) && !agent_check_vm_stands(call, &request->source, err))
@@ -73,7 +65,7 @@ static bool write_definition(const AgentCall *call, const RepositoryKindOps *kin
 
 bool handle_vm_start(AgentCall *call, Error *err) {
     AgentVm *request = call->parameters;
-    const RepositoryKindOps *kind = kind_of(&request->repository, err);
+    const RepositoryKindOps *kind = repository_kind_of(&request->repository, err);
     if (!kind)
         return false;
     const VmPlanSource source = {.vm = &request->vm,
@@ -132,7 +124,7 @@ static bool discard_disks(const RepositoryKindOps *kind, const AgentVmChange *ch
 bool handle_vm_update(AgentCall *call, Error *err) {
     AgentVmChange *change = call->parameters;
     AgentVmChanged *changed = call->result;
-    const RepositoryKindOps *kind = kind_of(&change->repository, err);
+    const RepositoryKindOps *kind = repository_kind_of(&change->repository, err);
     g_auto(AgentVmState) state = {0};
     if (!kind || !call->agent->driver->state(call->agent->session, change->vm.id, &state, err) ||
         !kind->vm_prepare(&change->repository, &change->vm, is_running(&state), err))
@@ -160,7 +152,7 @@ bool handle_vm_delete(AgentCall *call, Error *err) {
     g_auto(AgentVmState) state = {0};
     if (!agent_vm_ref_has(ref, AGENT_VM_REF_FIELD_REPOSITORY))
         return error_set(err, ERROR_INVALID, "/repository", "the repository is needed");
-    if (!(kind = kind_of(&ref->repository, err)) ||
+    if (!(kind = repository_kind_of(&ref->repository, err)) ||
         !call->agent->driver->state(call->agent->session, ref->id, &state, err))
         return false;
     if (is_running(&state) && !ref->force)

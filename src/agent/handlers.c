@@ -18,18 +18,10 @@ static bool finish_inventory(AgentCall *call, Error *err G_GNUC_UNUSED) {
 
 /* ---- repositories ---- */
 
-static const RepositoryKindOps *kind_of(const Repository *repository, Error *err) {
-    const RepositoryKindOps *kind = repository_kind_find(repository->kind);
-    if (!kind)
-        error_set(
-            err, ERROR_UNSUPPORTED, "/repository/kind", "this agent cannot use that kind of repository");
-    return kind;
-}
-
 static bool handle_repository_open(AgentCall *call, Error *err) {
     const AgentRepository *request = call->parameters;
     AgentRepository *opened = call->result;
-    const RepositoryKindOps *kind = kind_of(&request->repository, err);
+    const RepositoryKindOps *kind = repository_kind_of(&request->repository, err);
     repository_copy(agent_repository_put_repository(opened), &request->repository);
     return kind && kind->open(&opened->repository, err);
 }
@@ -42,7 +34,7 @@ static bool finish_repository_open(AgentCall *call, Error *err G_GNUC_UNUSED) {
 static bool handle_repository_probe(AgentCall *call, Error *err) {
     const AgentRepository *request = call->parameters;
     AgentRepository *probed = call->result;
-    const RepositoryKindOps *kind = kind_of(&request->repository, err);
+    const RepositoryKindOps *kind = repository_kind_of(&request->repository, err);
     if (!kind)
         return false;
     repository_copy(agent_repository_put_repository(probed), &request->repository);
@@ -52,7 +44,7 @@ static bool handle_repository_probe(AgentCall *call, Error *err) {
 
 static bool handle_repository_scan(AgentCall *call, Error *err) {
     const AgentRepository *request = call->parameters;
-    const RepositoryKindOps *kind = kind_of(&request->repository, err);
+    const RepositoryKindOps *kind = repository_kind_of(&request->repository, err);
     return kind && kind->scan(&request->repository, call->result, err);
 }
 

@@ -49,16 +49,8 @@ void upload_remove(const RepositoryKindOps *kind, const Repository *repository, 
 
 /* ---- 1. asked for ---- */
 
-static const RepositoryKindOps *kind_of(const Repository *repository, Error *err) {
-    const RepositoryKindOps *kind = repository_kind_find(repository->kind);
-    if (!kind)
-        error_set(
-            err, ERROR_UNSUPPORTED, "/repository/kind", "this agent cannot use that kind of repository");
-    return kind;
-}
-
 static bool find_kept(const AgentUpload *request, char **ret_path, uint64_t *ret_kept, Error *err) {
-    const RepositoryKindOps *kind = kind_of(&request->repository, err);
+    const RepositoryKindOps *kind = repository_kind_of(&request->repository, err);
     g_autofree char *folder = NULL;
     struct stat status;
     if (!kind || !kind->assembly_folder(&request->repository, request->upload, &folder, err))
@@ -79,7 +71,7 @@ bool handle_upload_status(AgentCall *call, Error *err) {
 
 bool handle_upload_discard(AgentCall *call, Error *err) {
     const AgentUpload *request = call->parameters;
-    const RepositoryKindOps *kind = kind_of(&request->repository, err);
+    const RepositoryKindOps *kind = repository_kind_of(&request->repository, err);
     if (!kind)
         return false;
     upload_remove(kind, &request->repository, request->upload);
@@ -105,7 +97,7 @@ static bool check_space(const AgentUpload *request, uint64_t offset, Error *err)
 
 bool handle_upload_open(AgentCall *call, Error *err) {
     const AgentUpload *request = call->parameters;
-    const RepositoryKindOps *kind = kind_of(&request->repository, err);
+    const RepositoryKindOps *kind = repository_kind_of(&request->repository, err);
     g_autofree char *path = NULL;
     uint64_t kept = 0;
     if (!kind || !kind->assemblies_sweep(&request->repository, ASSEMBLY_AGE_S, err) ||

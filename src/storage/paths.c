@@ -46,3 +46,11 @@ char *repository_iso_path(const Repository *repository, const char *iso_id) {
 const RepositoryKindOps *repository_kind_find(RepositoryKind kind) {
     return kind == REPOSITORY_KIND_DIR ? &repository_dir : NULL;
 }
+
+const RepositoryKindOps *repository_kind_of(const Repository *repository, Error *err) {
+    const RepositoryKindOps *kind = repository_kind_find(repository->kind);
+    if (!kind)
+        error_set(
+            err, ERROR_UNSUPPORTED, "/repository/kind", "this agent cannot use that kind of repository");
+    return kind;
+}

@@ -77,6 +77,8 @@ typedef struct RepositoryKindOps {
 
 extern const RepositoryKindOps repository_dir;
 const RepositoryKindOps *repository_kind_find(RepositoryKind kind);
+/* The same; NULL with ERROR_UNSUPPORTED at /repository/kind when this agent has no such kind. */
+const RepositoryKindOps *repository_kind_of(const Repository *repository, Error *err);
 
 /* Paths inside a repository; newly allocated. */
 char *repository_disk_path(const Repository *repository, const Disk *disk);
