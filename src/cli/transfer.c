@@ -9,7 +9,7 @@
 #include "cli/output.h"
 #include "cli/transfer.h"
 
-enum { STALL_TIMEOUT_MS = 120000, SHOW_INTERVAL_US = 200000 };
+enum { STALL_TIMEOUT_MS = 120000, SHOW_INTERVAL_US = 200000, UPLOAD_TRIES = 5, RETRY_PAUSE_US = 1000000 };
 
 #define OCTETS "Content-Type: application/octet-stream"
 
@@ -117,8 +117,18 @@ bool transfer_upload(Session *session, const MethodDescriptor *method, const cha
     g_autofree char *id = can_go_on ? upload_id(path, &status) : NULL;
     Transfer transfer = {
         .fd = fd, .total = is_stdin ? -1 : status.st_size, .id = id, .has_terminal = isatty(STDERR_FILENO)};
-    return ask_offset(session, method, path, &transfer, err) &&
-           send_rest(session, method, path, &transfer, ret_answer, err);
+    bool is_sent = false;
+    for (int tries = 0; !is_sent; tries++) {
+        error_clear(err);
+        is_sent = ask_offset(session, method, path, &transfer, err) &&
+                  send_rest(session, method, path, &transfer, ret_answer, err);
+        bool may_pass = err->code == ERROR_UNREACHABLE || err->code == ERROR_BUSY;
+        if (is_sent || !id || tries == UPLOAD_TRIES - 1 || !may_pass)
+            break;
+        g_usleep(
+            RETRY_PAUSE_US); /* a server that starts again, or one that refused and hung up: it says why */
+    }
+    return is_sent;
 }
 
 static bool keep_data(const void *data, size_t length, void *user) {

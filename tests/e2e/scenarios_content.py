@@ -102,22 +102,26 @@ def _upload_in_the_middle(house, path, *arguments):
 
 def broken_uploads_go_on(house):
     path = _filled(house, "large.raw", 300)
-    arguments = ("large", "--format", "raw")
-    for victim in ("lodge", "lodged", "lodge-agent"):
-        child = _upload_in_the_middle(house, path, *arguments)
-        if victim == "lodge":
-            child.kill()
-        else:
-            house.power_cut(victim)
-        child.wait()
-        wait_until("the host is connected", house.has_host)
-        kept = max(p.stat().st_size for p in house.repository.glob("assemblies/*/data"))
-        require(0 < kept < path.stat().st_size, f"{victim}: {kept} bytes are kept")
-    done = house.run("template", "import", *arguments, path, seconds=300)
+    child = _upload_in_the_middle(house, path, "large", "--format", "raw")
+    child.kill()
+    child.wait()
+    kept = max(p.stat().st_size for p in house.repository.glob("assemblies/*/data"))
+    require(0 < kept < path.stat().st_size, f"{kept} bytes are kept")
+    done = house.run("template", "import", "large", "--format", "raw", path, seconds=300)
     require("going on at" in done.stderr, f"it began anew: {done.stderr}")
     disk = next(house.repository.glob("disks/*.raw"))
     require(disk.read_bytes() == path.read_bytes(), "the bytes differ")
     nothing_is_half_made(house, templates=["large"])
+
+
+def uploads_outlive_dying_daemons(house):
+    path = _filled(house, "large.raw", 300)
+    for victim in ("lodged", "lodge-agent"):
+        child = _upload_in_the_middle(house, path, f"after-{victim}", "--format", "raw")
+        house.power_cut(victim)
+        require(child.wait(120) == 0, f"the upload did not outlive {victim}")
+    require(all(disk.read_bytes() == path.read_bytes() for disk in house.repository.glob("disks/*.raw")), "the bytes differ")
+    nothing_is_half_made(house, templates=["after-lodged", "after-lodge-agent"])
 
 
 def _importing(house):
@@ -371,6 +375,7 @@ CONTENT_SCENARIOS = [
     uploaded_images_become_templates,
     foreign_images_are_refused_by_name,
     broken_uploads_go_on,
+    uploads_outlive_dying_daemons,
     imports_end_whoever_dies,
     full_repositories_keep_nothing_half_made,
     isos_live_from_import_to_delete,
