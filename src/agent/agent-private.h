@@ -1,6 +1,7 @@
 /* Inside of src/agent: the agent's parts and the shape of a call. */
 #pragma once
 #include "agent/agent.h"
+#include "agent/gate.h"
 #include "agent/journal.h"
 #include "base/work.h"
 #include "image/progress.h"
@@ -31,6 +32,7 @@ struct Agent {
 
     Journal *journal;
     WorkPool *pools[LANE_MAX];
+    Gate makes, starts; /* of VMs */
     RpcTickets *tickets;
     RpcListener *listener;
     GPtrArray *clients;  /* AgentClient, owned */

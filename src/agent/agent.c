@@ -138,6 +138,8 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
     agent->tickets = rpc_tickets_new(NULL, TICKETS_LIMIT);
     for (AgentLane lane = 0; lane < LANE_MAX; lane++)
         agent->pools[lane] = work_pool_new(lanes[lane].name, lanes[lane].threads, QUEUE_LIMIT);
+    gate_init(&agent->makes);
+    gate_init(&agent->starts);
     agent->reporter = reporter_new(agent);
     if (open_journal(agent, err) && sweep_all(agent, err) && open_driver(agent, err) &&
         listen_on(agent, options, err)) {
@@ -191,6 +193,8 @@ void agent_free(Agent *agent) {
     g_free(agent->instance);
     g_free(agent->state);
     g_free(agent->fetch_helper);
+    gate_clear(&agent->makes);
+    gate_clear(&agent->starts);
     g_free(agent);
 }
 

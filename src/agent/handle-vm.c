@@ -41,7 +41,12 @@ bool handle_vm_create(AgentCall *call, Error *err) {
     vm_copy(&vm, &request->vm);
     if (agent_vm_has(request, AGENT_VM_FIELD_SOURCE) && !agent_check_vm_stands(call, &request->source, err))
         return false;
-    if (!kind || !kind->vm_create(request, &vm, call->cancel, err))
+    if (!kind)
+        return false;
+    gate_enter(&call->agent->makes);
+    bool is_made = kind->vm_create(request, &vm, call->cancel, err);
+    gate_leave(&call->agent->makes);
+    if (!is_made)
         return false;
     for (size_t i = 0; i < vm.disks.n; i++)
         disk_copy(agent_vm_made_add_disks(made), &vm.disks.items[i]);
@@ -78,10 +83,13 @@ bool handle_vm_start(AgentCall *call, Error *err) {
         .n_isos = request->isos.n,
         .acceleration = acceleration_of(call, request)};
     g_auto(VmPlan) plan = {0};
-    return vm_plan_make(&source, &plan, err) &&
-           write_definition(call, kind, &request->repository, &request->vm, &plan, err) &&
-           call->agent->driver->start(call->agent->session, &plan.vm, call->cancel, err) &&
-           report_state(call, request->vm.id, err);
+    if (!vm_plan_make(&source, &plan, err) ||
+        !write_definition(call, kind, &request->repository, &request->vm, &plan, err))
+        return false;
+    gate_enter(&call->agent->starts);
+    bool is_started = call->agent->driver->start(call->agent->session, &plan.vm, call->cancel, err);
+    gate_leave(&call->agent->starts);
+    return is_started && report_state(call, request->vm.id, err);
 }
 
 bool handle_vm_stop(AgentCall *call, Error *err) {

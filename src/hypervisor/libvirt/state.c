@@ -1,12 +1,13 @@
 /* What runs, as libvirt tells it. */
 #include <libvirt/libvirt-qemu.h>
 #include <string.h>
+#include "base/clock.h"
 #include "hypervisor/crash-mark.h"
 #include "hypervisor/host-facts.h"
 #include "hypervisor/libvirt/session.h"
 #include "hypervisor/libvirt/xml-read.h"
 
-enum { AGENT_TIMEOUT_S = 2, AGENT_VERSION_LIMIT = 64, KIB = 1024 };
+enum { AGENT_TIMEOUT_S = 2, AGENT_VERSION_LIMIT = 64, YOUNG_S = 3, KIB = 1024 };
 
 static VmState state_of(int libvirt_state) {
     switch (libvirt_state) {
@@ -148,13 +149,20 @@ static void read_agent(virDomain *domain, VmStatus *status) {
 static void read_guest(virDomain *domain, VmStatus *status) {
     add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE, ADDRESS_SOURCE_LEASE);
     virDomainAgentSetResponseTimeout(domain, AGENT_TIMEOUT_S, 0);
-    if (add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, ADDRESS_SOURCE_AGENT))
+    if (add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, ADDRESS_SOURCE_AGENT)) {
         read_agent(domain, status);
+        int online = virDomainGetVcpusFlags(domain, VIR_DOMAIN_VCPU_GUEST);
+        if (online > 0)
+            vm_status_set_vcpus_online(status, online);
+    }
     if (!status->addresses.n)
         add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP, ADDRESS_SOURCE_ARP);
-    int online = virDomainGetVcpusFlags(domain, VIR_DOMAIN_VCPU_GUEST);
-    if (online > 0)
-        vm_status_set_vcpus_online(status, online);
+}
+
+/* Whoever starts many VMs at once should not ask each of them what none can know yet. */
+static bool is_too_young(const VmStatus *status) {
+    return vm_status_has(status, VM_STATUS_FIELD_STARTED) &&
+           clock_realtime_ns(clock_system()) - status->started < YOUNG_S * NS_PER_S;
 }
 
 bool qemu_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err) {
@@ -170,7 +178,7 @@ bool qemu_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret
         return true;
     }
     read_domain(session, domain, ret_state);
-    if (ret_state->status.state == VM_STATE_RUNNING)
+    if (ret_state->status.state == VM_STATE_RUNNING && !is_too_young(&ret_state->status))
         read_guest(domain, &ret_state->status);
     return true;
 }
