@@ -52,6 +52,30 @@ static void drop_detached(Vm *vm) {
     vm->disks.n = n;
 }
 
+/* The whole chain: a template that was made from a VM may lie on that VM's template. */
+static bool plan_backing(const VmPlanSource *source, VmPlan *plan, HypervisorDisk *disk, Error *err) {
+    g_auto(RepositoryBacking) below = {0};
+    const char *id = disk->disk->id;
+    DiskFormat format = disk->disk->format;
+    for (;;) {
+        g_auto(RepositoryBacking) next = {0};
+        if (!repository_backing(source->repository, id, format, &next, err))
+            return false;
+        if (!next.path)
+            return true;
+        if (disk->n_backing == HYPERVISOR_BACKING_MAX)
+            return error_set(err, ERROR_UNSUPPORTED, NULL, "the disk %s lies on more than %d others",
+                disk->disk->id, HYPERVISOR_BACKING_MAX);
+        repository_backing_clear(&below);
+        below = next;
+        next = (RepositoryBacking){0};
+        disk->backing[disk->n_backing++] =
+            (HypervisorBacking){keep(plan, g_strdup(below.path)), below.format};
+        id = below.disk_id;
+        format = below.format;
+    }
+}
+
 static bool plan_disks(const VmPlanSource *source, VmPlan *plan, Error *err) {
     Vm *vm = &plan->definition;
     drop_detached(vm);
@@ -69,8 +93,8 @@ static bool plan_disks(const VmPlanSource *source, VmPlan *plan, Error *err) {
             return error_set(err, ERROR_INVALID, field, "a disk needs an id");
         }
         plan->disks[i].path = keep(plan, repository_disk_path(source->repository, disk));
-        char *backing = repository_backing_path(source->repository, disk, &plan->disks[i].backing_format);
-        plan->disks[i].backing_path = backing ? keep(plan, backing) : NULL;
+        if (!plan_backing(source, plan, &plan->disks[i], err))
+            return false;
     }
     plan->vm.disks = plan->disks;
     plan->vm.n_disks = vm->disks.n;

@@ -27,11 +27,19 @@ typedef struct HypervisorOptions {
     void *on_change_data;
 } HypervisorOptions;
 
+enum { HYPERVISOR_BACKING_MAX = 16 };
+
+typedef struct HypervisorBacking {
+    const char *path;
+    DiskFormat format;
+} HypervisorBacking;
+
 typedef struct HypervisorDisk {
     const Disk *disk;
-    const char *path;         /* of the file; NULL: an empty CD drive */
-    const char *backing_path; /* the template's disk below an overlay, or NULL */
-    DiskFormat backing_format;
+    const char *path; /* of the file; NULL: an empty CD drive */
+    /* Templates' disks below an overlay, the uppermost first. */
+    HypervisorBacking backing[HYPERVISOR_BACKING_MAX];
+    size_t n_backing;
 } HypervisorDisk;
 
 typedef struct HypervisorNic {

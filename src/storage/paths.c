@@ -12,19 +12,27 @@ char *repository_disk_path(const Repository *repository, const Disk *disk) {
     return disk_file_path(repository, disk->id, disk->format);
 }
 
-char *repository_backing_path(const Repository *repository, const Disk *disk, DiskFormat *ret_format) {
+bool repository_backing(const Repository *repository, const char *disk_id, DiskFormat format,
+    RepositoryBacking *ret_backing, Error *err) {
     static const DiskFormat formats[] = {DISK_FORMAT_RAW, DISK_FORMAT_QCOW2};
     g_auto(DiskNote) note = {0};
-    if (disk->format != DISK_FORMAT_QCOW2 || !disk_note_read(repository, disk->id, &note, NULL) ||
-        !note.backing)
-        return NULL;
+    *ret_backing = (RepositoryBacking){0};
+    if (format != DISK_FORMAT_QCOW2 || !disk_note_read(repository, disk_id, &note, NULL) || !note.backing)
+        return true;
     for (size_t i = 0; i < G_N_ELEMENTS(formats); i++) {
         g_autofree char *path = disk_file_path(repository, note.backing, formats[i]);
-        *ret_format = formats[i];
-        if (access(path, F_OK) == 0)
-            return g_steal_pointer(&path);
+        if (access(path, F_OK) != 0)
+            continue;
+        *ret_backing = (RepositoryBacking){g_strdup(note.backing), g_steal_pointer(&path), formats[i]};
+        return true;
     }
-    return NULL;
+    return error_set(err, ERROR_NOT_FOUND, NULL, "the disk %s lies on the disk %s, which is not there",
+        disk_id, note.backing);
+}
+
+void repository_backing_clear(RepositoryBacking *backing) {
+    g_clear_pointer(&backing->disk_id, g_free);
+    g_clear_pointer(&backing->path, g_free);
 }
 
 char *repository_template_disk_path(const Repository *repository, const TemplateDisk *disk) {

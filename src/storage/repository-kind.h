@@ -82,8 +82,16 @@ const RepositoryKindOps *repository_kind_of(const Repository *repository, Error 
 
 /* Paths inside a repository; newly allocated. */
 char *repository_disk_path(const Repository *repository, const Disk *disk);
-/* The template's disk that this disk is an overlay of; NULL when it is none. Reads the disk's note. */
-char *repository_backing_path(const Repository *repository, const Disk *disk, DiskFormat *ret_format);
+/* The disk that an overlay lies on: a template's, which may be an overlay itself. Owned by the caller. */
+typedef struct RepositoryBacking {
+    char *disk_id, *path; /* NULL: there is none */
+    DiskFormat format;
+} RepositoryBacking;
+void repository_backing_clear(RepositoryBacking *backing);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RepositoryBacking, repository_backing_clear)
+/* Reads the note of the disk; NOT_FOUND when it lies on one that is missing. */
+bool repository_backing(const Repository *repository, const char *disk_id, DiskFormat format,
+    RepositoryBacking *ret_backing, Error *err);
 char *repository_template_disk_path(const Repository *repository, const TemplateDisk *disk);
 char *repository_template_file_path(const Repository *repository, const char *template_id, const char *file);
 char *repository_seed_path(const Repository *repository, const char *vm_id);

@@ -66,11 +66,17 @@ static bool share(const char *path, const QemuUser *user, Error *err) {
     return true;
 }
 
-bool session_share_backing(HypervisorSession *session, const HypervisorVm *vm, Error *err) {
+static bool share_chain(HypervisorSession *session, const HypervisorDisk *disk, Error *err) {
     QemuUser user;
+    for (size_t i = 0; i < disk->n_backing; i++)
+        if (!read_user(session, &user, err) || !share(disk->backing[i].path, &user, err))
+            return false;
+    return true;
+}
+
+bool session_share_backing(HypervisorSession *session, const HypervisorVm *vm, Error *err) {
     for (size_t i = 0; i < vm->n_disks; i++)
-        if (vm->disks[i].backing_path &&
-            (!read_user(session, &user, err) || !share(vm->disks[i].backing_path, &user, err)))
+        if (!share_chain(session, &vm->disks[i], err))
             return false;
     return true;
 }

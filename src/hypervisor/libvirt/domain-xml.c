@@ -252,13 +252,15 @@ static const char *bus_name(DiskBus bus) {
 
 /* A template's disk is read by many VMs: libvirt must not give it to one of them and keep it. */
 static void add_backing(GString *xml, const HypervisorDisk *disk) {
-    if (!disk->backing_path)
-        return;
-    add(xml,
-        "      <backingStore type='file'>\n        <format type='%s'/>\n        <source file='%s'>\n"
-        "          <seclabel model='dac' relabel='no'/>\n        </source>\n        <backingStore/>\n"
-        "      </backingStore>\n",
-        disk->backing_format == DISK_FORMAT_QCOW2 ? "qcow2" : "raw", disk->backing_path);
+    for (size_t i = 0; i < disk->n_backing; i++)
+        add(xml,
+            "      <backingStore type='file'>\n        <format type='%s'/>\n        <source file='%s'>\n"
+            "          <seclabel model='dac' relabel='no'/>\n        </source>\n",
+            disk->backing[i].format == DISK_FORMAT_QCOW2 ? "qcow2" : "raw", disk->backing[i].path);
+    if (disk->n_backing)
+        add(xml, "        <backingStore/>\n");
+    for (size_t i = 0; i < disk->n_backing; i++)
+        add(xml, "      </backingStore>\n");
 }
 
 /* Devices are found again by this name, whatever comes and goes beside them. */

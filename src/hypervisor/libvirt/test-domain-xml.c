@@ -46,8 +46,10 @@ static void sample_complete(Sample *sample, const char *const *paths) {
     sample->start.n_disks = sample->vm.disks.n;
     sample->start.n_nics = sample->vm.nics.n;
     for (size_t i = 0; i < sample->vm.disks.n; i++)
-        sample->disks[i] = (HypervisorDisk){
-            .backing_path = i ? NULL : sample->backing, .disk = &sample->vm.disks.items[i], .path = paths[i]};
+        sample->disks[i] = (HypervisorDisk){.backing = {{i ? NULL : sample->backing, DISK_FORMAT_RAW}},
+            .n_backing = !i && sample->backing,
+            .disk = &sample->vm.disks.items[i],
+            .path = paths[i]};
     for (size_t i = 0; i < sample->vm.nics.n; i++)
         sample->nics[i] = (HypervisorNic){.nic = &sample->vm.nics.items[i], .network = &sample->networks[i]};
 }

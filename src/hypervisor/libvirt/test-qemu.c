@@ -474,8 +474,8 @@ static void test_full_machine(Fixture *fixture, const void *data) {
     g_assert_cmpint(stat(template, &before), ==, 0);
     const HypervisorDisk disks[] = {{.disk = &fixture->vm.disks.items[0],
                                         .path = overlay,
-                                        .backing_path = template,
-                                        .backing_format = DISK_FORMAT_RAW},
+                                        .backing = {{template, DISK_FORMAT_RAW}},
+                                        .n_backing = 1},
         {.disk = &fixture->vm.disks.items[1], .path = NULL}};
     fixture->start.disks = disks;
     fixture->start.n_disks = 2;
