@@ -46,7 +46,10 @@ class RealHouse(House):
 
     def cut_libvirtd(self):
         """kill -9, and a new one, as a supervisor would."""
-        os.kill(self.libvirtd(), signal.SIGKILL)
+        pid = self.libvirtd()
+        os.kill(pid, signal.SIGKILL)
+        # Until it is gone it holds the lock of its file.
+        wait_until("libvirtd is gone", lambda: not pathlib.Path(f"/proc/{pid}/cmdline").exists() or not pathlib.Path(f"/proc/{pid}/cmdline").read_bytes())
         subprocess.run(["libvirtd", "-d", "-p", "/run/libvirt/libvirtd.pid"], check=True)
 
     def power_cut(self, name, **environment):
