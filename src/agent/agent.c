@@ -97,12 +97,23 @@ static void sweep(const Repository *repository) {
         log_warning("%s cannot be cleaned up: %s", work, err.message);
 }
 
+/* In the folders of docs/repository-format.md that hold files which are replaced. */
+static void sweep_unfinished(const Repository *repository) {
+    static const char *const folders[] = {"disks", "isos", "templates", "vms", "secrets"};
+    for (size_t i = 0; i < G_N_ELEMENTS(folders); i++) {
+        g_autofree char *folder = g_build_filename(repository->path, folders[i], NULL);
+        file_replace_sweep(folder);
+    }
+}
+
 static bool sweep_all(Agent *agent, Error *err) {
     g_autoptr(GPtrArray) repositories = NULL;
     if (!journal_repositories(agent->journal, &repositories, err))
         return false;
-    for (guint i = 0; i < repositories->len; i++)
+    for (guint i = 0; i < repositories->len; i++) {
         sweep(g_ptr_array_index(repositories, i));
+        sweep_unfinished(g_ptr_array_index(repositories, i));
+    }
     return true;
 }
 

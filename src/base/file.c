@@ -4,8 +4,11 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define TEMPORARY_MARK ".tmp-"
 
 enum { MAX_OPEN_WALK = 32 };
 
@@ -44,7 +47,8 @@ static bool write_synced(const char *path, const void *data, size_t length, mode
 
 bool file_replace(const char *path, const void *data, size_t length, mode_t mode, Error *err) {
     g_autofree char *folder = g_path_get_dirname(path);
-    g_autofree char *temporary = g_strdup_printf("%s.tmp-%d-%08x", path, (int)getpid(), g_random_int());
+    g_autofree char *temporary =
+        g_strdup_printf("%s" TEMPORARY_MARK "%d-%08x", path, (int)getpid(), g_random_int());
     if (!write_synced(temporary, data, length, mode, err)) {
         unlink(temporary);
         return false;
@@ -55,6 +59,31 @@ bool file_replace(const char *path, const void *data, size_t length, mode_t mode
         return error_set_errno(err, saved, "replacing %s", path);
     }
     return folder_sync(folder, err);
+}
+
+static void sweep_temporaries(const char *folder) {
+    GDir *names = g_dir_open(folder, 0, NULL);
+    if (!names)
+        return;
+    for (const char *name; (name = g_dir_read_name(names));) {
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+        if (strstr(name, TEMPORARY_MARK) && !g_file_test(path, G_FILE_TEST_IS_DIR))
+            unlink(path);
+    }
+    g_dir_close(names);
+}
+
+void file_replace_sweep(const char *folder) {
+    sweep_temporaries(folder);
+    GDir *names = g_dir_open(folder, 0, NULL);
+    if (!names)
+        return;
+    for (const char *name; (name = g_dir_read_name(names));) {
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+        if (!g_file_test(path, G_FILE_TEST_IS_SYMLINK) && g_file_test(path, G_FILE_TEST_IS_DIR))
+            sweep_temporaries(path);
+    }
+    g_dir_close(names);
 }
 
 bool file_read(const char *path, size_t limit, char **ret_data, size_t *ret_length, Error *err) {

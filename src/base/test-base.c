@@ -116,6 +116,20 @@ static void test_work_of_one_key_keeps_its_order(void) {
     g_assert_cmpstr(order->str, ==, "abcdefghij");
 }
 
+static void test_sweep_removes_only_unfinished_files(void) {
+    g_autofree char *folder = g_dir_make_tmp("lodge-base-XXXXXX", NULL);
+    g_autofree char *inner = g_build_filename(folder, "vm", NULL);
+    g_autofree char *kept = g_build_filename(inner, "vm.json", NULL);
+    g_autofree char *left = g_strconcat(kept, ".tmp-1-0000abcd", NULL);
+    g_assert_cmpint(mkdir(inner, 0700), ==, 0);
+    g_assert_true(file_replace(kept, "a", 1, 0600, NULL));
+    g_assert_true(file_replace(left, "b", 1, 0600, NULL));
+    file_replace_sweep(folder);
+    g_assert_cmpint(access(kept, F_OK), ==, 0);
+    g_assert_cmpint(access(left, F_OK), !=, 0);
+    g_assert_true(tree_remove(folder, NULL));
+}
+
 #if !defined(__SANITIZE_ADDRESS__)
 /* In kB, from proc(5). */
 static long resident_kb(void) {
@@ -157,6 +171,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/process/deadline", test_process_is_killed_at_its_deadline);
     g_test_add_func("/process/limit", test_process_output_has_a_limit);
     g_test_add_func("/work/key", test_work_of_one_key_keeps_its_order);
+    g_test_add_func("/base/sweep-removes-only-unfinished-files", test_sweep_removes_only_unfinished_files);
     g_test_add_func("/heap/trim", test_heap_below_a_used_block_is_given_back);
     return g_test_run();
 }
