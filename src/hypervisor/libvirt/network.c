@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/file.h"
+#include "hypervisor/libvirt/network-remains.h"
 #include "hypervisor/libvirt/session.h"
 #include "hypervisor/libvirt/xml-read.h"
 
@@ -81,15 +82,16 @@ static bool choose_subnet(Network *network, Error *err) {
 
 static char *network_xml(const HypervisorSession *session, const Network *network, const Subnet *subnet) {
     g_autofree char *name = domain_network_name(session->instance, network->id);
+    g_autofree char *mac = network_bridge_mac(network->id);
     uint32_t last = subnet->first | ~subnet->mask;
     g_autofree char *own = address_text(subnet->first + 1);
     g_autofree char *start = address_text(subnet->first + 2);
     g_autofree char *end = address_text(last - 1);
     return g_markup_printf_escaped(
         "<network>\n  <name>%s</name>\n  <uuid>%s</uuid>\n  <forward mode='nat'/>\n"
-        "  <bridge name='%s' stp='off' delay='0'/>\n  <ip address='%s' prefix='%d'>\n"
+        "  <bridge name='%s' stp='off' delay='0'/>\n  <mac address='%s'/>\n  <ip address='%s' prefix='%d'>\n"
         "    <dhcp>\n      <range start='%s' end='%s'/>\n    </dhcp>\n  </ip>\n</network>\n",
-        name, network->id, network->bridge, own, subnet->prefix_length, start, end);
+        name, network->id, network->bridge, mac, own, subnet->prefix_length, start, end);
 }
 
 /* What is absent in the definition is read from the network that runs. */
@@ -112,11 +114,24 @@ static bool read_running(virNetwork *running, Network *network, Error *err) {
     return true;
 }
 
+static char *own_bridge_name(const HypervisorSession *session, const Network *network) {
+    return g_strdup_printf("%.*s-%.8s", BRIDGE_PREFIX_LENGTH, session->instance, network->id);
+}
+
+/* For a network that libvirt does not know. */
+static bool remove_remains(const HypervisorSession *session, const Network *network, Error *err) {
+    g_autofree char *name = domain_network_name(session->instance, network->id);
+    g_autofree char *bridge = network->bridge ? g_strdup(network->bridge) : own_bridge_name(session, network);
+    g_autofree char *mac = network_bridge_mac(network->id);
+    return network_remains_remove(name, bridge, mac, err);
+}
+
 static bool make_network(HypervisorSession *session, virConnect *connection, Network *network, Error *err) {
     Subnet subnet;
+    if (!remove_remains(session, network, err))
+        return false;
     if (!network->bridge) {
-        g_autofree char *bridge =
-            g_strdup_printf("%.*s-%.8s", BRIDGE_PREFIX_LENGTH, session->instance, network->id);
+        g_autofree char *bridge = own_bridge_name(session, network);
         network_set_bridge(network, bridge);
     }
     if (!network->subnet && !choose_subnet(network, err))
@@ -137,9 +152,13 @@ static bool open_nat(HypervisorSession *session, Network *network, Error *err) {
     g_autofree char *name = domain_network_name(session->instance, network->id);
     g_mutex_lock(&session->network_lock);
     g_autoptr(virNetwork) present = virNetworkLookupByName(connection, name);
-    bool is_open = present && virNetworkIsActive(present) == 1
-                       ? read_running(present, network, err)
-                       : make_network(session, connection, network, err);
+    bool is_open = false;
+    if (present && virNetworkIsActive(present) == 1)
+        is_open = read_running(present, network, err);
+    else if (present || connection_is_missing())
+        is_open = make_network(session, connection, network, err);
+    else
+        connection_error(err, "the network cannot be looked up");
     g_mutex_unlock(&session->network_lock);
     return is_open;
 }
@@ -169,8 +188,8 @@ bool qemu_network_close(HypervisorSession *session, const Network *network, Erro
         return false;
     g_autofree char *name = domain_network_name(session->instance, network->id);
     g_autoptr(virNetwork) present = virNetworkLookupByName(connection, name);
-    if (!present)
-        return connection_is_missing() ? true : connection_error(err, "the network cannot be looked up");
-    return virNetworkDestroy(present) == 0 || connection_is_missing() ||
-           connection_error(err, "the network cannot be removed");
+    bool is_gone =
+        present ? virNetworkDestroy(present) == 0 || connection_is_missing() : connection_is_missing();
+    return is_gone ? remove_remains(session, network, err)
+                   : connection_error(err, "the network cannot be removed");
 }
