@@ -1,7 +1,7 @@
 /* Inside of src/agent: the agent's parts and the shape of a call. */
 #pragma once
 #include "agent/agent.h"
-#include "agent/gate.h"
+#include "agent/guest-watch.h"
 #include "agent/journal.h"
 #include "base/work.h"
 #include "image/progress.h"
@@ -9,12 +9,19 @@
 #include "rpc/rpc-listener.h"
 #include "storage/repository-kind.h"
 
-/* Pools of threads: what hangs in one does not hold the others. */
+/* Pools of threads: what hangs in one does not hold the others. They share the queues of objects: one call
+ * after the other for each object, on whichever lane. */
 typedef enum AgentLane {
-    LANE_VM,    /* one call after the other for each VM */
+    LANE_VM,    /* short changes of a VM */
+    LANE_START, /* starts: they keep processors busy */
+    LANE_MAKE,  /* VMs' files by shared blocks or overlays */
+    LANE_COPY,  /* VMs' files copied byte by byte: perhaps for hours */
+    LANE_STOP,  /* waits for guests that were asked to stop */
+    LANE_KILL,  /* pulling the plug waits for nobody */
     LANE_PROBE, /* inventory, state, consoles */
+    LANE_GUEST, /* asks guests */
     LANE_HOST,  /* repositories, networks, templates' files */
-    LANE_BUILD, /* template builds */
+    LANE_BUILD, /* template builds, imports */
     LANE_MAX
 } AgentLane;
 
@@ -32,13 +39,13 @@ struct Agent {
 
     Journal *journal;
     WorkPool *pools[LANE_MAX];
-    Gate makes, starts; /* of VMs */
     RpcTickets *tickets;
     RpcListener *listener;
     GPtrArray *clients;  /* AgentClient, owned */
     GHashTable *splices; /* RpcSplice: open consoles */
     GHashTable *uploads; /* id -> Upload that is being received; they free themselves */
     Reporter *reporter;
+    GuestWatch *guests;
     guint trash_source;
     int n_running;
     guint trim_source; /* heap_trim_later */
@@ -76,6 +83,7 @@ typedef struct AgentHandler {
     AgentWorkFn run;                            /* in a thread */
     AgentWorkFn finish;                         /* on the main loop after a good run; may be NULL */
     const char *(*key)(const void *parameters); /* id of the object; NULL: none */
+    bool (*is_long)(const void *parameters);    /* then LANE_COPY; NULL: never */
 } AgentHandler;
 extern const AgentHandler agent_handlers[AGENT_METHOD_MAX];
 
@@ -91,8 +99,10 @@ void reporter_free(Reporter *reporter); /* accepts NULL; no worker may run any m
 void reporter_stop(Reporter *reporter);
 /* The driver's on_change; any thread. */
 void reporter_changed(const char *vm_id, void *reporter);
-/* Everything that the hypervisor shows. Blocks; any thread. */
+/* Everything that the hypervisor shows, and what guests said last. Blocks; any thread. */
 bool agent_collect(const Agent *agent, AgentInventory *ret_inventory, Error *err);
+/* One VM's state, with what its guest said last. Blocks; any thread. */
+bool agent_vm_state(const Agent *agent, const char *vm_id, AgentVmState *ret_state, Error *err);
 /* From now on only differences to this are reported. Main loop. */
 void reporter_know(Reporter *reporter, const AgentInventory *inventory);
 /* What the manager was told of, with every change that was reported since, as one message holds it: the VMs

@@ -222,7 +222,8 @@ static void call_begin(int64_t revision G_GNUC_UNUSED, const Error *err, void *d
         return;
     }
     const AgentHandler *handler = &agent_handlers[call->method];
-    WorkPool *pool = call->agent->pools[handler->lane];
+    bool is_long = handler->is_long && handler->is_long(call->parameters);
+    WorkPool *pool = call->agent->pools[is_long ? LANE_COPY : handler->lane];
     const char *key = call->operation->key;
     g_auto(Error) busy = {0};
     make_way_for(call);

@@ -9,7 +9,7 @@
 enum { CONSOLE_TICKET_MS = 30 * 1000, STOP_TIMEOUT_S = 60 };
 
 static bool report_state(const AgentCall *call, const char *vm_id, Error *err) {
-    return call->agent->driver->state(call->agent->session, vm_id, call->result, err);
+    return agent_vm_state(call->agent, vm_id, call->result, err);
 }
 
 static bool is_running(const AgentVmState *state) {
@@ -41,12 +41,7 @@ bool handle_vm_create(AgentCall *call, Error *err) {
     vm_copy(&vm, &request->vm);
     if (agent_vm_has(request, AGENT_VM_FIELD_SOURCE) && !agent_check_vm_stands(call, &request->source, err))
         return false;
-    if (!kind)
-        return false;
-    gate_enter(&call->agent->makes);
-    bool is_made = kind->vm_create(request, &vm, call->cancel, err);
-    gate_leave(&call->agent->makes);
-    if (!is_made)
+    if (!kind || !kind->vm_create(request, &vm, call->cancel, err))
         return false;
     for (size_t i = 0; i < vm.disks.n; i++)
         disk_copy(agent_vm_made_add_disks(made), &vm.disks.items[i]);
@@ -86,10 +81,8 @@ bool handle_vm_start(AgentCall *call, Error *err) {
     if (!vm_plan_make(&source, &plan, err) ||
         !write_definition(call, kind, &request->repository, &request->vm, &plan, err))
         return false;
-    gate_enter(&call->agent->starts);
-    bool is_started = call->agent->driver->start(call->agent->session, &plan.vm, call->cancel, err);
-    gate_leave(&call->agent->starts);
-    return is_started && report_state(call, request->vm.id, err);
+    return call->agent->driver->start(call->agent->session, &plan.vm, call->cancel, err) &&
+           report_state(call, request->vm.id, err);
 }
 
 bool handle_vm_stop(AgentCall *call, Error *err) {
@@ -154,6 +147,14 @@ bool handle_vm_update(AgentCall *call, Error *err) {
     return true;
 }
 
+static bool check_has_ended(const AgentCall *call, const char *vm_id, Error *err) {
+    g_auto(AgentVmState) state = {0};
+    if (!call->agent->driver->state(call->agent->session, vm_id, &state, err))
+        return false;
+    return !is_running(&state) ||
+           error_set(err, ERROR_HYPERVISOR, NULL, "the VM still runs after it was ended");
+}
+
 bool handle_vm_delete(AgentCall *call, Error *err) {
     const AgentVmRef *ref = call->parameters;
     const RepositoryKindOps *kind = NULL;
@@ -165,8 +166,9 @@ bool handle_vm_delete(AgentCall *call, Error *err) {
         return false;
     if (is_running(&state) && !ref->force)
         return error_set(err, ERROR_WRONG_STATE, NULL, "the VM runs");
-    bool is_known = is_running(&state) || state.status.state == VM_STATE_CRASHED;
-    if (is_known && !call->agent->driver->kill(call->agent->session, ref->id, err))
+    /* Also where nothing seems to run: files must not go while a guest may write to them. */
+    if (!call->agent->driver->kill(call->agent->session, ref->id, err) ||
+        !check_has_ended(call, ref->id, err))
         return false;
     return kind->vm_delete(&ref->repository, ref->id, ref->purge, err);
 }

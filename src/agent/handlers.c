@@ -105,6 +105,15 @@ static const char *key_of_iso(const void *parameters) {
     return ((const AgentIso *)parameters)->iso.id;
 }
 
+/* Asked for, or perhaps nothing else is possible. */
+static bool is_long_copy(const void *parameters) {
+    const AgentVm *request = parameters;
+    bool is_elsewhere = agent_vm_has(request, AGENT_VM_FIELD_TEMPLATE_REPOSITORY) &&
+                        g_strcmp0(request->template_repository.id, request->repository.id) != 0;
+    return request->clone == CLONE_METHOD_FULL || is_elsewhere ||
+           agent_vm_has(request, AGENT_VM_FIELD_SOURCE);
+}
+
 const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_INVENTORY] = {LANE_PROBE, handle_inventory, finish_inventory, NULL},
     [AGENT_METHOD_REPOSITORY_OPEN] = {LANE_HOST, handle_repository_open, finish_repository_open,
@@ -115,10 +124,10 @@ const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
         key_of_repository},
     [AGENT_METHOD_NETWORK_OPEN] = {LANE_HOST, handle_network_open, NULL, key_of_network},
     [AGENT_METHOD_NETWORK_CLOSE] = {LANE_HOST, handle_network_close, NULL, key_of_network},
-    [AGENT_METHOD_VM_CREATE] = {LANE_VM, handle_vm_create, NULL, key_of_vm},
-    [AGENT_METHOD_VM_START] = {LANE_VM, handle_vm_start, NULL, key_of_vm},
-    [AGENT_METHOD_VM_STOP] = {LANE_VM, handle_vm_stop, NULL, key_of_vm_ref},
-    [AGENT_METHOD_VM_KILL] = {LANE_VM, handle_vm_kill, NULL, key_of_vm_ref},
+    [AGENT_METHOD_VM_CREATE] = {LANE_MAKE, handle_vm_create, NULL, key_of_vm, is_long_copy},
+    [AGENT_METHOD_VM_START] = {LANE_START, handle_vm_start, NULL, key_of_vm},
+    [AGENT_METHOD_VM_STOP] = {LANE_STOP, handle_vm_stop, NULL, key_of_vm_ref},
+    [AGENT_METHOD_VM_KILL] = {LANE_KILL, handle_vm_kill, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_RESET] = {LANE_VM, handle_vm_reset, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_PAUSE] = {LANE_VM, handle_vm_pause, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_RESUME] = {LANE_VM, handle_vm_resume, NULL, key_of_vm_ref},

@@ -1,7 +1,8 @@
 /*
  * State reports: the driver says that something may have changed, 50 ms later (more in a burst, so that
  * asking takes a quarter of the time at most) those VMs are asked in a thread, and what differs from what the
- * manager knows is sent. Every 10 s all is asked, because no driver is trusted to say everything.
+ * manager knows is sent. Every 10 s all is asked, because no driver is trusted to say everything. Guests are
+ * not asked here (guest-watch.h): the slowest of them would hold up what is known of all.
  */
 #include <string.h>
 #include <unistd.h>
@@ -63,13 +64,12 @@ static void collect_host(const Agent *agent, HostStatus *status) {
     host_status_set_reason(status, reason);
 }
 
-static void collect_vm(const Agent *agent, const char *id, AgentVmState *state) {
-    g_auto(AgentVmState) full = {0};
-    if (!agent->driver->state(agent->session, id, &full, NULL))
-        return;
-    agent_vm_state_clear(state);
-    *state = full;
-    full = (AgentVmState){0};
+bool agent_vm_state(const Agent *agent, const char *vm_id, AgentVmState *ret_state, Error *err) {
+    if (!agent->driver->state(agent->session, vm_id, ret_state, err))
+        return false;
+    guest_watch_note(agent->guests, ret_state, true);
+    guest_watch_fill(agent->guests, ret_state);
+    return true;
 }
 
 bool agent_collect(const Agent *agent, AgentInventory *ret_inventory, Error *err G_GNUC_UNUSED) {
@@ -85,10 +85,8 @@ bool agent_collect(const Agent *agent, AgentInventory *ret_inventory, Error *err
         host_status_set_reason(host, refusal.message);
     }
     for (size_t i = 0; i < ret_inventory->vms.n; i++) {
-        AgentVmState *state = &ret_inventory->vms.items[i];
-        g_autofree char *id = g_strdup(state->id);
-        if (state->managed && state->status.state == VM_STATE_RUNNING)
-            collect_vm(agent, id, state); /* with its addresses */
+        guest_watch_note(agent->guests, &ret_inventory->vms.items[i], false);
+        guest_watch_fill(agent->guests, &ret_inventory->vms.items[i]);
     }
     return true;
 }
@@ -107,8 +105,7 @@ static void round_run(void *data) {
     g_hash_table_iter_init(&each, round->ids);
     while (g_hash_table_iter_next(&each, &id, NULL)) {
         g_auto(AgentVmState) state = {0};
-        collect_vm(round->agent, id, &state);
-        if (agent_vm_state_has(&state, AGENT_VM_STATE_FIELD_ID))
+        if (agent_vm_state(round->agent, id, &state, NULL))
             agent_vm_state_copy(agent_inventory_add_vms(&round->inventory), &state);
     }
     round->took_ms = (clock_monotonic_ns(clock_system()) - start_ns) / (NS_PER_S / 1000);
@@ -184,6 +181,7 @@ static void report_vanished(Reporter *reporter, Report *report, const AgentInven
         agent_vm_state_set_id(&gone, id);
         agent_vm_state_set_managed(&gone, ((AgentVmState *)known)->managed);
         vm_status_set_state(agent_vm_state_put_status(&gone), VM_STATE_STOPPED);
+        guest_watch_note(reporter->agent->guests, &gone, false);
         g_hash_table_iter_remove(&each);
         report_vm(reporter, report, &gone);
     }

@@ -58,6 +58,12 @@ static bool spawn(Running *running, Error *err) {
         return error_set(err, ERROR_TOOL_FAILED, NULL, "cannot run %s: %s", spec->argv[0], error->message);
     running->pid = pid;
     running->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (running->pidfd < 0) { /* too many open files: its end could not be seen */
+        int errnum = errno;
+        kill(-pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        return error_set_errno(err, errnum, "watching %s", spec->argv[0]);
+    }
     int fds[] = {running->out, running->error, running->input};
     for (size_t i = 0; i < G_N_ELEMENTS(fds); i++)
         if (fds[i] >= 0)

@@ -116,6 +116,20 @@ static void test_work_of_one_key_keeps_its_order(void) {
     g_assert_cmpstr(order->str, ==, "abcdefghij");
 }
 
+static void test_pools_beside_each_other_keep_the_order_of_a_key(void) {
+    g_autoptr(GString) order = g_string_new(NULL);
+    WorkPool *first = work_pool_new("first", 2, 10), *second = work_pool_new_beside(first, "second", 2, 10);
+    for (char letter = 'a'; letter <= 'j'; letter++) {
+        Trace *trace = g_new0(Trace, 1);
+        *trace = (Trace){.order = order, .letter = letter};
+        WorkPool *pool = letter % 2 ? first : second;
+        g_assert_true(work_pool_add_keyed(pool, "k", trace_run, trace_done, trace, NULL));
+    }
+    work_pool_free(first);
+    work_pool_free(second);
+    g_assert_cmpstr(order->str, ==, "abcdefghij");
+}
+
 static void test_sweep_removes_only_unfinished_files(void) {
     g_autofree char *folder = g_dir_make_tmp("lodge-base-XXXXXX", NULL);
     g_autofree char *inner = g_build_filename(folder, "vm", NULL);
@@ -171,6 +185,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/process/deadline", test_process_is_killed_at_its_deadline);
     g_test_add_func("/process/limit", test_process_output_has_a_limit);
     g_test_add_func("/work/key", test_work_of_one_key_keeps_its_order);
+    g_test_add_func("/work/pools-beside-each-other", test_pools_beside_each_other_keep_the_order_of_a_key);
     g_test_add_func("/base/sweep-removes-only-unfinished-files", test_sweep_removes_only_unfinished_files);
     g_test_add_func("/heap/trim", test_heap_below_a_used_block_is_given_back);
     return g_test_run();

@@ -18,7 +18,7 @@ struct WorkPool {
     int max_queued;
     int load; /* items whose `done` was not called yet */
     GThreadPool *threads;
-    GHashTable *queues; /* key -> KeyQueue, only while one of its items runs */
+    GHashTable *queues; /* key -> KeyQueue, only while one of its items runs; shared with pools beside it */
 };
 
 static gboolean finish_item(void *data);
@@ -57,11 +57,16 @@ static gboolean finish_item(void *data) {
 }
 
 WorkPool *work_pool_new(const char *name, int threads, int max_queued) {
+    return work_pool_new_beside(NULL, name, threads, max_queued);
+}
+
+WorkPool *work_pool_new_beside(const WorkPool *other, const char *name, int threads, int max_queued) {
     WorkPool *pool = g_new0(WorkPool, 1);
     pool->name = g_strdup(name);
     pool->max_queued = max_queued;
     pool->threads = g_thread_pool_new(run_item, pool, threads, FALSE, NULL);
-    pool->queues = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, key_queue_free);
+    pool->queues = other ? g_hash_table_ref(other->queues)
+                         : g_hash_table_new_full(g_str_hash, g_str_equal, NULL, key_queue_free);
     return pool;
 }
 

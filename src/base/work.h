@@ -13,6 +13,9 @@ typedef void (*WorkFn)(void *data);
 
 /* `threads` at most that many at once; `max_queued` is the limit of waiting items. `name` is copied. */
 WorkPool *work_pool_new(const char *name, int threads, int max_queued);
+/* One that shares the queues of keys with `other` (NULL: none): items with one key run one after another in
+ * whichever of these pools they are. */
+WorkPool *work_pool_new_beside(const WorkPool *other, const char *name, int threads, int max_queued);
 /* Waits for the running items, drops no `done`: they are called before it returns. */
 void work_pool_free(WorkPool *pool);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WorkPool, work_pool_free)

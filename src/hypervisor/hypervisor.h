@@ -70,9 +70,12 @@ typedef struct Hypervisor {
     bool (*probe)(HypervisorSession *session, HostStatus *status, Error *err);
     /* Every VM that the hypervisor knows, ours (managed) and others. Cheap: no guest agent is asked. */
     bool (*list)(HypervisorSession *session, AgentInventory *inventory, Error *err);
-    /* One VM's present state, addresses included (agent, lease). A VM that does not run: state stopped, no
-     * error. */
+    /* One VM's present state. Cheap: its guest is not asked. A VM that does not run: state stopped, no error;
+     * an error when that is not certain. */
     bool (*state)(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err);
+    /* What the guest of a running VM says: addresses (agent, lease), the agent's version, the vCPUs that it
+     * counts; nothing else is set. May take seconds. NULL: state and list tell that already. */
+    bool (*guest)(HypervisorSession *session, const char *vm_id, VmStatus *ret_status, Error *err);
 
     /* Refuses before anything starts what the host cannot do (ERROR_UNSUPPORTED with the field). A VM that
      * runs already is success: the call may be repeated. Half-started ones are cleaned away. */

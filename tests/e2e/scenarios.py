@@ -272,6 +272,20 @@ def a_deaf_guest_is_killed_only_by_force(house):
     house.wait_for_states({"web": "stopped"})
 
 
+def pulling_the_plug_waits_for_nobody(house):
+    """Forty guests that do not listen are being asked to stop; another one is killed at once."""
+    house.run("vm", "create", "web", "--template", "bench-boot", "--count", 41, "--start", seconds=180)
+    (house.folder / "agent" / "fake" / "control").write_text("deaf=1\n")
+    deaf = [f"web-{number}" for number in range(1, 41)]
+    for name in deaf:
+        house.run("vm", "stop", name, "--grace", 60, "--no-wait")
+    wait_until("all are being stopped", lambda: len([job for job in house.list("job") if job["state"] == "running"]) == len(deaf))
+    begun = time.monotonic()
+    house.run("vm", "kill", "web-41")
+    require(time.monotonic() - begun < 5, f"it was killed after {time.monotonic() - begun:.1f} s")
+    (house.folder / "agent" / "fake" / "control").write_text("")
+
+
 SCENARIOS = [
     vms_live_from_create_to_delete,
     vms_return_after_their_hosts_start_as_their_policy_says,
@@ -287,6 +301,7 @@ SCENARIOS = [
     devices_follow_from_the_guest_os,
     crashes_are_shown_as_crashes,
     a_deaf_guest_is_killed_only_by_force,
+    pulling_the_plug_waits_for_nobody,
     lists_come_in_every_format,
     malformed_requests_are_answered_with_problems,
     *CONTENT_SCENARIOS,

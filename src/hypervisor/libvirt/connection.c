@@ -31,22 +31,24 @@ static void notify_domain(Connection *self, virDomainPtr domain) {
         notify(self, id);
 }
 
-static void notify_crash(Connection *self, virDomainPtr domain, const char *reason) {
+static void notify_end(Connection *self, virDomainPtr domain, const char *fault) {
     char id[VIR_UUID_STRING_BUFLEN];
     g_mutex_lock(&self->notify_lock);
-    if (self->listener.on_crash && virDomainGetUUIDString(domain, id) == 0)
-        self->listener.on_crash(domain, id, reason, self->listener.on_crash_data);
+    if (self->listener.on_end && virDomainGetUUIDString(domain, id) == 0)
+        self->listener.on_end(domain, id, fault, self->listener.on_end_data);
     g_mutex_unlock(&self->notify_lock);
 }
 
 static int lifecycle_changed(
     virConnectPtr connection, virDomainPtr domain, int event, int detail, void *data) {
     (void)connection;
-    if (event == VIR_DOMAIN_EVENT_STOPPED && detail == VIR_DOMAIN_EVENT_STOPPED_FAILED)
-        notify_crash(data, domain, "the hypervisor's process ended by itself");
-    else if (event == VIR_DOMAIN_EVENT_CRASHED ||
-             (event == VIR_DOMAIN_EVENT_STOPPED && detail == VIR_DOMAIN_EVENT_STOPPED_CRASHED))
-        notify_crash(data, domain, "the guest's kernel panicked");
+    bool is_end = event == VIR_DOMAIN_EVENT_STOPPED;
+    if (is_end && detail == VIR_DOMAIN_EVENT_STOPPED_FAILED)
+        notify_end(data, domain, "the hypervisor's process ended by itself");
+    else if (event == VIR_DOMAIN_EVENT_CRASHED || (is_end && detail == VIR_DOMAIN_EVENT_STOPPED_CRASHED))
+        notify_end(data, domain, "the guest's kernel panicked");
+    else if (is_end)
+        notify_end(data, domain, NULL);
     notify_domain(data, domain);
     return 0;
 }
@@ -225,4 +227,9 @@ bool connection_error(Error *err, const char *what) {
 bool connection_is_missing(void) {
     const virError *last = virGetLastError();
     return last && (last->code == VIR_ERR_NO_DOMAIN || last->code == VIR_ERR_NO_NETWORK);
+}
+
+bool connection_is_without_metadata(void) {
+    const virError *last = virGetLastError();
+    return last && last->code == VIR_ERR_NO_DOMAIN_METADATA;
 }

@@ -17,15 +17,15 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(virNetwork, virNetworkFree)
 
 typedef struct Connection Connection;
 
-/* A domain ended by itself with a fault. */
-typedef void (*ConnectionCrashFn)(virDomain *domain, const char *vm_id, const char *reason, void *data);
+/* A domain has ended; by itself with a fault, or (`fault` NULL) as somebody wanted. */
+typedef void (*ConnectionEndFn)(virDomain *domain, const char *vm_id, const char *fault, void *data);
 
 /* Called from threads of libvirt's and of this part; must not call connection_free. */
 typedef struct ConnectionListener {
     HypervisorChangeFn on_change;
     void *on_change_data;
-    ConnectionCrashFn on_crash; /* before on_change */
-    void *on_crash_data;
+    ConnectionEndFn on_end; /* before on_change */
+    void *on_end_data;
 } ConnectionListener;
 Connection *connection_new(const char *uri, const ConnectionListener *listener);
 void connection_free(Connection *connection); /* accepts NULL; afterwards the listener is not called again */
@@ -38,3 +38,5 @@ virConnect *connection_get(Connection *connection, Error *err);
 bool connection_error(Error *err, const char *what);
 /* Whether this thread's last libvirt error says that there is no such domain or network. */
 bool connection_is_missing(void);
+/* Whether it says that the domain has no metadata of the kind that was asked for. */
+bool connection_is_without_metadata(void);

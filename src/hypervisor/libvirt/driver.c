@@ -16,11 +16,15 @@ enum { POLL_MS = 200, ASK_AGAIN_MS = 5000 };
 
 #define URI "qemu:///system"
 
-static void remember_crash(virDomain *domain, const char *vm_id, const char *reason, void *data) {
+static void remember_end(virDomain *domain, const char *vm_id, const char *fault, void *data) {
     const HypervisorSession *session = data;
     g_autofree char *own = domain_name(session->instance, vm_id);
-    if (g_strcmp0(virDomainGetName(domain), own) == 0)
-        crash_mark_set(session->state_folder, vm_id, reason);
+    if (g_strcmp0(virDomainGetName(domain), own) != 0)
+        return;
+    if (fault)
+        crash_mark_set(session->state_folder, vm_id, fault);
+    else
+        crash_mark_clear(session->state_folder, vm_id); /* an earlier run's, told late */
 }
 
 static HypervisorSession *qemu_open(const HypervisorOptions *options, Error *err) {
@@ -33,8 +37,8 @@ static HypervisorSession *qemu_open(const HypervisorOptions *options, Error *err
     g_mutex_init(&session->limits_lock);
     const ConnectionListener listener = {.on_change = options->on_change,
         .on_change_data = options->on_change_data,
-        .on_crash = remember_crash,
-        .on_crash_data = session};
+        .on_end = remember_end,
+        .on_end_data = session};
     session->connection = connection_new(URI, &listener);
     session->work = work_connections_new(URI);
     return session;
@@ -72,15 +76,17 @@ static char *version_text(unsigned long version) {
     return g_strdup_printf("%lu.%lu.%lu", version / 1000000, version / 1000 % 1000, version % 1000);
 }
 
-/* A run of a domain stays ours: it is asked once, because all are counted whenever one changes. */
+/* A run of a domain stays ours: it is asked once, because all are counted whenever one changes. One that
+ * ended meanwhile is nobody's. */
 static bool is_ours(HypervisorSession *session, virDomain *domain, GHashTable *counted) {
     char id[VIR_UUID_STRING_BUFLEN] = "";
+    bool is_managed = true;
     virDomainGetUUIDString(domain, id);
     g_autofree char *run = g_strdup_printf("%s/%u", id, virDomainGetID(domain));
     g_mutex_lock(&session->limits_lock);
     bool is_known = session->counted && g_hash_table_contains(session->counted, run);
     g_mutex_unlock(&session->limits_lock);
-    if (!is_known && !state_is_managed(session, domain, NULL))
+    if (!is_known && state_is_managed(session, domain, &is_managed, NULL, NULL) && !is_managed)
         return false;
     g_hash_table_add(counted, g_steal_pointer(&run));
     return true;
@@ -136,13 +142,19 @@ static bool find(HypervisorSession *session, virConnect *connection, const char 
         *ret_domain = NULL;
         return connection_is_missing() ? true : connection_error(err, "the VM cannot be looked up");
     }
-    if (state_is_managed(session, domain, NULL)) {
+    g_auto(Error) fault = {0};
+    bool is_managed = false;
+    if (state_is_managed(session, domain, &is_managed, NULL, &fault) && is_managed) {
         *ret_domain = g_steal_pointer(&domain);
         return true;
     }
-    if (virDomainIsActive(domain) < 0 && connection_is_missing()) { /* ended meanwhile */
+    if (fault.code == ERROR_NOT_FOUND) { /* ended meanwhile */
         *ret_domain = NULL;
         return true;
+    }
+    if (error_is_set(&fault)) {
+        error_move(err, &fault);
+        return false;
     }
     return error_set(err, ERROR_IN_USE, NULL,
         "the domain %s has this id but was not started by this instance", virDomainGetName(domain));
@@ -236,15 +248,25 @@ static bool qemu_start(HypervisorSession *session, const HypervisorVm *vm, const
         !cancel_check(cancel, err))
         return false;
     g_autofree char *xml = domain_xml(vm, &options);
+    crash_mark_clear(session->state_folder, vm->vm->id);
     g_autoptr(virDomain) domain = virDomainCreateXML(connection, xml, 0);
-    crash_mark_clear(session->state_folder, vm->vm->id); /* also what a start that failed looks like */
-    return domain ? true : connection_error(err, "the VM cannot be started");
+    if (domain)
+        return true;
+    connection_error(err, "the VM cannot be started");
+    crash_mark_clear(session->state_folder, vm->vm->id); /* a start that fails looks like a crash */
+    return false;
 }
 
+/* Only libvirt's word that it does not run counts: a libvirtd that died says nothing about the guest. */
 static bool end_now(virDomain *domain, Error *err) {
-    if (virDomainDestroy(domain) == 0 || connection_is_missing() || virDomainIsActive(domain) <= 0)
+    if (virDomainDestroy(domain) == 0 || connection_is_missing())
         return true;
-    return connection_error(err, "the VM cannot be ended");
+    g_auto(Error) fault = {0};
+    connection_error(&fault, "the VM cannot be ended");
+    if (virDomainIsActive(domain) == 0 || connection_is_missing())
+        return true;
+    error_move(err, &fault);
+    return false;
 }
 
 /* True when it has gone. A libvirtd that is away for a moment says nothing about the VM. */
@@ -361,6 +383,7 @@ const Hypervisor hypervisor_qemu = {
     .probe = qemu_probe,
     .list = qemu_list,
     .state = qemu_state,
+    .guest = qemu_guest,
     .start = qemu_start,
     .stop = qemu_stop,
     .kill = qemu_kill,

@@ -31,10 +31,12 @@ bool session_running_definition(virDomain *domain, Vm *ret_vm);
 
 /* state.c */
 /* Whether this instance started the domain; *ret_element (may be NULL) is our metadata, newly allocated, or
- * NULL. */
-bool state_is_managed(HypervisorSession *session, virDomain *domain, char **ret_element);
+ * left alone. ERROR_NOT_FOUND when the domain has ended meanwhile. */
+bool state_is_managed(
+    HypervisorSession *session, virDomain *domain, bool *ret_is_managed, char **ret_element, Error *err);
 bool qemu_list(HypervisorSession *session, AgentInventory *inventory, Error *err);
 bool qemu_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err);
+bool qemu_guest(HypervisorSession *session, const char *vm_id, VmStatus *ret_status, Error *err);
 
 /* update.c */
 bool qemu_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,

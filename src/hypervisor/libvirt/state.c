@@ -1,13 +1,11 @@
 /* What runs, as libvirt tells it. */
 #include <libvirt/libvirt-qemu.h>
 #include <string.h>
-#include "base/clock.h"
 #include "hypervisor/crash-mark.h"
-#include "hypervisor/host-facts.h"
 #include "hypervisor/libvirt/session.h"
 #include "hypervisor/libvirt/xml-read.h"
 
-enum { AGENT_TIMEOUT_S = 2, AGENT_VERSION_LIMIT = 64, YOUNG_S = 3, KIB = 1024 };
+enum { AGENT_TIMEOUT_S = 2, AGENT_VERSION_LIMIT = 64, KIB = 1024 };
 
 static VmState state_of(int libvirt_state) {
     switch (libvirt_state) {
@@ -28,44 +26,28 @@ static VmState state_of(int libvirt_state) {
     }
 }
 
-bool state_is_managed(HypervisorSession *session, virDomain *domain, char **ret_element) {
+bool state_is_managed(
+    HypervisorSession *session, virDomain *domain, bool *ret_is_managed, char **ret_element, Error *err) {
     char id[VIR_UUID_STRING_BUFLEN];
     if (virDomainGetUUIDString(domain, id) < 0)
-        return false;
+        return connection_error(err, "a domain's id cannot be read");
+    *ret_is_managed = false;
     g_autofree char *expected = domain_name(session->instance, id);
     if (strcmp(virDomainGetName(domain), expected) != 0)
-        return false;
+        return true;
     g_autofree char *element = virDomainGetMetadata(
         domain, VIR_DOMAIN_METADATA_ELEMENT, DOMAIN_VM_NAMESPACE, VIR_DOMAIN_AFFECT_CURRENT);
-    g_autofree char *instance = element ? xml_attribute(element, "vm", "instance") : NULL;
-    if (g_strcmp0(instance, session->instance) != 0)
-        return false;
-    if (ret_element)
+    if (!element)
+        return connection_is_without_metadata() ||
+               connection_error(err, "a domain's metadata cannot be read");
+    g_autofree char *instance = xml_attribute(element, "vm", "instance");
+    *ret_is_managed = g_strcmp0(instance, session->instance) == 0;
+    if (*ret_is_managed && ret_element)
         *ret_element = g_steal_pointer(&element);
     return true;
 }
 
-static void read_domain(HypervisorSession *session, virDomain *domain, AgentVmState *state) {
-    char id[VIR_UUID_STRING_BUFLEN] = "";
-    virDomainInfo info = {0};
-    g_autofree char *element = NULL;
-    bool is_managed = state_is_managed(session, domain, &element);
-    VmStatus *status = agent_vm_state_put_status(state);
-    virDomainGetUUIDString(domain, id);
-    agent_vm_state_set_id(state, id);
-    agent_vm_state_set_name(state, virDomainGetName(domain));
-    agent_vm_state_set_managed(state, is_managed);
-    bool is_known = virDomainGetInfo(domain, &info) == 0;
-    vm_status_set_state(
-        status, is_known ? state_of(info.state) : VM_STATE_STOPPED); /* gone between two calls */
-    if (!is_managed)
-        vm_status_set_unmanaged(status, true);
-    if (!is_known || info.state == VIR_DOMAIN_SHUTOFF)
-        return;
-    vm_status_set_vcpus_online(status, info.nrVirtCpu);
-    vm_status_set_memory_actual(status, (uint64_t)info.memory * KIB);
-    if (!element)
-        return;
+static void read_element(const char *element, VmStatus *status) {
     g_autofree char *acceleration = xml_attribute(element, "vm", "acceleration");
     g_autofree char *started = xml_attribute(element, "vm", "started");
     g_autofree char *pending = xml_attribute(element, "vm", "pending");
@@ -78,6 +60,44 @@ static void read_domain(HypervisorSession *session, virDomain *domain, AgentVmSt
         vm_status_set_started(status, g_ascii_strtoll(started, NULL, 10));
 }
 
+/* ERROR_NOT_FOUND when it has ended meanwhile. */
+static bool read_domain(HypervisorSession *session, virDomain *domain, AgentVmState *state, Error *err) {
+    char id[VIR_UUID_STRING_BUFLEN] = "";
+    virDomainInfo info = {0};
+    bool is_managed = false;
+    g_autofree char *element = NULL;
+    if (!state_is_managed(session, domain, &is_managed, &element, err))
+        return false;
+    if (virDomainGetInfo(domain, &info) < 0)
+        return connection_error(err, "a domain's state cannot be read");
+    VmStatus *status = agent_vm_state_put_status(state);
+    virDomainGetUUIDString(domain, id);
+    agent_vm_state_set_id(state, id);
+    agent_vm_state_set_name(state, virDomainGetName(domain));
+    agent_vm_state_set_managed(state, is_managed);
+    vm_status_set_state(status, state_of(info.state));
+    if (!is_managed)
+        vm_status_set_unmanaged(status, true);
+    if (info.state == VIR_DOMAIN_SHUTOFF)
+        return true;
+    vm_status_set_vcpus_online(status, info.nrVirtCpu);
+    vm_status_set_memory_actual(status, (uint64_t)info.memory * KIB);
+    if (element)
+        read_element(element, status);
+    return true;
+}
+
+/* What ended since it was listed is not there any more; anything else that cannot be read spoils the list. */
+static bool add_domain(HypervisorSession *session, virDomain *domain, AgentInventory *inventory, Error *err) {
+    g_auto(AgentVmState) state = {0};
+    g_auto(Error) fault = {0};
+    if (read_domain(session, domain, &state, &fault))
+        agent_vm_state_copy(agent_inventory_add_vms(inventory), &state);
+    else if (fault.code != ERROR_NOT_FOUND)
+        error_move(err, &fault);
+    return !error_is_set(&fault) || fault.code == ERROR_NOT_FOUND;
+}
+
 bool qemu_list(HypervisorSession *session, AgentInventory *inventory, Error *err) {
     g_autoptr(virConnect) connection = connection_get(session->connection, err);
     if (!connection)
@@ -86,13 +106,15 @@ bool qemu_list(HypervisorSession *session, AgentInventory *inventory, Error *err
     int n = virConnectListAllDomains(connection, &domains, 0);
     if (n < 0)
         return connection_error(err, "VMs cannot be listed");
+    bool is_complete = true;
     for (int i = 0; i < n; i++) {
-        read_domain(session, domains[i], agent_inventory_add_vms(inventory));
+        is_complete = is_complete && add_domain(session, domains[i], inventory, err);
         virDomainFree(domains[i]);
     }
     free(domains);
-    crash_marks_list(session->state_folder, inventory);
-    return true;
+    if (is_complete)
+        crash_marks_list(session->state_folder, inventory);
+    return is_complete;
 }
 
 static bool is_worth_showing(const char *address) {
@@ -159,26 +181,35 @@ static void read_guest(virDomain *domain, VmStatus *status) {
         add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP, ADDRESS_SOURCE_ARP);
 }
 
-/* Whoever starts many VMs at once should not ask each of them what none can know yet. */
-static bool is_too_young(const VmStatus *status) {
-    return vm_status_has(status, VM_STATUS_FIELD_STARTED) &&
-           clock_realtime_ns(clock_system()) - status->started < YOUNG_S * NS_PER_S;
+/* A VM that does not run, or not any more. */
+static void tell_stopped(const HypervisorSession *session, const char *vm_id, AgentVmState *ret_state) {
+    if (crash_mark_read(session->state_folder, vm_id, ret_state))
+        return;
+    agent_vm_state_set_id(ret_state, vm_id);
+    agent_vm_state_set_managed(ret_state, true);
+    vm_status_set_state(agent_vm_state_put_status(ret_state), VM_STATE_STOPPED);
 }
 
 bool qemu_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err) {
     g_autoptr(virDomain) domain = NULL;
+    g_auto(Error) fault = {0};
     if (!session_find(session, vm_id, &domain, err))
         return false;
-    if (!domain && crash_mark_read(session->state_folder, vm_id, ret_state))
+    if (domain && read_domain(session, domain, ret_state, &fault))
         return true;
-    if (!domain) {
-        agent_vm_state_set_id(ret_state, vm_id);
-        agent_vm_state_set_managed(ret_state, true);
-        vm_status_set_state(agent_vm_state_put_status(ret_state), VM_STATE_STOPPED);
-        return true;
+    if (domain && fault.code != ERROR_NOT_FOUND) {
+        error_move(err, &fault);
+        return false;
     }
-    read_domain(session, domain, ret_state);
-    if (ret_state->status.state == VM_STATE_RUNNING && !is_too_young(&ret_state->status))
-        read_guest(domain, &ret_state->status);
+    tell_stopped(session, vm_id, ret_state);
+    return true;
+}
+
+bool qemu_guest(HypervisorSession *session, const char *vm_id, VmStatus *ret_status, Error *err) {
+    g_autoptr(virDomain) domain = NULL;
+    if (!session_find(session, vm_id, &domain, err))
+        return false;
+    if (domain)
+        read_guest(domain, ret_status);
     return true;
 }

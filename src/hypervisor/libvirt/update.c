@@ -164,7 +164,8 @@ bool qemu_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChan
         return error_set(err, ERROR_CORRUPT, NULL, "the domain's metadata holds no definition");
     DomainXmlOptions options = session_xml_options(session, vm);
     g_autofree char *element = NULL;
-    if (!domain_check(vm, &options, err) || !state_is_managed(session, domain, &element) ||
+    bool is_managed = false;
+    if (!domain_check(vm, &options, err) || !state_is_managed(session, domain, &is_managed, &element, err) ||
         !session_share_backing(session, vm, err))
         return false;
     restart_pending(&running, vm->vm, ret_pending);
