@@ -433,7 +433,7 @@ export interface Pool {
   readonly created?: string;
   /** When the definition last changed. */
   readonly updated?: string;
-  /** First bytes of the MACs given out, such as `52:54:00`; must be locally administered or QEMU's. */
+  /** First three bytes of the MACs given out, such as `52:54:00` or `02:0a:1b`; locally administered. */
   mac_range?: string;
   /** What is in it. */
   readonly status?: PoolStatus;
@@ -991,7 +991,7 @@ export interface Console {
 
 /** One VM or many alike, from a template or empty. */
 export interface VmCreate {
-  /** The name; with a count above one the VMs are called NAME-1, NAME-2… unless it contains `%d`-like `{n}`. */
+  /** The name; with a count above one the VMs are called NAME-1, NAME-2…, or by number where it contains `{n}`: `srv-{n}.lab`. */
   name: string;
   /** How many. */
   count?: number;
@@ -1015,7 +1015,7 @@ export interface VmCreate {
   memory?: number;
   /** Up to how much can be added while it runs. Bytes. */
   memory_maximum?: number;
-  /** Size of the first disk; the template's when absent; never smaller. Bytes. */
+  /** Size of the first disk; the template's when absent, 10 GiB without template; never smaller. Bytes. */
   disk_size?: number;
   /** The template's when absent. */
   firmware?: Firmware;
@@ -1069,7 +1069,7 @@ export interface VmDelete {
 
 /** A copy of a stopped VM with new MACs. */
 export interface VmClone {
-  /** Name of the copy; with a count above one NAME-1, NAME-2… */
+  /** Name of the copy; with a count above one NAME-1, NAME-2…, or by number where it contains `{n}`. */
   name: string;
   /** How many. */
   count?: number;

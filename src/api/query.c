@@ -134,6 +134,13 @@ static bool is_text(const FieldDescriptor *field) {
     return field->kind == FIELD_STRING || field->kind == FIELD_ENUM;
 }
 
+static bool refuse_value(const FieldDescriptor *field, const char *path, const char *value, Error *err) {
+    if (field->kind != FIELD_ENUM)
+        return error_set(err, ERROR_INVALID, "/filter", "%s cannot be compared with \"%s\"", path, value);
+    g_autofree char *names = model_enum_names(field->enumeration);
+    return error_set(err, ERROR_INVALID, "/filter", "%s must be one of %s, not \"%s\"", path, names, value);
+}
+
 static bool fill_condition(const TypeDescriptor *type, const char *text, size_t path_length, size_t value_at,
     Condition *condition, Error *err) {
     g_autofree char *path = g_strndup(text, path_length);
@@ -144,9 +151,10 @@ static bool fill_condition(const TypeDescriptor *type, const char *text, size_t 
     const FieldDescriptor *field = condition->field;
     bool is_partial = condition->comparison == COMPARE_CONTAINS;
     if (is_partial ? !is_text(field) : !parse_value(field, text + value_at, &condition->number))
-        return error_set(
-            err, ERROR_INVALID, "/filter", "%s cannot be compared with \"%s\"", path, text + value_at);
-    condition->text = is_partial ? g_utf8_casefold(text + value_at, -1) : g_strdup(text + value_at);
+        return refuse_value(field, path, text + value_at, err);
+    condition->text = is_partial                    ? g_utf8_casefold(text + value_at, -1)
+                      : field->kind == FIELD_STRING ? model_normal_string(field, text + value_at)
+                                                    : g_strdup(text + value_at);
     return true;
 }
 
@@ -231,8 +239,9 @@ static bool check_names(const HttpTarget *target, Error *err) {
     static const char *const known[] = {"filter", "sort", "limit", "cursor", "fields", NULL};
     for (guint i = 0; i < target->parameter_names->len; i++) {
         const char *name = g_ptr_array_index(target->parameter_names, i);
+        g_autofree char *field = g_strconcat("/", name, NULL);
         if (!g_strv_contains(known, name))
-            return error_set(err, ERROR_UNKNOWN_FIELD, NULL, "%s: no such parameter of a list", name);
+            return error_set(err, ERROR_UNKNOWN_FIELD, field, "%s: no such parameter of a list", name);
     }
     return true;
 }

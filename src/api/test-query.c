@@ -118,7 +118,7 @@ static void test_bad_queries_name_the_parameter(void) {
         {"limit=1001", ERROR_INVALID, "/limit"},
         {"cursor=xyz", ERROR_INVALID, "/cursor"},
         {"fields=colour", ERROR_UNKNOWN_FIELD, "/fields"},
-        {"colour=red", ERROR_UNKNOWN_FIELD, NULL},
+        {"colour=red", ERROR_UNKNOWN_FIELD, "/colour"},
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_auto(Error) err = {0};

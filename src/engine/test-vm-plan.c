@@ -86,6 +86,45 @@ static void test_new_disks_need_a_size(void) {
     g_assert_true(vm_plan(&request, &world, 1, random, &vm, NULL));
 }
 
+static void expect_refusal(
+    const VmCreate *request, const VmPlanWorld *in, ErrorCode code, const char *field) {
+    g_autoptr(GRand) random = g_rand_new_with_seed(1);
+    g_auto(Vm) vm = {0};
+    g_auto(Error) err = {0};
+    g_assert_false(vm_plan(request, in, 1, random, &vm, &err));
+    g_assert_cmpint(err.code, ==, code);
+    g_assert_cmpstr(err.field, ==, field);
+}
+
+static void test_devices_of_one_name_are_refused(void) {
+    g_auto(VmCreate) disks = {0}, nics = {0};
+    vm_create_set_name(&disks, "a");
+    vm_create_set_name(&nics, "a");
+    for (int i = 0; i < 2; i++) {
+        Disk *disk = vm_create_add_disks(&disks);
+        disk_set_name(disk, "same");
+        disk_set_size(disk, 1 << 20);
+        nic_set_name(vm_create_add_nics(&nics), "same");
+    }
+    expect_refusal(&disks, &world, ERROR_EXISTS, "/disks/1/name");
+    expect_refusal(&nics, &world, ERROR_EXISTS, "/nics/1/name");
+}
+
+static void test_unreadable_cloud_init_is_refused(void) {
+    g_auto(Template) source = {0};
+    template_set_name(&source, "t");
+    template_set_has_cloud_init(&source, true);
+    VmPlanWorld with_source = world;
+    with_source.source = &source;
+    g_auto(VmCreate) data = {0}, config = {0};
+    vm_create_set_name(&data, "a");
+    vm_create_set_name(&config, "a");
+    vm_create_set_user_data(&data, "packages: [nginx]");
+    vm_create_set_network_config(&config, "network: none");
+    expect_refusal(&data, &with_source, ERROR_INVALID, "/user_data");
+    expect_refusal(&config, &with_source, ERROR_INVALID, "/network_config");
+}
+
 static void test_what_the_host_cannot_run_is_refused(void) {
     g_auto(Host) host = {0};
     g_auto(Vm) vm = {0};
@@ -107,6 +146,8 @@ static void test_what_the_host_cannot_run_is_refused(void) {
 
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/vm-plan/devices-of-one-name-are-refused", test_devices_of_one_name_are_refused);
+    g_test_add_func("/vm-plan/unreadable-cloud-init-is-refused", test_unreadable_cloud_init_is_refused);
     g_test_add_func("/vm-plan/new-disks-need-a-size", test_new_disks_need_a_size);
     g_test_add_func("/vm-plan/what-the-host-cannot-run-is-refused", test_what_the_host_cannot_run_is_refused);
     g_test_add_func("/vm-plan/names", test_names_follow_the_pattern);

@@ -2,6 +2,7 @@
  * defaults. */
 #include "engine/vm-plan.h"
 #include <string.h>
+#include "model/cloud-init.h"
 #include "model/format.h"
 #include "model/guest-os.h"
 
@@ -118,6 +119,25 @@ static bool plan_disk_sizes(const Template *source, Vm *vm, Error *err) {
     return true;
 }
 
+static bool has_disk_before(const Vm *vm, size_t n, const char *name) {
+    for (size_t i = 0; i < n; i++)
+        if (g_strcmp0(vm->disks.items[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static bool has_nic_before(const Vm *vm, size_t n, const char *name) {
+    for (size_t i = 0; i < n; i++)
+        if (g_strcmp0(vm->nics.items[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static bool fail_twice(const char *list, size_t index, const char *name, Error *err) {
+    g_autofree char *field = g_strdup_printf("/%s/%zu/name", list, index);
+    return error_set(err, ERROR_EXISTS, field, "name: two of the %s are called %s", list, name);
+}
+
 static bool plan_disks(const VmCreate *request, const VmPlanWorld *world, Vm *vm, Error *err) {
     if (vm_create_has(request, VM_CREATE_FIELD_DISKS))
         for (size_t i = 0; i < request->disks.n; i++)
@@ -142,6 +162,9 @@ static bool plan_disks(const VmCreate *request, const VmPlanWorld *world, Vm *vm
     }
     for (size_t i = 0; i < vm->disks.n; i++)
         name_disk(&vm->disks.items[i], i, world);
+    for (size_t i = 0; i < vm->disks.n; i++)
+        if (has_disk_before(vm, i, vm->disks.items[i].name))
+            return fail_twice("disks", i, vm->disks.items[i].name, err);
     return plan_disk_sizes(world->source, vm, err);
 }
 
@@ -189,6 +212,8 @@ static bool plan_nics(const VmCreate *request, const VmPlanWorld *world, GRand *
         nic_set_id(nic, id);
         if (!nic_has(nic, NIC_FIELD_NAME))
             nic_set_name(nic, name);
+        if (has_nic_before(vm, i, nic->name))
+            return fail_twice("nics", i, nic->name, err);
         if (!nic_has(nic, NIC_FIELD_NETWORK))
             nic_set_network(nic, world->default_network_id);
         if (!nic->network)
@@ -253,6 +278,10 @@ bool vm_plan(
         return error_set(err, ERROR_UNSUPPORTED, "/ssh_keys",
             "the template %s has no cloud-init: it cannot take keys, user data or network settings",
             world->source->name);
+    if (request->user_data && !cloud_init_check_user_data(request->user_data, err))
+        return false;
+    if (request->network_config && !cloud_init_check_network_config(request->network_config, err))
+        return false;
     if (!plan_sizes(request, world->source, &vm, err) || !plan_machine(request, world->source, &vm, err) ||
         !plan_disks(request, world, &vm, err) || !plan_nics(request, world, random, &vm, err))
         return false;

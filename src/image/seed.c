@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 #include "base/file.h"
+#include "model/cloud-init.h"
 
 enum { IMAGE_LIMIT = 4 * 1024 * 1024, N_FILES = 3 };
 
@@ -62,36 +63,12 @@ static bool check_keys(const char *const *keys, Error *err) {
 }
 
 static bool check_user_data(const SeedSpec *spec, Error *err) {
-    static const char *const beginnings[] = {"#cloud-config", "#!",
-        "## template:", "Content-Type:", "MIME-Version:", "#include", "#cloud-boothook",
-        "#cloud-config-archive", "#part-handler"};
     if (!spec->user_data)
         return true;
     if (spec->user || (spec->ssh_keys && spec->ssh_keys[0]))
         return error_set(err, ERROR_INVALID, "/user_data",
             "replaces the user and the SSH keys: give either user_data or those");
-    if (strlen(spec->user_data) > SEED_USER_DATA_LIMIT)
-        return error_set(
-            err, ERROR_INVALID, "/user_data", "must have at most %d bytes", SEED_USER_DATA_LIMIT);
-    for (size_t i = 0; i < G_N_ELEMENTS(beginnings); i++)
-        if (g_str_has_prefix(spec->user_data, beginnings[i]))
-            return true;
-    return error_set(err, ERROR_INVALID, "/user_data",
-        "must begin with a line such as \"#cloud-config\" or \"#!/bin/sh\"");
-}
-
-/* Only what shows at a glance: a guest that cannot read it would come up without any network. */
-static bool check_network_config(const char *text, Error *err) {
-    if (!text)
-        return true;
-    if (strlen(text) > SEED_NETWORK_LIMIT)
-        return error_set(
-            err, ERROR_INVALID, "/network_config", "must have at most %d bytes", SEED_NETWORK_LIMIT);
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-    for (char **line = lines; *line; line++)
-        if (g_str_equal(g_strstrip(*line), "version: 2"))
-            return true;
-    return error_set(err, ERROR_INVALID, "/network_config", "must have a line \"version: 2\"");
+    return cloud_init_check_user_data(spec->user_data, err);
 }
 
 static bool check(const SeedSpec *spec, Error *err) {
@@ -101,7 +78,7 @@ static bool check(const SeedSpec *spec, Error *err) {
         return error_set(err, ERROR_INVALID, "/instance_id",
             "must be 1 to %d letters, digits, \"-\", \"_\", \".\"", SEED_INSTANCE_ID_LIMIT);
     return check_user(spec->user, err) && check_keys(spec->ssh_keys, err) && check_user_data(spec, err) &&
-           check_network_config(spec->network_config, err);
+           (!spec->network_config || cloud_init_check_network_config(spec->network_config, err));
 }
 
 /* --- texts

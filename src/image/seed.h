@@ -12,13 +12,11 @@
 #include "base/error.h"
 
 enum {
-    SEED_HOSTNAME_LIMIT = 63,          /* bytes; letters, digits, inner hyphens (RFC 1123 label) */
-    SEED_INSTANCE_ID_LIMIT = 128,      /* bytes; letters, digits, "-", "_", "." */
-    SEED_USER_LIMIT = 32,              /* bytes; as useradd(8) accepts */
-    SEED_KEYS_LIMIT = 64,              /* keys */
-    SEED_KEY_BYTES_LIMIT = 16 * 1024,  /* bytes a key */
-    SEED_USER_DATA_LIMIT = 512 * 1024, /* bytes */
-    SEED_NETWORK_LIMIT = 16 * 1024     /* bytes */
+    SEED_HOSTNAME_LIMIT = 63,        /* bytes; letters, digits, inner hyphens (RFC 1123 label) */
+    SEED_INSTANCE_ID_LIMIT = 128,    /* bytes; letters, digits, "-", "_", "." */
+    SEED_USER_LIMIT = 32,            /* bytes; as useradd(8) accepts */
+    SEED_KEYS_LIMIT = 64,            /* keys */
+    SEED_KEY_BYTES_LIMIT = 16 * 1024 /* bytes a key */
 };
 
 typedef struct SeedSpec {

@@ -36,7 +36,7 @@ static bool decode_string(const FieldDescriptor *field, const json_t *json, char
         return fault(field, err, "must be a string without NUL characters");
     if (!model_check_string(field, value, err))
         return false;
-    *ret_value = g_strdup(value);
+    *ret_value = model_normal_string(field, value);
     return true;
 }
 
@@ -47,10 +47,8 @@ static bool decode_enum(const FieldDescriptor *field, const json_t *json, int *r
         *ret_value = value;
         return true;
     }
-    g_autoptr(GString) names = g_string_new(NULL);
-    for (size_t i = 0; i < field->enumeration->n_values; i++)
-        g_string_append_printf(names, "%s%s", i ? ", " : "", field->enumeration->values[i].name);
-    return fault(field, err, "must be one of %s", names->str);
+    g_autofree char *names = model_enum_names(field->enumeration);
+    return fault(field, err, "must be one of %s", names);
 }
 
 static bool decode_nested(

@@ -1,8 +1,10 @@
 /* Formats of strings: one predicate each, and the table that names them. */
 #include "model/format.h"
+#include <arpa/inet.h>
 #include <string.h>
 
-enum { UUID_LENGTH = 36, MAC_LENGTH = 17, NAME_MAX_LENGTH = 63 };
+enum { UUID_LENGTH = 36, MAC_LENGTH = 17, NAME_MAX_LENGTH = 63, INTERFACE_MAX_LENGTH = 15 };
+#define BASE64 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 
 static bool is_lower_hex(char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
@@ -23,9 +25,65 @@ bool is_mac(const char *text) {
     if (strlen(text) != MAC_LENGTH)
         return false;
     for (int i = 0; i < MAC_LENGTH; i++)
-        if (i % 3 == 2 ? text[i] != ':' : !is_lower_hex(text[i]))
+        if (i % 3 == 2 ? text[i] != ':' : !g_ascii_isxdigit(text[i]))
             return false;
     return g_ascii_xdigit_value(text[1]) % 2 == 0; /* unicast */
+}
+
+static bool has_controls(const char *text, const char *allowed) {
+    for (const char *c = text; *c; c++)
+        if (((unsigned char)*c < ' ' || *c == 127) && !strchr(allowed, *c))
+            return true;
+    return false;
+}
+
+static bool is_line(const char *text) {
+    return !has_controls(text, "");
+}
+
+static bool is_mac_range(const char *text) {
+    g_autofree char *first = g_strconcat(text, ":00:00:00", NULL);
+    return is_mac(first) && g_ascii_xdigit_value(text[1]) & 2; /* locally administered (IEEE 802) */
+}
+
+/* "ssh-ed25519 AAAA… me@here" */
+static bool is_ssh_key(const char *text) {
+    static const char *const kinds[] = {"ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"};
+    bool is_kind = false;
+    for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++)
+        is_kind |= g_str_has_prefix(text, kinds[i]);
+    size_t kind = strcspn(text, " ");
+    size_t key = is_kind && text[kind] ? strspn(text + kind + 1, BASE64) : 0;
+    const char *rest = text + kind + 1 + key;
+    return key > 0 && (!*rest || *rest == ' ') && is_line(text);
+}
+
+static bool is_subnet(const char *text) {
+    static const struct {
+        uint32_t first;
+        int prefix;
+    } private[] = {{0x0a000000, 8}, {0xac100000, 12}, {0xc0a80000, 16}, {0x64400000, 10}, {0xc6120000, 15}};
+    g_auto(GStrv) parts = g_strsplit(text, "/", 3);
+    struct in_addr address;
+    guint64 prefix = 0;
+    if (g_strv_length(parts) != 2 || inet_pton(AF_INET, parts[0], &address) != 1 ||
+        !g_ascii_string_to_unsigned(parts[1], 10, 8, 29, &prefix, NULL))
+        return false;
+    uint32_t first = ntohl(address.s_addr);
+    bool is_private = false;
+    for (size_t i = 0; i < G_N_ELEMENTS(private); i++)
+        is_private |=
+            (int)prefix >= private[i].prefix && (first ^ private[i].first) >> (32 - private[i].prefix) == 0;
+    return is_private && !(first & (UINT32_MAX >> prefix));
+}
+
+/* IFNAMSIZ and dev_valid_name() of Linux. */
+static bool is_interface(const char *text) {
+    size_t length = strlen(text);
+    for (const char *c = text; *c; c++)
+        if (!g_ascii_isgraph(*c) || strchr("/:'\"<>&%", *c))
+            return false;
+    return length >= 1 && length <= INTERFACE_MAX_LENGTH && strcmp(text, ".") != 0 && strcmp(text, "..") != 0;
 }
 
 bool is_object_name(const char *text) {
@@ -38,23 +96,20 @@ bool is_object_name(const char *text) {
     return g_ascii_isalnum(text[0]) && g_ascii_isalnum(text[length - 1]);
 }
 
+static bool is_name_pattern(const char *text) {
+    const char *mark = strstr(text, "{n}");
+    if (!mark)
+        return is_object_name(text);
+    g_autofree char *name = g_strdup_printf("%.*s1%s", (int)(mark - text), text, mark + strlen("{n}"));
+    return is_object_name(name);
+}
+
 static bool is_tag(const char *text) {
     size_t length = strlen(text);
     for (const char *c = text; *c; c++)
         if (!g_ascii_isalnum(*c) && !strchr("-_.:/=", *c))
             return false;
     return length >= 1 && length <= NAME_MAX_LENGTH;
-}
-
-static bool has_controls(const char *text, const char *allowed) {
-    for (const char *c = text; *c; c++)
-        if (((unsigned char)*c < ' ' || *c == 127) && !strchr(allowed, *c))
-            return true;
-    return false;
-}
-
-static bool is_line(const char *text) {
-    return !has_controls(text, "");
 }
 
 static bool is_text(const char *text) {
@@ -83,12 +138,27 @@ static const struct {
     [FORMAT_TEXT] = {is_text, "must not contain control characters other than line breaks and tabs"},
     [FORMAT_NAME] = {is_object_name,
         "must be 1 to 63 letters, digits, hyphens or dots, beginning and ending with a letter or digit"},
+    [FORMAT_NAME_PATTERN] = {is_name_pattern,
+        "must be 1 to 63 letters, digits, hyphens or dots, beginning and ending with a letter or digit; {n} "
+        "stands for a number"},
     [FORMAT_TAG] = {is_tag, "must be 1 to 63 letters, digits or any of -_.:/="},
     [FORMAT_PATH] = {is_path, "must be an absolute path without . and .."},
     [FORMAT_UUID] = {is_uuid, "must be a UUID in lower case"},
-    [FORMAT_MAC] = {is_mac, "must be a unicast MAC such as 52:54:00:12:34:56, in lower case"},
+    [FORMAT_MAC] = {is_mac, "must be a unicast MAC such as 52:54:00:12:34:56"},
+    [FORMAT_MAC_RANGE] = {is_mac_range,
+        "must be the first three bytes of locally administered unicast MACs such as 52:54:00 or 02:0a:1b"},
+    [FORMAT_SSH_KEY] = {is_ssh_key, "must be one line of an OpenSSH public key file (id_ed25519.pub, say)"},
+    [FORMAT_SUBNET] = {is_subnet,
+        "must be a private IPv4 network such as 192.168.77.0/24, its prefix between 8 and 29"},
+    [FORMAT_INTERFACE] = {is_interface, "must be the name of a network interface, 1 to 15 characters"},
     [FORMAT_REFERENCE] = {is_reference, "must be the name or the id of an object"},
 };
+
+/* What is written in several ways and kept in one. */
+char *model_normal_string(const FieldDescriptor *field, const char *value) {
+    bool ignores_case = field->format == FORMAT_MAC || field->format == FORMAT_MAC_RANGE;
+    return ignores_case ? g_ascii_strdown(value, -1) : g_strdup(value);
+}
 
 bool model_check_string(const FieldDescriptor *field, const char *value, Error *err) {
     g_autofree char *pointer = g_strconcat("/", field->name, NULL);

@@ -63,6 +63,13 @@ const char *model_enum_name(const EnumDescriptor *enumeration, int value) {
     return enumeration->values[value].name;
 }
 
+char *model_enum_names(const EnumDescriptor *enumeration) {
+    GString *names = g_string_new(NULL);
+    for (size_t i = 0; i < enumeration->n_values; i++)
+        g_string_append_printf(names, "%s%s", i ? ", " : "", enumeration->values[i].name);
+    return g_string_free(names, FALSE);
+}
+
 int model_enum_value(const EnumDescriptor *enumeration, const char *name) {
     for (size_t i = 0; i < enumeration->n_values; i++)
         if (g_str_equal(enumeration->values[i].name, name))

@@ -37,13 +37,18 @@ typedef enum FieldKind {
 } FieldKind;
 
 typedef enum StringFormat {
-    FORMAT_LINE,      /* no control characters */
-    FORMAT_TEXT,      /* also newline and tab */
-    FORMAT_NAME,      /* as a host name (RFC 1123): 1-63 of letters, digits, hyphen, dot */
-    FORMAT_TAG,       /* 1-63 of letters, digits, and -_.:/= */
-    FORMAT_PATH,      /* absolute, no "..", no control characters */
-    FORMAT_UUID,      /* RFC 9562, lower case */
-    FORMAT_MAC,       /* six bytes, lower case, colons, unicast */
+    FORMAT_LINE,         /* no control characters */
+    FORMAT_TEXT,         /* also newline and tab */
+    FORMAT_NAME,         /* as a host name (RFC 1123): 1-63 of letters, digits, hyphen, dot */
+    FORMAT_NAME_PATTERN, /* a name that may contain `{n}` once */
+    FORMAT_TAG,          /* 1-63 of letters, digits, and -_.:/= */
+    FORMAT_PATH,         /* absolute, no "..", no control characters */
+    FORMAT_UUID,         /* RFC 9562, lower case */
+    FORMAT_MAC,          /* six bytes, colons, unicast; kept in lower case */
+    FORMAT_MAC_RANGE,    /* the first three bytes of MACs: locally administered, unicast */
+    FORMAT_SSH_KEY, /* one line of an OpenSSH public key file (sshd(8), AUTHORIZED_KEYS) without options */
+    FORMAT_SUBNET, /* an IPv4 network for private use (RFC 1918, 6598, 2544), "10.0.0.0/24", prefix 8 to 29 */
+    FORMAT_INTERFACE, /* name of a Linux network interface */
     FORMAT_REFERENCE, /* a name or an id of another resource */
 } StringFormat;
 
@@ -113,6 +118,8 @@ json_t *model_encode(const TypeDescriptor *type, const void *object, ModelEncodi
 void model_drop_secrets(json_t *json);
 extern const char *const model_secret_names[]; /* generated; NULL-terminated */
 /* Checks a single value's format and length; the error's field is the field's name. */
+/* The way in which the value is kept (a MAC in lower case); newly allocated. */
+char *model_normal_string(const FieldDescriptor *field, const char *value);
 bool model_check_string(const FieldDescriptor *field, const char *value, Error *err);
 
 void model_clear(const TypeDescriptor *type, void *object);
@@ -130,6 +137,7 @@ void model_random(const TypeDescriptor *type, GRand *random, void *object);
 const FieldDescriptor *model_field(
     const TypeDescriptor *type, const char *name); /* NULL when there is none */
 const char *model_enum_name(const EnumDescriptor *enumeration, int value);
+char *model_enum_names(const EnumDescriptor *enumeration); /* "one, two", newly allocated */
 int model_enum_value(
     const EnumDescriptor *enumeration, const char *name); /* -1 when there is no such value */
 size_t model_value_size(const FieldDescriptor *field);    /* bytes of one value, of one item for a list */

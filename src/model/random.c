@@ -8,9 +8,15 @@ enum { MAX_RANDOM_ITEMS = 3, MAX_RANDOM_LENGTH = 12 };
 static char *random_string(const FieldDescriptor *field, GRand *random) {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
     GString *text = g_string_new(NULL);
-    if (field->format == FORMAT_UUID || field->format == FORMAT_MAC) {
-        const char *pattern =
-            field->format == FORMAT_UUID ? "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" : "52:54:00:xx:xx:xx";
+    static const char *const patterns[] = {[FORMAT_UUID] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
+        [FORMAT_MAC] = "52:54:00:xx:xx:xx",
+        [FORMAT_MAC_RANGE] = "52:54:xx",
+        [FORMAT_SSH_KEY] = "ssh-ed25519 AAAAxxxx me",
+        [FORMAT_SUBNET] = "192.168.77.0/24",
+        [FORMAT_INTERFACE] = "brxxxx",
+        [FORMAT_REFERENCE] = NULL};
+    const char *pattern = patterns[field->format];
+    if (pattern) {
         for (const char *c = pattern; *c; c++)
             g_string_append_c(text, *c == 'x' ? "0123456789abcdef"[g_rand_int_range(random, 0, 16)] : *c);
         return g_string_free(text, FALSE);

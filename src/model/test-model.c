@@ -41,6 +41,9 @@ static void test_bad_input_names_the_field(void) {
         {"{\"name\":\"a b\"}", MODEL_INPUT, ERROR_INVALID, "/name"},
         {"{\"name\":\"a\",\"vcpus\":\"2\"}", MODEL_INPUT, ERROR_INVALID, "/vcpus"},
         {"{\"name\":\"a\",\"vcpus\":0}", MODEL_INPUT, ERROR_INVALID, "/vcpus"},
+        {"{\"name\":\"a\",\"memory\":9007199254740991}", MODEL_INPUT, ERROR_INVALID, "/memory"},
+        {"{\"name\":\"a\",\"disks\":[{\"size\":9007199254740991}]}", MODEL_INPUT, ERROR_INVALID,
+            "/disks/0/size"},
         {"{\"name\":\"a\",\"memory\":9007199254740992}", MODEL_INPUT, ERROR_INVALID, "/memory"},
         {"{\"name\":\"a\",\"memory\":1.5}", MODEL_INPUT, ERROR_INVALID, "/memory"},
         {"{\"name\":\"a\",\"disks\":[{},{\"size\":1}]}", MODEL_INPUT, ERROR_INVALID, "/disks/1/size"},
@@ -60,6 +63,51 @@ static void test_bad_input_names_the_field(void) {
         g_assert_cmpint(err.code, ==, cases[i].code);
         g_assert_cmpstr(err.field, ==, cases[i].field);
     }
+}
+
+static void test_formats_of_networks_keys_and_macs(void) {
+    static const struct {
+        const TypeDescriptor *type;
+        const char *field, *text;
+        bool is_good;
+    } cases[] = {
+        {&vm_create_type, "name", "srv-{n}.lab", true},
+        {&vm_create_type, "name", "{n}-{n}", false},
+        {&vm_create_type, "ssh_keys", "ssh-ed25519 AAAAC3Nza me@here", true},
+        {&vm_create_type, "ssh_keys", "sk-ssh-ed25519@openssh.com AAAA", true},
+        {&vm_create_type, "ssh_keys", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n", false},
+        {&vm_create_type, "ssh_keys", "ssh-rsa", false},
+        {&vm_create_type, "ssh_keys", "ssh-rsa AAAA one\nssh-rsa BBBB two", false},
+        {&pool_type, "mac_range", "52:54:00", true},
+        {&pool_type, "mac_range", "0A:00:01", true},
+        {&pool_type, "mac_range", "00:1b:21", false},
+        {&pool_type, "mac_range", "03:00:00", false},
+        {&pool_type, "mac_range", "52:54:00:01:02:03", false},
+        {&network_type, "subnet", "192.168.77.0/24", true},
+        {&network_type, "subnet", "10.0.0.0/8", true},
+        {&network_type, "subnet", "100.64.0.0/29", true},
+        {&network_type, "subnet", "192.168.77.1/24", false},
+        {&network_type, "subnet", "10.0.0/24", false},
+        {&network_type, "subnet", "10.0.0.0/33", false},
+        {&network_type, "subnet", "8.8.8.0/24", false},
+        {&network_type, "subnet", "192.0.0.0/8", false},
+        {&network_type, "bridge", "br0", true},
+        {&network_type, "bridge", "a b", false},
+        {&network_type, "bridge", "a/b", false},
+        {&network_type, "bridge", "sixteen-letters-", false},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        const FieldDescriptor *field = model_field(cases[i].type, cases[i].field);
+        g_test_message("%s %s", cases[i].field, cases[i].text);
+        g_assert_true(model_check_string(field, cases[i].text, NULL) == cases[i].is_good);
+    }
+}
+
+static void test_macs_are_kept_in_lower_case(void) {
+    g_autoptr(json_t) json = json_pack("{ss s[{ss}]}", "name", "a", "nics", "mac", "52:54:00:AB:CD:EF");
+    g_auto(Vm) vm = {0};
+    g_assert_true(vm_decode(json, MODEL_INPUT, &vm, NULL));
+    g_assert_cmpstr(vm.nics.items[0].mac, ==, "52:54:00:ab:cd:ef");
 }
 
 static void test_union_branch_refuses_fields_of_the_other(void) {
@@ -165,6 +213,8 @@ int main(int argc, char **argv) {
     g_test_message("seed %u", seed);
     g_test_add_func("/model/round-trip", test_every_type_survives_a_round_trip);
     g_test_add_func("/model/bad-input", test_bad_input_names_the_field);
+    g_test_add_func("/model/formats-of-networks-keys-and-macs", test_formats_of_networks_keys_and_macs);
+    g_test_add_func("/model/macs-are-kept-in-lower-case", test_macs_are_kept_in_lower_case);
     g_test_add_func("/model/union", test_union_branch_refuses_fields_of_the_other);
     g_test_add_func("/model/absent", test_absent_null_and_default_are_three_things);
     g_test_add_func("/model/secrets", test_secrets_stay_out_of_public_text);

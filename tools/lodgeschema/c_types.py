@@ -1,10 +1,7 @@
 """types.h and types.c: a struct, setters and a descriptor table for every type."""
+from .load import STRING_FORMATS
 from .text import HEADER, c_string, camel, lower, upper
 
-STRING_FORMATS = {
-    "string": "FORMAT_LINE", "text": "FORMAT_TEXT", "name": "FORMAT_NAME", "tag": "FORMAT_TAG", "path": "FORMAT_PATH",
-    "uuid": "FORMAT_UUID", "mac": "FORMAT_MAC", "ref": "FORMAT_REFERENCE",
-}
 SCALAR_C = {"bool": "bool", "int": "int64_t", "size": "uint64_t", "time": "int64_t", "json": "json_t *"}
 SCALAR_KIND = {"bool": "FIELD_BOOL", "int": "FIELD_INT", "size": "FIELD_SIZE", "time": "FIELD_TIME", "json": "FIELD_JSON"}
 UNNAMED_LIMITS = {"int": ("INT64_MIN", "INT64_MAX"), "size": ("0", "MODEL_SIZE_MAX")}

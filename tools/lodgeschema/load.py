@@ -3,9 +3,14 @@ import pathlib
 import re
 import tomllib
 
-SCALARS = {
-    "bool", "int", "size", "string", "text", "name", "tag", "path", "uuid", "mac", "time", "json",
+# Kinds of strings, and the format (src/model/format.c) that checks them.
+STRING_FORMATS = {
+    "string": "FORMAT_LINE", "text": "FORMAT_TEXT", "name": "FORMAT_NAME", "name_pattern": "FORMAT_NAME_PATTERN", "tag": "FORMAT_TAG",
+    "path": "FORMAT_PATH", "uuid": "FORMAT_UUID", "mac": "FORMAT_MAC", "mac_range": "FORMAT_MAC_RANGE", "ssh_key": "FORMAT_SSH_KEY",
+    "subnet": "FORMAT_SUBNET", "interface": "FORMAT_INTERFACE", "ref": "FORMAT_REFERENCE",
 }
+FIXED_LENGTH = {"uuid", "mac", "mac_range"}
+SCALARS = {"bool", "int", "size", "time", "json"} | STRING_FORMATS.keys() - {"ref"}
 FIELD_KEYS = {
     "type", "of", "doc", "required", "read_only", "write_only", "create_only", "secret", "runtime", "default", "min", "max",
     "max_length", "max_items", "unit", "since", "when", "cli", "cli_file",

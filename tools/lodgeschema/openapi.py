@@ -1,10 +1,10 @@
 """openapi.json (OpenAPI 3.1), and the same as a C string for the manager."""
 import json
 
+from .load import FIXED_LENGTH, STRING_FORMATS
 from .text import HEADER, c_string
 
 FORMATS = {"uuid": "uuid", "time": "date-time"}
-STRINGS = {"string", "text", "name", "tag", "path", "uuid", "mac", "ref"}
 C_LINE = 100
 PROBLEM = {"$ref": "#/components/responses/problem"}
 
@@ -28,7 +28,7 @@ def _scalar(field):
     schema = {"type": "string"}
     if field.kind in FORMATS:
         schema["format"] = FORMATS[field.kind]
-    if field.kind in STRINGS - {"uuid", "mac"}:
+    if field.kind in STRING_FORMATS.keys() - FIXED_LENGTH:
         schema["maxLength"] = field.max_length
     return schema
 

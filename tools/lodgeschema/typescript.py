@@ -1,7 +1,8 @@
 """api-types.d.ts: the types of the API for the web console."""
+from .load import STRING_FORMATS
 from .text import camel
 
-STRINGS = {"string", "text", "name", "tag", "path", "uuid", "mac", "ref", "time"}
+STRINGS = STRING_FORMATS.keys() | {"time"}
 
 
 def _element(field):
