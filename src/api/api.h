@@ -67,6 +67,9 @@ typedef struct ApiOptions {
     /* Asks the agent at an address who it is and takes ownership, before a host is stored. Calls `done` once,
      * never before this returns. NULL: the host is stored under a new id. */
     void (*own_host)(const HostAdd *host, ApiHostFn done, void *done_data, void *data);
+    /* The id of a job that works on that host or waits for it: then it cannot be removed. NULL: never asked.
+     */
+    const char *(*job_on_host)(const char *host_id, void *data);
     /* What is not below /v1 (the web console). NULL: not found. */
     void (*on_other)(HttpRequest *request, void *data);
 } ApiOptions;

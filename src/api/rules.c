@@ -72,9 +72,18 @@ static void prepare_host(ApiCall *call) {
     options->own_host(&asked, host_owned, call, options->hook_data);
 }
 
+static bool check_host_delete(ApiCall *call, const Object *host, Error *err) {
+    const ApiOptions *options = &call->api->options;
+    const char *job = options->job_on_host ? options->job_on_host(host->id, options->hook_data) : NULL;
+    if (job)
+        return error_set(err, ERROR_IN_USE, NULL,
+            "job %.8s works on the host %s or waits for it; cancel it or break it first", job, host->name);
+    return check_unused(call, host, err);
+}
+
 static const ApiRule rules[METHOD_MAX] = {
     [METHOD_HOST_CREATE] = {.prepare = prepare_host},
-    [METHOD_HOST_DELETE] = {.check_delete = check_unused},
+    [METHOD_HOST_DELETE] = {.check_delete = check_host_delete},
     [METHOD_POOL_DELETE] = {.check_delete = check_unused},
     [METHOD_PRINCIPAL_CREATE] = {.prepare = prepare_principal},
     [METHOD_PRINCIPAL_UPDATE] = {.prepare = prepare_principal_update, .also_store = also_end_sessions},

@@ -19,7 +19,8 @@ typedef struct Link {
     Fleet *fleet;
     char *host_id, *path;
     RpcConnection *connection;
-    GQueue *waiting; /* Call, not sent or to be sent again */
+    GHashTable *calls; /* Call, all that have not ended */
+    GQueue *waiting;   /* those of them that are not sent or to be sent again */
     guint retry_source;
     bool is_usable; /* owned and its inventory is known */
     /* While the inventory arrives page by page: */
@@ -35,6 +36,8 @@ struct Fleet {
     const Clock *clock;
     GHashTable *links; /* host id -> Link */
     int subscription;
+    GQueue *orphans; /* Call, whose host was removed */
+    guint orphan_source;
     void (*on_connected)(const char *host_id, void *data);
     void *on_connected_data;
 };
@@ -43,7 +46,7 @@ struct Fleet {
 enum { SENT_BEFORE = -1 };
 
 typedef struct Call {
-    Link *link;
+    Link *link; /* NULL: its host was removed */
     JobRun *run;
     AgentMethodId method;
     json_t *parameters;
@@ -57,10 +60,16 @@ static Fleet *only_fleet(JobRun *run) {
 }
 
 static void call_free(Call *call) {
+    if (call->link)
+        g_hash_table_remove(call->link->calls, call);
     json_decref(call->parameters);
     g_free(call->operation);
     g_free(call->claim_object);
     g_free(call);
+}
+
+static void free_orphan(void *call) {
+    call_free(call);
 }
 
 static void set_host_state(Link *link, HostState state, const char *reason) {
@@ -281,6 +290,7 @@ void fleet_call(JobRun *run, const char *host_id, AgentMethodId method, json_t *
         .parameters = take_parameters,
         .done = done,
         .operation = g_strdup(job_operation(run))};
+    g_hash_table_add(link->calls, call);
     if (claim_kind != RESOURCE_MAX) {
         call->claim_object = g_strdup_printf("%s/%s", resources[claim_kind].name, claim_id);
         call->claim_revision = job_claim_revision(run, claim_kind, claim_id);
@@ -292,6 +302,19 @@ void fleet_call(JobRun *run, const char *host_id, AgentMethodId method, json_t *
         job_progress(run, 0, "Waiting for the host");
     }
     job_on_cancel(run, cancel_call, call);
+}
+
+const char *fleet_job_on(const Fleet *fleet, const char *host_id) {
+    const Link *link = g_hash_table_lookup(fleet->links, host_id);
+    GHashTableIter each;
+    Call *call;
+    if (!link)
+        return NULL;
+    g_hash_table_iter_init(&each, link->calls);
+    while (g_hash_table_iter_next(&each, (void **)&call, NULL))
+        if (!job_is_abandoned(call->run))
+            return job_definition(call->run)->id;
+    return NULL;
 }
 
 typedef struct Question {
@@ -463,16 +486,21 @@ static void connect_link(Link *link) {
 
 /* ---- hosts come and go ---- */
 
-static void link_free(void *data) {
-    Link *link = data;
-    if (link->retry_source)
-        g_source_remove(link->retry_source);
+/* Open calls are waiting then. */
+static void close_link(Link *link) {
+    g_clear_handle_id(&link->retry_source, g_source_remove);
     link->is_usable = false;
     drop_pages(link);
-    rpc_connection_free(link->connection);
+    rpc_connection_free(g_steal_pointer(&link->connection));
+}
+
+static void link_free(void *data) {
+    Link *link = data;
+    close_link(link);
     while (!g_queue_is_empty(link->waiting))
         call_free(g_queue_pop_head(link->waiting));
     g_queue_free(link->waiting);
+    g_hash_table_unref(link->calls);
     g_ptr_array_unref(link->unknown);
     g_free(link->host_id);
     g_free(link->path);
@@ -487,11 +515,42 @@ static void add_host(Fleet *fleet, const Host *host) {
         .host_id = g_strdup(host->id),
         .path = g_strdup(host->address + strlen(UNIX_PREFIX)),
         .unknown = g_ptr_array_new_with_free_func(g_free),
+        .calls = g_hash_table_new(NULL, NULL),
         .waiting = g_queue_new()};
     g_hash_table_insert(fleet->links, link->host_id, link);
     set_host_state(link, HOST_STATE_CONNECTING, NULL); /* until something else is known */
     for_vms_of(link, VM_STATE_UNKNOWN, "its host was not asked yet", NULL);
     connect_link(link);
+}
+
+static gboolean end_orphans(void *data) {
+    Fleet *fleet = data;
+    fleet->orphan_source = 0;
+    for (guint n = g_queue_get_length(fleet->orphans); n > 0; n--) {
+        Call *call = g_queue_pop_head(fleet->orphans);
+        g_auto(Error) err = {0};
+        error_set(&err, ERROR_NOT_FOUND, NULL, "the host was removed");
+        job_step_failed(call->run, &err);
+        call_free(call);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+/* Nobody will answer its calls: their steps fail, though not inside of the commit that removes the host. */
+static void remove_host(Fleet *fleet, const char *host_id) {
+    Link *link = g_hash_table_lookup(fleet->links, host_id);
+    if (!link)
+        return;
+    close_link(link);
+    for (guint n = g_queue_get_length(link->waiting); n > 0; n--) {
+        Call *call = g_queue_pop_head(link->waiting);
+        job_on_cancel(call->run, NULL, NULL);
+        call->link = NULL;
+        g_queue_push_tail(fleet->orphans, call);
+    }
+    g_hash_table_remove(fleet->links, host_id);
+    if (!fleet->orphan_source)
+        fleet->orphan_source = g_idle_add(end_orphans, fleet);
 }
 
 static void on_inventory_event(const Event *event, void *data) {
@@ -504,7 +563,7 @@ static void on_inventory_event(const Event *event, void *data) {
         if (object)
             add_host(fleet, object->data);
     } else if (g_str_equal(event->kind, "deleted")) {
-        g_hash_table_remove(fleet->links, id);
+        remove_host(fleet, id);
     }
 }
 
@@ -512,6 +571,7 @@ Fleet *fleet_new(Inventory *inventory, const Clock *clock) {
     Fleet *fleet = g_new0(Fleet, 1);
     fleet->inventory = inventory;
     fleet->clock = clock;
+    fleet->orphans = g_queue_new();
     fleet->links = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, link_free);
     return fleet;
 }
@@ -521,6 +581,8 @@ void fleet_free(Fleet *fleet) {
         return;
     inventory_unsubscribe(fleet->inventory, fleet->subscription);
     g_hash_table_unref(fleet->links);
+    g_clear_handle_id(&fleet->orphan_source, g_source_remove);
+    g_queue_free_full(fleet->orphans, free_orphan);
     g_free(fleet);
 }
 

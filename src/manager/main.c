@@ -125,6 +125,10 @@ static void own_host(const HostAdd *host, ApiHostFn done, void *done_data, void 
     enrol_host(((Manager *)data)->store, host->address, done, done_data);
 }
 
+static const char *job_on_host(const char *host_id, void *data) {
+    return fleet_job_on(((Manager *)data)->fleet, host_id);
+}
+
 /* What a host can build appears as templates. */
 static void recipes_arrived(const json_t *result, const Error *err, void *data) {
     Manager *manager = data;
@@ -295,7 +299,8 @@ static bool start(Manager *manager, Error *err) {
         .begin_upload = begin_upload,
         .end_upload = end_upload,
         .restored = restored,
-        .own_host = own_host};
+        .own_host = own_host,
+        .job_on_host = job_on_host};
     manager->api = api_new(&options);
     manager->server = http_server_new(&api_http_handler, manager->api, &http_limits_default);
     if (!listen_tls(manager, err) ||
