@@ -19,8 +19,22 @@ const json_t *job_parameters(const JobRun *run) {
     return run->job.parameters;
 }
 
+bool run_is_past_return(const JobRun *run) {
+    const JobKind *kind = run->kind;
+    size_t n_done = (size_t)run->job.step;
+    bool can_undo = false;
+    if (run->job.undoing || !kind)
+        return false;
+    for (size_t i = 0; i < n_done; i++) {
+        if (kind->steps[i].has_no_way_back)
+            return true;
+        can_undo = can_undo || kind->steps[i].undo;
+    }
+    return n_done == kind->n_steps && !can_undo;
+}
+
 bool job_is_cancelled(const JobRun *run) {
-    return run->job.cancel_requested && !run->job.undoing;
+    return run->job.cancel_requested && !run->job.undoing && !run_is_past_return(run);
 }
 
 bool job_is_abandoned(const JobRun *run) {

@@ -30,3 +30,6 @@ struct JobRun {
     bool is_in_step;   /* a step's function has been called and has not called back */
     bool is_abandoned; /* its claims were broken: what comes back is ignored */
 };
+
+/* Whether a cancel comes too late. */
+bool run_is_past_return(const JobRun *run);

@@ -404,7 +404,7 @@ static void set_step_state(JobRun *run, size_t index, const char *state) {
 /* Decides what comes next and commits that decision. */
 static void go_on(JobRun *run) {
     Job *job = &run->job;
-    if (!job->undoing && job->cancel_requested) {
+    if (job_is_cancelled(run)) {
         job_set_undoing(job, true);
         job_set_state(job, JOB_STATE_UNDOING);
     }
@@ -562,6 +562,8 @@ bool job_cancel(Jobs *jobs, const char *job_id, Error *err) {
         end(run, JOB_STATE_CANCELLED);
         return true;
     }
+    if (run_is_past_return(run))
+        return error_set(err, ERROR_WRONG_STATE, NULL, "the job cannot be stopped any more: it ends soon");
     job_set_cancel_requested(&run->job, true);
     job_set_cancel_requested(object->data, true); /* shown at once, stored with the next step */
     inventory_runtime_changed(jobs->inventory, RESOURCE_JOB, object->id);

@@ -2,7 +2,8 @@
  * Durable jobs and their claims. A job is a kind (a table of steps, registered by name), parameters and a
  * target; it is committed before it starts, each step before it runs and after it ends. After a crash the
  * step that was under way runs again with the same operation id: steps are written so that this ends in the
- * same state. A failure or a cancel runs the `undo` of the steps that were done, last first.
+ * same state. A failure or a cancel runs the `undo` of the steps that were done, last first. A cancel comes
+ * too late when a step from which there is no way back is done, or all are and none can be undone.
  *
  * Main loop only. A step calls back with job_step_done or job_step_failed, now or much later, exactly once.
  */
@@ -17,6 +18,8 @@ typedef struct JobStepKind {
     const char *description; /* "Makes the disks" */
     void (*run)(JobRun *run);
     void (*undo)(JobRun *run); /* NULL: nothing to undo */
+    /* Once it is done the job goes on to its end, cancelled or not: half of it would be worse than all. */
+    bool has_no_way_back;
 } JobStepKind;
 
 /* What a submission asks for; borrowed during `prepare`. */
@@ -54,6 +57,8 @@ void job_submit(Jobs *jobs, const char *kind, const JobRequest *request, const c
 /* What a submission would do, without doing it: {"steps":[…],"claims":[…],"objects":[…]}; NULL with the
  * error. */
 json_t *job_dry_run(Jobs *jobs, const char *kind, const JobRequest *request, Error *err);
+/* The step that is under way is told: it ends with ERROR_CANCELLED, or after all. ERROR_WRONG_STATE when the
+ * job has ended or cannot go back any more. */
 bool job_cancel(Jobs *jobs, const char *job_id, Error *err);
 /* The job fails at once and its claims are free. The step that is under way is told to cancel and its
  * outcome is ignored; children are cancelled and no more are made. ERROR_WRONG_STATE unless it has started

@@ -90,7 +90,12 @@ static const JobStepKind three_steps[] = {{"zeroth", "Zeroth", first_run, first_
 static const JobKind three = {"test.three", three_steps, 3, prepare_claim};
 static const JobStepKind parent_steps[] = {{"children", "Children", parent_run, NULL}};
 static const JobKind parent = {"test.parent", parent_steps, 1, NULL};
-static const JobKind *const kinds[] = {&two, &hold, &three, &parent};
+static const JobStepKind away_steps[] = {{"first", "First", first_run, first_undo},
+    {"hold", "Hold", hold_run, NULL, .has_no_way_back = true}, {"rest", "Rest", hold_run, NULL}};
+static const JobKind away = {"test.away", away_steps, 3, prepare_claim};
+static const JobStepKind lone_steps[] = {{"hold", "Hold", hold_run, NULL}};
+static const JobKind lone = {"test.lone", lone_steps, 1, prepare_claim};
+static const JobKind *const kinds[] = {&two, &hold, &three, &parent, &away, &lone};
 
 static void open_world(World *world) {
     g_auto(Error) err = {0};
@@ -220,6 +225,43 @@ static void test_cancel_undoes_at_the_next_step(World *world, const void *data G
     job_step_done(run);
     wait_for_state(world, id, JOB_STATE_CANCELLED);
     g_assert_cmpstr(world->trace->str, ==, "first hold undo-first ");
+}
+
+static void test_a_cancel_comes_too_late_when_there_is_no_way_back(
+    World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.away", "{}", NULL));
+    JobRun *run = take_held(world);
+    g_assert_true(job_cancel(world->jobs, id, NULL));
+    job_step_done(run); /* it was done all the same */
+    run = take_held(world);
+    g_auto(Error) err = {0};
+    g_assert_false(job_is_cancelled(run));
+    g_assert_false(job_cancel(world->jobs, id, &err));
+    g_assert_cmpint(err.code, ==, ERROR_WRONG_STATE);
+    job_step_done(run);
+    wait_for_state(world, id, JOB_STATE_SUCCEEDED);
+    g_assert_cmpstr(world->trace->str, ==, "first hold hold ");
+}
+
+static void test_a_cancel_before_there_is_no_way_back_goes_back(
+    World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.away", "{}", NULL));
+    JobRun *run = take_held(world);
+    g_assert_true(job_cancel(world->jobs, id, NULL));
+    g_auto(Error) err = {0};
+    error_set(&err, ERROR_CANCELLED, NULL, "nothing was done yet");
+    job_step_failed(run, &err);
+    wait_for_state(world, id, JOB_STATE_CANCELLED);
+    g_assert_cmpstr(world->trace->str, ==, "first hold undo-first ");
+}
+
+static void test_what_is_done_and_stays_is_not_called_cancelled(
+    World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.lone", "{}", NULL));
+    JobRun *run = take_held(world);
+    g_assert_true(job_cancel(world->jobs, id, NULL));
+    job_step_done(run);
+    wait_for_state(world, id, JOB_STATE_SUCCEEDED);
 }
 
 static void test_a_queued_job_is_cancelled_without_a_step(World *world, const void *data G_GNUC_UNUSED) {
@@ -353,6 +395,9 @@ int main(int argc, char **argv) {
     ADD("/jobs/idempotency", test_the_same_key_is_the_same_job);
     ADD("/jobs/claims", test_a_second_claimant_waits_and_says_for_what);
     ADD("/jobs/cancel", test_cancel_undoes_at_the_next_step);
+    ADD("/jobs/cancel-no-way-back", test_a_cancel_comes_too_late_when_there_is_no_way_back);
+    ADD("/jobs/cancel-way-back", test_a_cancel_before_there_is_no_way_back_goes_back);
+    ADD("/jobs/cancel-done", test_what_is_done_and_stays_is_not_called_cancelled);
     ADD("/jobs/cancel-queued", test_a_queued_job_is_cancelled_without_a_step);
     ADD("/jobs/break", test_broken_claims_are_free_at_once);
     ADD("/jobs/cancel-late", test_a_queued_job_whose_cancel_is_not_durable_yet_does_not_start);

@@ -1,4 +1,7 @@
-/* Jobs that take repositories, networks and templates away: refused while something uses them. */
+/*
+ * Jobs that take repositories, networks, templates and ISOs away: refused while something uses them. What the
+ * host has taken away is forgotten next, cancelled or not.
+ */
 #include <string.h>
 #include "manager/job-kinds.h"
 
@@ -86,7 +89,7 @@ static void repository_forget(JobRun *run) {
 }
 
 static const JobStepKind repository_steps[] = {
-    {"close", "Closes it on its host; the files stay", repository_close, NULL},
+    {"close", "Closes it on its host; the files stay", repository_close, NULL, .has_no_way_back = true},
     {"forget", "Removes its definition", repository_forget, NULL},
 };
 static const JobKind repository_delete = {
@@ -116,7 +119,7 @@ static void network_forget(JobRun *run) {
 }
 
 static const JobStepKind network_steps[] = {
-    {"close", "Removes what was made for it on the host", network_close, NULL},
+    {"close", "Removes what was made for it on the host", network_close, NULL, .has_no_way_back = true},
     {"forget", "Removes its definition", network_forget, NULL},
 };
 static const JobKind network_delete = {
@@ -178,7 +181,7 @@ static void template_forget(JobRun *run) {
 }
 
 static const JobStepKind template_steps[] = {
-    {"files", "Removes its files", template_remove_files, NULL},
+    {"files", "Removes its files", template_remove_files, NULL, .has_no_way_back = true},
     {"forget", "Removes its definition, or lists it as buildable again", template_forget, NULL},
 };
 static const JobKind template_delete = {
@@ -224,7 +227,7 @@ static void iso_forget(JobRun *run) {
 }
 
 static const JobStepKind iso_steps[] = {
-    {"files", "Removes its file", iso_remove_file, NULL},
+    {"files", "Removes its file", iso_remove_file, NULL, .has_no_way_back = true},
     {"forget", "Removes its definition", iso_forget, NULL},
 };
 static const JobKind iso_delete = {"iso.delete", iso_steps, G_N_ELEMENTS(iso_steps), prepare_iso};

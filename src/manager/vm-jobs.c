@@ -606,7 +606,7 @@ static void delete_definition(JobRun *run) {
 
 static const JobStepKind delete_steps[] = {
     {"kill", "Pulls its plug if forced to", delete_kill, NULL},
-    {"files", "Moves its files to the trash", delete_files, NULL},
+    {"files", "Moves its files to the trash", delete_files, NULL, .has_no_way_back = true},
     {"forget", "Removes its definition", delete_definition, NULL},
 };
 static const JobKind vm_delete = {"vm.delete", delete_steps, G_N_ELEMENTS(delete_steps), prepare_delete};

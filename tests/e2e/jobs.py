@@ -2,6 +2,7 @@
 import signal
 
 from house import require, wait_until
+import invariants
 
 
 def a_host_with_an_open_job_is_not_removed(house):
@@ -18,4 +19,31 @@ def a_host_with_an_open_job_is_not_removed(house):
     require(house.answers() and not house.list("host"), "the host is still there")
 
 
-SCENARIOS = [a_host_with_an_open_job_is_not_removed]
+def a_cancelled_delete_leaves_all_or_nothing(house):
+    house.run("vm", "create", "web", "--template", "bench-boot", "--count", 2)
+    house.end("lodge-agent", signal.SIGKILL)
+    wait_until("the host is away", lambda: not house.has_host())
+    job = _begun(house, "files", "vm", "delete", "web-1", "--yes")
+    house.run("job", "cancel", job)
+    wait_until("nothing was asked yet: cancelled", lambda: house.json("job", "show", job)["state"] == "cancelled")
+    house.start("lodge-agent", LODGE_FAKE_DELAY_MS="1500")
+    wait_until("the host is connected", house.has_host)
+    house.run("vm", "start", "web-1")
+
+    job = _begun(house, "files", "vm", "delete", "web-2", "--yes")
+    house.run("job", "cancel", job)
+    house.wait_for_jobs()
+    require(house.json("job", "show", job)["state"] == "succeeded", f"the job ended as {house.json('job', 'show', job)}")
+    house.wait_for_states({"web-1": "running"})
+    invariants.hold(house)
+
+
+def _begun(house, step, *arguments):
+    """The id of a job whose step has begun."""
+    house.run(*arguments, "--no-wait")
+    def begun():
+        return [job["id"] for job in house.list("job") if any(s["name"] == step and s["state"] == "running" for s in job["steps"])]
+    return wait_until(f"the step {step} has begun", begun)[0]
+
+
+SCENARIOS = [a_host_with_an_open_job_is_not_removed, a_cancelled_delete_leaves_all_or_nothing]
