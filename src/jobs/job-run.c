@@ -67,6 +67,10 @@ void job_remember(JobRun *run, const char *key, json_t *take_value) {
     json_object_set_new(run->job.data, key, take_value);
 }
 
+void job_forget(JobRun *run, const char *key) {
+    json_object_del(run->job.data, key);
+}
+
 void job_result(JobRun *run, json_t *take_result) {
     job_take_result(&run->job, take_result);
 }

@@ -27,9 +27,28 @@ struct JobRun {
     void (*on_cancel)(JobRun *run, void *data);
     void *on_cancel_data;
     int64_t progress_sent_ns;
+    int n_cuts;        /* how often its record was made smaller, because the store refused it */
     bool is_in_step;   /* a step's function has been called and has not called back */
     bool is_abandoned; /* its claims were broken: what comes back is ignored */
 };
+
+static inline bool job_has_ended(const Job *job) {
+    return job->state >= JOB_STATE_SUCCEEDED;
+}
+
+/* ---- job-save.c ---- */
+
+/* Commits the run's record; `then` is called when it is durable, unless the run is gone by then. A record
+ * that the store never takes loses what makes it large, and ends the job (run_give_up). */
+void job_save(JobRun *run, void (*then)(JobRun *run));
+void job_saves_free(Jobs *jobs); /* those that failed and would be tried again */
+
+/* ---- jobs.c ---- */
+
+/* The job fails at once. */
+void run_give_up(JobRun *run, const Error *err);
+
+/* ---- job-run.c ---- */
 
 /* Whether a cancel comes too late. */
 bool run_is_past_return(const JobRun *run);

@@ -10,7 +10,7 @@
 #include "jobs/job-audit.h"
 #include "model/format.h"
 
-enum { MAX_ENDED_JOBS = 10000, SAVE_RETRY_MS = 2000, TRIM_AFTER_MS = 5000 };
+enum { MAX_ENDED_JOBS = 10000, TRIM_AFTER_MS = 5000 };
 /* Claim revisions are taken from a block that the store remembers as used, so that they never repeat. */
 enum { REVISION_BLOCK = 1000000 };
 #define REVISION_KEY "meta/claim-revision"
@@ -24,7 +24,6 @@ typedef struct Waiter {
 
 static void run_step(JobRun *run);
 static void go_on(JobRun *run);
-static void save_free(void *data);
 
 static void run_free(void *data) {
     JobRun *run = data;
@@ -34,10 +33,6 @@ static void run_free(void *data) {
 }
 
 /* ---- set-up ---- */
-
-static bool has_ended(const Job *job) {
-    return job->state >= JOB_STATE_SUCCEEDED;
-}
 
 static char *idempotency_name(const char *principal, const char *key) {
     return g_strdup_printf("%s\n%s", principal ? principal : "", key);
@@ -97,8 +92,7 @@ void jobs_free(Jobs *jobs, Store *take_store) {
     if (!jobs)
         return;
     g_clear_handle_id(&jobs->start_source, g_source_remove);
-    g_clear_handle_id(&jobs->save_source, g_source_remove);
-    g_queue_free_full(jobs->failed_saves, save_free);
+    job_saves_free(jobs);
     g_clear_handle_id(&jobs->trim_source, g_source_remove);
     g_hash_table_unref(jobs->waiters);
     g_hash_table_unref(jobs->idempotency);
@@ -111,77 +105,6 @@ void jobs_free(Jobs *jobs, Store *take_store) {
 
 bool jobs_has_kind(const Jobs *jobs, const char *kind) {
     return g_hash_table_contains(jobs->kinds, kind);
-}
-
-/* ---- saving ---- */
-
-typedef struct Save {
-    Jobs *jobs;
-    char *job_id;
-    int64_t serial;
-    void (*then)(JobRun *run);
-} Save;
-
-static void save_free(void *data) {
-    Save *save = data;
-    g_free(save->job_id);
-    g_free(save);
-}
-
-/* The run that a save belongs to, unless its claims were broken meanwhile. */
-static JobRun *run_of(const Save *save) {
-    JobRun *run = g_hash_table_lookup(save->jobs->runs, save->job_id);
-    return run && run->serial == save->serial ? run : NULL;
-}
-
-static void commit_save(Save *take_save);
-
-static gboolean save_again(void *data) {
-    Jobs *jobs = data;
-    jobs->save_source = 0;
-    for (guint n = g_queue_get_length(jobs->failed_saves); n > 0; n--)
-        commit_save(g_queue_pop_head(jobs->failed_saves));
-    return G_SOURCE_REMOVE;
-}
-
-/* A full disk, say: the job stands still until its decision is durable. */
-static void save_later(Save *save, const Error *err) {
-    Jobs *jobs = save->jobs;
-    if (!jobs->save_source) {
-        log_warning("job %s is not saved yet: %s", save->job_id, err->message);
-        jobs->save_source = g_timeout_add(SAVE_RETRY_MS, save_again, jobs);
-    }
-    g_queue_push_tail(jobs->failed_saves, save);
-}
-
-static void saved(const Error *err, void *data) {
-    Save *save = data;
-    JobRun *run = run_of(save);
-    if (err && run) {
-        save_later(save, err);
-        return;
-    }
-    if (run && save->then)
-        save->then(run);
-    save_free(save);
-}
-
-static void commit_save(Save *take_save) {
-    JobRun *run = run_of(take_save);
-    if (!run) {
-        save_free(take_save);
-        return;
-    }
-    InventoryChange *change = inventory_change_new(run->jobs->inventory);
-    inventory_change_put(change, RESOURCE_JOB, &run->job);
-    inventory_change_by(change, run->job.principal, run->job.id);
-    inventory_commit(run->jobs->inventory, change, saved, take_save);
-}
-
-static void save_then(JobRun *run, void (*then)(JobRun *run)) {
-    Save *save = g_new0(Save, 1);
-    *save = (Save){run->jobs, g_strdup(run->job.id), run->serial, then};
-    commit_save(save);
 }
 
 /* ---- 1. submitted ---- */
@@ -367,7 +290,7 @@ static gboolean start_what_can(void *data) {
         g_autofree char *waits_for = NULL;
         if (job && g_hash_table_contains(jobs->runs, job->id)) /* being cancelled: that is not durable yet */
             continue;
-        if (job && !has_ended(job) && !claims_are_free(jobs->claims, job, &waits_for)) {
+        if (job && !job_has_ended(job) && !claims_are_free(jobs->claims, job, &waits_for)) {
             if (g_strcmp0(job->waits_for, waits_for) != 0) { /* shown, not stored */
                 job_set_waits_for(job, waits_for);
                 inventory_runtime_changed(jobs->inventory, RESOURCE_JOB, job->id);
@@ -376,7 +299,7 @@ static gboolean start_what_can(void *data) {
         }
         g_free(link->data);
         g_queue_delete_link(jobs->queued, link);
-        if (job && !has_ended(job))
+        if (job && !job_has_ended(job))
             start(jobs, job);
     }
     return G_SOURCE_REMOVE;
@@ -417,7 +340,7 @@ static void go_on(JobRun *run) {
     else {
         if (!job->undoing)
             set_step_state(run, (size_t)job->step, "running");
-        save_then(run, run_step);
+        job_save(run, run_step);
     }
 }
 
@@ -491,7 +414,7 @@ void job_step_failed(JobRun *run, const Error *err) {
 static const Job *oldest_ended(Jobs *jobs) {
     const GPtrArray *list = inventory_list(jobs->inventory, RESOURCE_JOB);
     for (guint i = 0; list->len > MAX_ENDED_JOBS && i < list->len; i++)
-        if (has_ended(((const Object *)list->pdata[i])->data))
+        if (job_has_ended(((const Object *)list->pdata[i])->data))
             return ((const Object *)list->pdata[i])->data;
     return NULL;
 }
@@ -539,7 +462,15 @@ static void end(JobRun *run, JobState state) {
     job_audit_end(run->jobs->inventory, &run->job); /* before it is saved: perhaps told twice, never lost */
     if (state == JOB_STATE_SUCCEEDED)
         progress_set_percent(job_put_progress(&run->job), 100);
-    save_then(run, ended);
+    job_save(run, ended);
+}
+
+void run_give_up(JobRun *run, const Error *err) {
+    g_auto(Error) why = {0};
+    error_copy(&why, err);
+    error_wrap(&why, ERROR_NONE, "the job's record cannot be stored; what was done stays");
+    set_fault(&run->job, &why);
+    end(run, JOB_STATE_FAILED);
 }
 
 /* ---- cancel and break ---- */
@@ -553,7 +484,7 @@ bool job_cancel(Jobs *jobs, const char *job_id, Error *err) {
     const Object *object = inventory_find(jobs->inventory, RESOURCE_JOB, job_id, err);
     if (!object)
         return false;
-    if (has_ended(object->data))
+    if (job_has_ended(object->data))
         return error_set(err, ERROR_WRONG_STATE, NULL, "the job has ended already");
     JobRun *run = g_hash_table_lookup(jobs->runs, object->id);
     if (!run) { /* still queued */
@@ -578,8 +509,9 @@ bool job_break(Jobs *jobs, const char *job_id, const char *reason, Error *err) {
     if (!object)
         return false;
     JobRun *run = g_hash_table_lookup(jobs->runs, object->id);
-    if (!run || has_ended(&run->job))
-        return error_set(err, ERROR_WRONG_STATE, NULL, "the job holds no claims now");
+    if (!run || job_has_ended(&run->job))
+        return error_set(err, ERROR_WRONG_STATE, NULL,
+            run ? "the job has ended; that is only not stored yet" : "the job holds no claims now");
     g_auto(Error) why = {0};
     error_set(&why, ERROR_STALE_CLAIM, NULL, "its claims were broken: %s", reason);
     g_auto(Job) broken = {0};
@@ -631,7 +563,7 @@ void jobs_resume(Jobs *jobs) {
     const GPtrArray *list = inventory_list(jobs->inventory, RESOURCE_JOB);
     g_autoptr(GPtrArray) open = g_ptr_array_new();
     for (guint i = 0; i < list->len; i++)
-        if (!has_ended(((const Object *)list->pdata[i])->data))
+        if (!job_has_ended(((const Object *)list->pdata[i])->data))
             g_ptr_array_add(open, ((const Object *)list->pdata[i])->data);
     if (take_epoch(jobs)) {
         lose(jobs, open);
@@ -689,7 +621,7 @@ static void child_submitted(const char *job_id, const Error *err, void *data) {
         job_add_children(&run->job, job_id);
     const Object *child = inventory_get(run->jobs->inventory, RESOURCE_JOB, job_id);
     g_assert(child);
-    if (has_ended(child->data)) {
+    if (job_has_ended(child->data)) {
         waiter->done(run, child->data, waiter->data);
         g_free(waiter);
         return;

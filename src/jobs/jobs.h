@@ -5,6 +5,9 @@
  * same state. A failure or a cancel runs the `undo` of the steps that were done, last first. A cancel comes
  * too late when a step from which there is no way back is done, or all are and none can be undone.
  *
+ * A record has STORE_MAX_BYTES at most. One that outgrows them (by its result, or what its steps remember) is
+ * stored without these, and an unfinished job fails then with ERROR_TOO_LARGE and stays where it is.
+ *
  * Main loop only. A step calls back with job_step_done or job_step_failed, now or much later, exactly once.
  */
 #pragma once
@@ -85,6 +88,7 @@ int64_t job_claim_revision(const JobRun *run, ResourceId kind, const char *id);
 /* What steps remember for each other; stored with the next step. */
 const json_t *job_data(const JobRun *run);
 void job_remember(JobRun *run, const char *key, json_t *take_value);
+void job_forget(JobRun *run, const char *key);
 void job_result(JobRun *run, json_t *take_result);
 void job_progress(JobRun *run, int percent, const char *phase);
 /* Called once when the job is cancelled while this step runs; cleared at the step's end. */

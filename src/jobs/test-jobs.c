@@ -54,6 +54,22 @@ static void second_run(JobRun *run) {
     job_step_failed(run, &err);
 }
 
+static json_t *much(void) {
+    g_autofree char *text = g_strnfill(STORE_MAX_BYTES, 'x');
+    return json_string(text);
+}
+
+static void remember_much(JobRun *run) {
+    trace(run, "much");
+    job_remember(run, "much", much());
+    job_step_done(run);
+}
+
+static void give_much(JobRun *run) {
+    job_result(run, much());
+    job_step_done(run);
+}
+
 static void hold_run(JobRun *run) {
     trace(run, "hold");
     ((World *)job_host(run))->held = run;
@@ -95,7 +111,13 @@ static const JobStepKind away_steps[] = {{"first", "First", first_run, first_und
 static const JobKind away = {"test.away", away_steps, 3, prepare_claim};
 static const JobStepKind lone_steps[] = {{"hold", "Hold", hold_run, NULL}};
 static const JobKind lone = {"test.lone", lone_steps, 1, prepare_claim};
-static const JobKind *const kinds[] = {&two, &hold, &three, &parent, &away, &lone};
+static const JobStepKind forgetful_steps[] = {
+    {"much", "Much", remember_much, NULL}, {"second", "Second", second_run, NULL}};
+static const JobKind remembers_much = {"test.remembers-much", forgetful_steps, 2, prepare_claim};
+static const JobStepKind generous_steps[] = {{"much", "Much", give_much, NULL}};
+static const JobKind gives_much = {"test.gives-much", generous_steps, 1, prepare_claim};
+static const JobKind *const kinds[] = {
+    &two, &hold, &three, &parent, &away, &lone, &remembers_much, &gives_much};
 
 static void open_world(World *world) {
     g_auto(Error) err = {0};
@@ -331,6 +353,21 @@ static void test_a_full_disk_holds_a_job_until_there_is_room(World *world, const
     wait_for_state(world, id, JOB_STATE_SUCCEEDED);
 }
 
+static void test_a_record_that_outgrows_the_store_ends_the_job(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.remembers-much", "{}", NULL));
+    wait_for_state(world, id, JOB_STATE_FAILED);
+    g_assert_cmpstr(job_of(world, id)->error.code, ==, "too-large");
+    g_assert_cmpstr(world->trace->str, ==, "much ");
+    g_autofree char *next = g_strdup(submit(world, "test.two", "{}", NULL));
+    wait_for_state(world, next, JOB_STATE_SUCCEEDED); /* its claims are free */
+}
+
+static void test_a_result_that_outgrows_the_store_is_dropped(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.gives-much", "{}", NULL));
+    wait_for_state(world, id, JOB_STATE_SUCCEEDED);
+    g_assert_false(job_has(job_of(world, id), JOB_FIELD_RESULT));
+}
+
 static void test_breaking_a_parent_cancels_its_children_and_makes_no_more(
     World *world, const void *data G_GNUC_UNUSED) {
     g_autofree char *id = g_strdup(submit(world, "test.parent", "{}", NULL));
@@ -403,6 +440,8 @@ int main(int argc, char **argv) {
     ADD("/jobs/cancel-late", test_a_queued_job_whose_cancel_is_not_durable_yet_does_not_start);
     ADD("/jobs/break-early", test_claims_broken_before_a_step_keep_it_from_running);
     ADD("/jobs/full-disk", test_a_full_disk_holds_a_job_until_there_is_room);
+    ADD("/jobs/outgrown-record", test_a_record_that_outgrows_the_store_ends_the_job);
+    ADD("/jobs/outgrown-result", test_a_result_that_outgrows_the_store_is_dropped);
     ADD("/jobs/break-parent", test_breaking_a_parent_cancels_its_children_and_makes_no_more);
     ADD("/jobs/restore", test_after_a_restore_open_jobs_are_lost_and_hold_nothing);
     ADD("/jobs/restart", test_after_a_restart_the_open_step_runs_again_with_its_operation);

@@ -4,7 +4,7 @@
 #include "manager/job-kinds.h"
 #include "model/format.h"
 
-enum { CHILDREN_AT_ONCE = 16 };
+enum { CHILDREN_AT_ONCE = 16, RESULT_DETAIL_LENGTH = 250 };
 
 /* ---- vm.create: plan, build the template if need be, a child each ---- */
 
@@ -183,6 +183,7 @@ static void remember_settings(JobRun *run) {
 
 static void finish_making(JobRun *run, Making *making) {
     size_t n = json_array_size(making->plans), failed = making->failed;
+    job_forget(run, "vms"); /* each is in a child's record: this one needs the room for a thousand results */
     job_result(run, json_pack("{so}", "vms", making->results));
     g_auto(Error) err = {0};
     const json_t *first = NULL;
@@ -202,13 +203,23 @@ static void finish_making(JobRun *run, Making *making) {
     job_step_done(run);
 }
 
+/* The child's record has all of it. */
+static json_t *short_fault(const Fault *fault) {
+    json_t *json = fault_encode(fault, MODEL_ENCODE_PUBLIC);
+    if (fault->detail && g_utf8_strlen(fault->detail, -1) > RESULT_DETAIL_LENGTH) {
+        g_autofree char *detail = g_utf8_substring(fault->detail, 0, RESULT_DETAIL_LENGTH);
+        json_object_set_new(json, "detail", json_string(detail));
+    }
+    return json;
+}
+
 static void one_made(JobRun *run, const Job *child, void *data) {
     MakingOne *one = data;
     Making *making = one->making;
     json_t *result = json_array_get(making->results, one->index);
     if (child->state != JOB_STATE_SUCCEEDED) {
         making->failed++;
-        json_object_set_new(result, "error", fault_encode(&child->error, MODEL_ENCODE_PUBLIC));
+        json_object_set_new(result, "error", short_fault(&child->error));
     } else if (child->result) {
         json_object_update((json_t *)result, child->result);
     }

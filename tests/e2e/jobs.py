@@ -1,8 +1,13 @@
 """Scenarios about jobs that wait, are cancelled or grow too large; on the fake hypervisor."""
+import contextlib
+import json
 import signal
+import sqlite3
 
-from house import require, wait_until
+from house import ENDED, require, wait_until
 import invariants
+
+LARGEST_RECORD = 1_500_000  # STORE_MAX_BYTES
 
 
 def a_host_with_an_open_job_is_not_removed(house):
@@ -38,6 +43,31 @@ def a_cancelled_delete_leaves_all_or_nothing(house):
     invariants.hold(house)
 
 
+def results_fit_into_a_job_however_much_was_asked_for(house):
+    """The plans alone nearly fill what the store takes at once; each VM adds the id of a job and an error."""
+    house.power_cut("lodge-agent", LODGE_FAKE_FAIL="start:1")
+    wait_until("the host is connected", house.has_host)
+    count = 318
+    house.run("vm", "create", "web", "--template", "bench-boot", "--count", count, "--description", "x" * 4000, "--start", "--no-wait")
+    identity = next(job["id"] for job in house.list("job") if job["kind"] == "vm.create")
+    begun = len(_record(house, identity))
+    job = wait_until("the job has ended", lambda: _ended(house.json("job", "show", identity)), 120)
+    require(job["state"] == "failed" and len(job["result"]["vms"]) == count, f"the job is {job['state']}: {job.get('error')}")
+    added = len(json.dumps(job["result"])) + len(json.dumps(job["children"]))
+    require(begun + added > LARGEST_RECORD, f"{begun} and {added} bytes: the scenario proves nothing")
+    require(not house.list("vm"), "what could not be started stays")
+
+
+def _record(house, job):
+    """As it is stored."""
+    with contextlib.closing(sqlite3.connect(f"file:{house.folder}/manager/lodge.db?mode=ro", uri=True)) as database:
+        return database.execute("SELECT value FROM items WHERE key = ?", (f"job/{job}".encode(),)).fetchone()[0]
+
+
+def _ended(job):
+    return job if job["state"] in ENDED else None
+
+
 def _begun(house, step, *arguments):
     """The id of a job whose step has begun."""
     house.run(*arguments, "--no-wait")
@@ -46,4 +76,4 @@ def _begun(house, step, *arguments):
     return wait_until(f"the step {step} has begun", begun)[0]
 
 
-SCENARIOS = [a_host_with_an_open_job_is_not_removed, a_cancelled_delete_leaves_all_or_nothing]
+SCENARIOS = [a_host_with_an_open_job_is_not_removed, a_cancelled_delete_leaves_all_or_nothing, results_fit_into_a_job_however_much_was_asked_for]
