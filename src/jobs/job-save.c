@@ -63,9 +63,17 @@ static bool cut(JobRun *run) {
     }
 }
 
+static void tell_settled(JobRun *run) {
+    g_autofree char *operation = g_steal_pointer(&run->ended_operation);
+    if (operation && run->jobs->settled)
+        run->jobs->settled(operation, run->jobs->settled_data);
+}
+
 static void saved(const Error *err, void *data) {
     Save *save = data;
     JobRun *run = run_of(save);
+    if (!err && run)
+        tell_settled(run);
     if (err && run && is_hopeless(err) && cut(run)) {
         log_warning("job %s is stored without all of its record: %s", save->job_id, err->message);
         if (job_has_ended(&run->job)) {

@@ -14,6 +14,8 @@ struct Jobs {
     GHashTable *waiters;     /* child id -> GPtrArray of Waiter */
     int64_t next_revision, last_revision, next_serial;
     guint start_source, trim_source;
+    void (*settled)(const char *operation, void *data);
+    void *settled_data;
     GQueue *failed_saves; /* Save, tried again by save_source */
     guint save_source;
 };
@@ -24,6 +26,7 @@ struct JobRun {
     Job job;        /* our copy; the inventory has the last committed one */
     int64_t serial; /* tells it from a later run of the same job */
     char *operation;
+    char *ended_operation; /* of a step whose end is not durable yet */
     void (*on_cancel)(JobRun *run, void *data);
     void *on_cancel_data;
     int64_t progress_sent_ns;

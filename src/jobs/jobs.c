@@ -29,6 +29,7 @@ static void run_free(void *data) {
     JobRun *run = data;
     job_clear(&run->job);
     g_free(run->operation);
+    g_free(run->ended_operation);
     g_free(run);
 }
 
@@ -101,6 +102,11 @@ void jobs_free(Jobs *jobs, Store *take_store) {
     claims_free(jobs->claims);
     g_hash_table_unref(jobs->kinds);
     g_free(jobs);
+}
+
+void jobs_on_settled(Jobs *jobs, void (*settled)(const char *operation, void *data), void *data) {
+    jobs->settled = settled;
+    jobs->settled_data = data;
 }
 
 bool jobs_has_kind(const Jobs *jobs, const char *kind) {
@@ -359,6 +365,8 @@ static bool come_back(JobRun *run) {
     g_assert(run->is_in_step);
     run->is_in_step = false;
     run->on_cancel = NULL;
+    g_free(run->ended_operation);
+    run->ended_operation = g_steal_pointer(&run->operation);
     if (!run->is_abandoned)
         return true;
     run_free(run);

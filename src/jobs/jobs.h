@@ -47,6 +47,9 @@ Jobs *jobs_new(Inventory *inventory, const JobKind *const *kinds, size_t n_kinds
 /* Running jobs stay in the store and go on at the next start. Closes the store first, because the call-backs
  * of its last commits need the jobs. Both accept NULL. */
 void jobs_free(Jobs *jobs, Store *take_store);
+/* `settled` is told of each step whose end is durable: its operation will never be asked for again. NULL: of
+ * none from now on. */
+void jobs_on_settled(Jobs *jobs, void (*settled)(const char *operation, void *data), void *data);
 /* Takes up all jobs that have not ended; when the store was restored since (its epoch grew), marks them as
  * lost instead and releases their claims. Call once, when hosts can be asked. */
 void jobs_resume(Jobs *jobs);

@@ -12,15 +12,17 @@ enum {
     MAX_AGENT_REQUESTS = 1024,
     CALL_TIMEOUT_MS = 60000,
     STREAM_TIMEOUT_MS = 10000,
-    MAX_UNMANAGED = 4096
+    MAX_UNMANAGED = 4096,
+    MAX_SETTLED = 4096 /* of agent_operation_ids; what is left the agent drops by itself one day */
 };
 
 typedef struct Link {
     Fleet *fleet;
     char *host_id, *path;
     RpcConnection *connection;
-    GHashTable *calls; /* Call, all that have not ended */
-    GQueue *waiting;   /* those of them that are not sent or to be sent again */
+    GHashTable *calls;  /* Call, all that have not ended */
+    GPtrArray *settled; /* operations that its agent may forget */
+    GQueue *waiting;    /* those of them that are not sent or to be sent again */
     guint retry_source;
     bool is_usable; /* owned and its inventory is known */
     /* While the inventory arrives page by page: */
@@ -36,7 +38,8 @@ struct Fleet {
     const Clock *clock;
     GHashTable *links; /* host id -> Link */
     int subscription;
-    GQueue *orphans; /* Call, whose host was removed */
+    GHashTable *answered; /* operation -> id of the host that answered it; what came of it is not durable */
+    GQueue *orphans;      /* Call, whose host was removed */
     guint orphan_source;
     void (*on_connected)(const char *host_id, void *data);
     void *on_connected_data;
@@ -212,13 +215,8 @@ static void call_replied(const json_t *result, const Error *error, void *data) {
         return;
     }
     Link *link = call->link;
-    if (link->connection && call->operation) {
-        g_autoptr(json_t) forget = json_pack("{s:[s]}", "operations", call->operation);
-        RpcContext context = {.owner = store_uuid(inventory_store(link->fleet->inventory)),
-            .epoch = store_epoch(inventory_store(link->fleet->inventory))};
-        rpc_call(link->connection, "operation.forget", json_incref(forget), &context, CALL_TIMEOUT_MS, NULL,
-            NULL, NULL);
-    }
+    if (!job_is_abandoned(call->run)) /* the outcome of one that is will never be durable */
+        g_hash_table_replace(link->fleet->answered, g_strdup(call->operation), g_strdup(link->host_id));
     if (error)
         job_step_failed(call->run, error);
     else if (call->done)
@@ -226,6 +224,32 @@ static void call_replied(const json_t *result, const Error *error, void *data) {
     else
         job_step_done(call->run);
     call_free(call);
+}
+
+static void tell_settled(Link *link) {
+    if (!link->is_usable || link->settled->len == 0)
+        return;
+    Store *store = inventory_store(link->fleet->inventory);
+    RpcContext context = {.owner = store_uuid(store), .epoch = store_epoch(store)};
+    json_t *operations = json_array();
+    for (guint i = 0; i < link->settled->len && i < MAX_SETTLED; i++)
+        json_array_append_new(operations, json_string(g_ptr_array_index(link->settled, i)));
+    g_ptr_array_set_size(link->settled, 0);
+    rpc_call(link->connection, "operation.forget", json_pack("{so}", "operations", operations), &context,
+        CALL_TIMEOUT_MS, NULL, NULL, NULL);
+}
+
+/* Earlier, the agent would do it again for a manager that died before it stored the outcome. */
+void fleet_settled(const char *operation, void *data) {
+    Fleet *fleet = data;
+    g_autofree char *key = NULL, *host_id = NULL;
+    if (!g_hash_table_steal_extended(fleet->answered, operation, (void **)&key, (void **)&host_id))
+        return;
+    Link *link = g_hash_table_lookup(fleet->links, host_id);
+    if (!link)
+        return;
+    g_ptr_array_add(link->settled, g_steal_pointer(&key));
+    tell_settled(link);
 }
 
 static void call_progress(const json_t *json, void *data) {
@@ -426,6 +450,7 @@ static void inventory_arrived(const json_t *result, const Error *err, void *data
     }
     link->is_usable = true;
     take_inventory(link, &page.host);
+    tell_settled(link);
     for (guint n = g_queue_get_length(link->waiting); n > 0 && link->is_usable; n--)
         send_again(link, g_queue_pop_head(link->waiting));
     if (link->fleet->on_connected)
@@ -502,6 +527,7 @@ static void link_free(void *data) {
     g_queue_free(link->waiting);
     g_hash_table_unref(link->calls);
     g_ptr_array_unref(link->unknown);
+    g_ptr_array_unref(link->settled);
     g_free(link->host_id);
     g_free(link->path);
     g_free(link);
@@ -515,6 +541,7 @@ static void add_host(Fleet *fleet, const Host *host) {
         .host_id = g_strdup(host->id),
         .path = g_strdup(host->address + strlen(UNIX_PREFIX)),
         .unknown = g_ptr_array_new_with_free_func(g_free),
+        .settled = g_ptr_array_new_with_free_func(g_free),
         .calls = g_hash_table_new(NULL, NULL),
         .waiting = g_queue_new()};
     g_hash_table_insert(fleet->links, link->host_id, link);
@@ -572,6 +599,7 @@ Fleet *fleet_new(Inventory *inventory, const Clock *clock) {
     fleet->inventory = inventory;
     fleet->clock = clock;
     fleet->orphans = g_queue_new();
+    fleet->answered = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     fleet->links = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, link_free);
     return fleet;
 }
@@ -583,6 +611,7 @@ void fleet_free(Fleet *fleet) {
     g_hash_table_unref(fleet->links);
     g_clear_handle_id(&fleet->orphan_source, g_source_remove);
     g_queue_free_full(fleet->orphans, free_orphan);
+    g_hash_table_unref(fleet->answered);
     g_free(fleet);
 }
 

@@ -21,6 +21,8 @@ typedef void (*FleetDoneFn)(JobRun *run, const json_t *result);
 void fleet_call(JobRun *run, const char *host_id, AgentMethodId method, json_t *take_parameters,
     ResourceId claim_kind, const char *claim_id, FleetDoneFn done);
 
+/* For jobs_on_settled: the agent that answered the operation need not remember it any more. */
+void fleet_settled(const char *operation, void *fleet);
 /* A job whose step works on that host or waits for it, apart from those whose claims were broken; its id,
  * borrowed, or NULL. Should the host be removed all the same, its steps fail with ERROR_NOT_FOUND. */
 const char *fleet_job_on(const Fleet *fleet, const char *host_id);

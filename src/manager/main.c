@@ -284,6 +284,7 @@ static bool start(Manager *manager, Error *err) {
     manager->fleet = fleet_new(manager->inventory, clock_system());
     manager->jobs =
         jobs_new(manager->inventory, (const JobKind *const *)kinds->pdata, kinds->len, manager->fleet);
+    jobs_on_settled(manager->jobs, fleet_settled, manager->fleet);
     manager->policy = boot_policy_new(manager->inventory, manager->jobs, err);
     if (!manager->policy)
         return false;
@@ -317,6 +318,7 @@ static void stop(Manager *manager) {
     http_server_free(manager->server);
     api_free(manager->api);
     boot_policy_free(manager->policy);
+    jobs_on_settled(manager->jobs, NULL, NULL);
     fleet_free(manager->fleet); /* calls of jobs stay in the store */
     jobs_free(manager->jobs, manager->store);
     inventory_free(manager->inventory);

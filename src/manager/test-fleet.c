@@ -1,5 +1,7 @@
 /* Proves what becomes of a job's call when its host, its job or its connection goes: on a pretended agent. */
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include "base/file.h"
 #include "base/log.h"
 #include "manager/fleet.h"
@@ -40,6 +42,8 @@ static void serve(RpcRequest *take_request, void *data) {
         world->held = take_request;
         return;
     }
+    if (g_str_equal(method, "operation.forget"))
+        g_string_append(world->log, "forget ");
     if (g_str_equal(method, "inventory"))
         rpc_reply(take_request, json_pack("{s{ss}}", "host", "state", "connected"));
     else
@@ -172,11 +176,13 @@ static void set_up(World *world, const void *data G_GNUC_UNUSED) {
     g_assert_true(inventory_load(world->inventory, NULL));
     world->fleet = fleet_new(world->inventory, clock_system());
     world->jobs = jobs_new(world->inventory, kinds, G_N_ELEMENTS(kinds), world->fleet);
+    jobs_on_settled(world->jobs, fleet_settled, world->fleet);
     fleet_start(world->fleet);
     add_host(world);
 }
 
 static void tear_down(World *world, const void *data G_GNUC_UNUSED) {
+    jobs_on_settled(world->jobs, NULL, NULL);
     fleet_free(world->fleet);
     jobs_free(world->jobs, world->store);
     agent_vanish(world);
@@ -227,11 +233,69 @@ static void test_a_broken_job_does_not_hold_its_host(World *world, const void *d
     g_assert_cmpstr(job_of(world)->error.code, ==, "stale-claim");
 }
 
+/* ---- what the agent remembers ---- */
+
+static void limit_file_size(rlim_t size) {
+    const struct rlimit limit = {size, RLIM_INFINITY};
+    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+}
+
+static void reply(World *world) {
+    rpc_reply(world->held, NULL);
+    g_clear_pointer(&world->held, rpc_request_unref);
+}
+
+static void iterate_for(gint64 duration_us) {
+    for (gint64 end = g_get_monotonic_time() + duration_us; g_get_monotonic_time() < end; g_usleep(1000))
+        g_main_context_iteration(NULL, FALSE);
+}
+
+static bool has_forgotten(World *world) {
+    return strstr(world->log->str, "forget");
+}
+
+static void test_an_operation_is_forgotten_when_its_outcome_is_stored(
+    World *world, const void *data G_GNUC_UNUSED) {
+    signal(SIGXFSZ, SIG_IGN);
+    agent_listen(world);
+    g_assert_true(iterate_until(is_connected, world));
+    submit(world);
+    g_assert_true(iterate_until(is_held, world));
+    limit_file_size(1024); /* a full disk */
+    reply(world);
+    iterate_for(G_TIME_SPAN_SECOND / 3);
+    limit_file_size(RLIM_INFINITY);
+    g_assert_cmpint(n_done, ==, 1);
+    g_assert_false(has_ended(world));
+    g_assert_cmpstr(world->log->str, ==, "reset ");
+    g_assert_true(iterate_until(has_ended, world));
+    g_assert_true(iterate_until(has_forgotten, world));
+}
+
+static void test_an_operation_whose_agent_was_away_is_forgotten_later(
+    World *world, const void *data G_GNUC_UNUSED) {
+    signal(SIGXFSZ, SIG_IGN);
+    agent_listen(world);
+    g_assert_true(iterate_until(is_connected, world));
+    submit(world);
+    g_assert_true(iterate_until(is_held, world));
+    limit_file_size(1024);
+    reply(world);
+    iterate_for(G_TIME_SPAN_SECOND / 10);
+    agent_vanish(world);
+    limit_file_size(RLIM_INFINITY);
+    g_assert_true(iterate_until(has_ended, world));
+    agent_listen(world);
+    g_assert_true(iterate_until(has_forgotten, world));
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function) g_test_add(name, World, NULL, set_up, function, tear_down)
     ADD("/fleet/removed-waiting", test_a_call_that_waits_for_a_removed_host_fails);
     ADD("/fleet/removed-under-way", test_a_call_under_way_at_a_removed_host_fails);
     ADD("/fleet/removed-broken", test_a_broken_job_does_not_hold_its_host);
+    ADD("/fleet/forget", test_an_operation_is_forgotten_when_its_outcome_is_stored);
+    ADD("/fleet/forget-later", test_an_operation_whose_agent_was_away_is_forgotten_later);
     return g_test_run();
 }
