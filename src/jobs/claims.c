@@ -30,12 +30,24 @@ void claims_free(Claims *claims) {
     g_free(claims);
 }
 
-static bool is_free_for(const GPtrArray *entries, const Job *job, const Claim *claim, char **ret_waits_for) {
+static bool is_parents(const GPtrArray *entries, const Job *job) {
     for (guint i = 0; entries && i < entries->len; i++) {
         const Entry *entry = entries->pdata[i];
-        if (g_str_equal(entry->job_id, job->id))
-            return true; /* whoever asked later does not matter */
-        if (entry->is_shared && claim->shared)
+        if (g_strcmp0(entry->job_id, job->parent) == 0)
+            return entry->is_held;
+    }
+    return false;
+}
+
+static bool is_free_for(const GPtrArray *entries, const Job *job, const Claim *claim, char **ret_waits_for) {
+    bool has_asked = false; /* who asked later matters only if it holds, as a child that did not wait */
+    if (claim->shared && is_parents(entries, job))
+        return true;
+    for (guint i = 0; entries && i < entries->len; i++) {
+        const Entry *entry = entries->pdata[i];
+        bool is_own = g_str_equal(entry->job_id, job->id);
+        has_asked = has_asked || is_own;
+        if (is_own || (has_asked && !entry->is_held) || (entry->is_shared && claim->shared))
             continue;
         if (ret_waits_for)
             *ret_waits_for = g_strdup_printf("%s, which job %.8s %s", claim->object, entry->job_id,

@@ -1,7 +1,8 @@
 /*
  * Who holds which object, and who waits. In memory; the durable truth is the `claims` list of each job's
  * record, from which this is rebuilt at start. Claims are taken all at once or not at all, first come first
- * served for each object, so nobody deadlocks and nobody starves. Main loop only.
+ * served for each object, so nobody deadlocks and nobody starves. What a parent holds its children may share
+ * without waiting: whoever waits for the parent waits for them too. Main loop only.
  */
 #pragma once
 #include "types.h"

@@ -249,6 +249,13 @@ json_t *job_dry_run(Jobs *jobs, const char *kind, const JobRequest *request, Err
 
 void job_claim_add(Job *job, ResourceId kind, const char *id, bool shared, const char *reason) {
     g_autofree char *object = g_strdup_printf("%s/%s", resources[kind].name, id);
+    for (size_t i = 0; i < job->claims.n; i++) {
+        Claim *known = &job->claims.items[i];
+        if (g_str_equal(known->object, object)) {
+            claim_set_shared(known, known->shared && shared);
+            return;
+        }
+    }
     Claim *claim = job_add_claims(job);
     claim_set_object(claim, object);
     claim_set_shared(claim, shared);

@@ -72,7 +72,7 @@ bool job_cancel(Jobs *jobs, const char *job_id, Error *err);
 bool job_break(Jobs *jobs, const char *job_id, const char *reason, Error *err);
 bool jobs_has_kind(const Jobs *jobs, const char *kind);
 
-/* For `prepare`. */
+/* For `prepare`. An object that is claimed twice is claimed exclusively unless both share it. */
 void job_claim_add(Job *job, ResourceId kind, const char *id, bool shared, const char *reason);
 
 /* For steps. */

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include "base/file.h"
 #include "base/log.h"
+#include "jobs/claims.h"
 #include "model/format.h"
 
 typedef struct World {
@@ -95,6 +96,21 @@ static bool prepare_claim(
     return true;
 }
 
+static bool prepare_share(Inventory *inventory G_GNUC_UNUSED, const JobRequest *request G_GNUC_UNUSED,
+    Job *job, Error *err G_GNUC_UNUSED) {
+    job_claim_add(job, RESOURCE_VM, "one", true, "test");
+    return true;
+}
+
+static void sharing_child_ended(JobRun *run, const Job *child, void *data G_GNUC_UNUSED) {
+    g_assert_cmpint(child->state, ==, JOB_STATE_SUCCEEDED);
+    job_step_done(run);
+}
+
+static void sharing_child_run(JobRun *run) {
+    job_child(run, "sharing", "test.share", &(JobRequest){.principal = "tester"}, sharing_child_ended, NULL);
+}
+
 static const JobStepKind two_steps[] = {
     {"first", "First", first_run, first_undo}, {"second", "Second", second_run, NULL}};
 static const JobKind two = {"test.two", two_steps, 2, prepare_claim};
@@ -116,8 +132,12 @@ static const JobStepKind forgetful_steps[] = {
 static const JobKind remembers_much = {"test.remembers-much", forgetful_steps, 2, prepare_claim};
 static const JobStepKind generous_steps[] = {{"much", "Much", give_much, NULL}};
 static const JobKind gives_much = {"test.gives-much", generous_steps, 1, prepare_claim};
+static const JobKind share = {"test.share", two_steps, 2, prepare_share};
+static const JobStepKind sharing_steps[] = {
+    {"hold", "Hold", hold_run, NULL}, {"child", "Child", sharing_child_run, NULL}};
+static const JobKind sharing_parent = {"test.sharing-parent", sharing_steps, 2, prepare_share};
 static const JobKind *const kinds[] = {
-    &two, &hold, &three, &parent, &away, &lone, &remembers_much, &gives_much};
+    &two, &hold, &three, &parent, &away, &lone, &remembers_much, &gives_much, &share, &sharing_parent};
 
 static void open_world(World *world) {
     g_auto(Error) err = {0};
@@ -238,6 +258,39 @@ static void test_a_second_claimant_waits_and_says_for_what(World *world, const v
     wait_for_state(world, second, JOB_STATE_SUCCEEDED);
     g_assert_cmpint(
         job_of(world, holder)->claims.items[0].revision, <, job_of(world, second)->claims.items[0].revision);
+}
+
+static void test_a_child_does_not_wait_for_who_waits_for_its_parent(
+    World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.sharing-parent", "{}", NULL));
+    JobRun *run = take_held(world);
+    g_autofree char *waiting = g_strdup(submit(world, "test.two", "{}", NULL)); /* wants it alone */
+    job_step_done(run);
+    wait_for_state(world, id, JOB_STATE_SUCCEEDED);
+    wait_for_state(world, waiting, JOB_STATE_SUCCEEDED);
+}
+
+static void fill_claimant(Job *job, const char *id, const char *parent_id, bool is_shared) {
+    job_set_id(job, id);
+    job_set_parent(job, parent_id);
+    job_claim_add(job, RESOURCE_VM, "one", is_shared, "test");
+}
+
+static void test_who_asked_first_waits_for_a_child_that_did_not_wait(void) {
+    Claims *claims = claims_new();
+    g_auto(Job) big = {0}, small = {0}, waiting = {0};
+    fill_claimant(&big, "big", NULL, true);
+    fill_claimant(&small, "small", "big", true);
+    fill_claimant(&waiting, "waiting", NULL, false);
+    claims_hold(claims, &big);
+    claims_wait(claims, &waiting);
+    g_assert_true(claims_are_free(claims, &small, NULL));
+    claims_hold(claims, &small);
+    claims_release(claims, "big"); /* broken */
+    g_assert_false(claims_are_free(claims, &waiting, NULL));
+    claims_release(claims, "small");
+    g_assert_true(claims_are_free(claims, &waiting, NULL));
+    claims_free(claims);
 }
 
 static void test_cancel_undoes_at_the_next_step(World *world, const void *data G_GNUC_UNUSED) {
@@ -431,6 +484,8 @@ int main(int argc, char **argv) {
     ADD("/jobs/refusal", test_a_refusal_leaves_no_job);
     ADD("/jobs/idempotency", test_the_same_key_is_the_same_job);
     ADD("/jobs/claims", test_a_second_claimant_waits_and_says_for_what);
+    ADD("/jobs/claims-of-children", test_a_child_does_not_wait_for_who_waits_for_its_parent);
+    g_test_add_func("/jobs/claims-of-broken", test_who_asked_first_waits_for_a_child_that_did_not_wait);
     ADD("/jobs/cancel", test_cancel_undoes_at_the_next_step);
     ADD("/jobs/cancel-no-way-back", test_a_cancel_comes_too_late_when_there_is_no_way_back);
     ADD("/jobs/cancel-way-back", test_a_cancel_before_there_is_no_way_back_goes_back);

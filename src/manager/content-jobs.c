@@ -297,6 +297,8 @@ static bool prepare_template_create(Inventory *inventory, const JobRequest *aske
     if (!plan_content(inventory, RESOURCE_TEMPLATE, plan, repository, job, err))
         return false;
     job_claim_add(job, RESOURCE_VM, vm->id, false, "it is copied");
+    if (vm->template) /* a copy of an overlay lies on the template's disk too */
+        job_claim_add(job, RESOURCE_TEMPLATE, vm->template, true, "a VM that was made from it is copied");
     return true;
 }
 

@@ -27,6 +27,11 @@ const Object *the_object(
 json_t *agent_vm_message(Inventory *inventory, const Vm *vm, const char *clone, Error *err);
 /* The network called "default", or NULL. */
 const char *default_network(Inventory *inventory);
+/* Shared claims on all that a VM which is made needs: nobody takes it away meanwhile. */
+void claim_needs(Job *job, const Vm *vm);
+/* Whether all of that is there (again, when the claims are held): ERROR_NOT_FOUND. The template is not looked
+ * for: what a copy needs of it lies in the copied VM. */
+bool check_needs(Inventory *inventory, const Vm *vm, Error *err);
 /* Takes the state out of an agent_vm_state and into the inventory. */
 void take_vm_state(Inventory *inventory, const json_t *agent_vm_state);
 /* Shows a state that the manager itself knows of, until the agent reports. */

@@ -77,6 +77,37 @@ json_t *agent_vm_message(Inventory *inventory, const Vm *vm, const char *clone, 
     return message;
 }
 
+void claim_needs(Job *job, const Vm *vm) {
+    if (vm->repository)
+        job_claim_add(job, RESOURCE_REPOSITORY, vm->repository, true, "the VM lies in it");
+    if (vm->template)
+        job_claim_add(job, RESOURCE_TEMPLATE, vm->template, true, "the VM is made from it");
+    for (size_t i = 0; i < vm->nics.n; i++)
+        if (vm->nics.items[i].network)
+            job_claim_add(job, RESOURCE_NETWORK, vm->nics.items[i].network, true, "a NIC is plugged into it");
+    for (size_t i = 0; i < vm->disks.n; i++)
+        if (vm->disks.items[i].image)
+            job_claim_add(job, RESOURCE_ISO, vm->disks.items[i].image, true, "it is put into a drive");
+}
+
+static bool check_one(Inventory *inventory, ResourceId kind, const char *id, const char *field, Error *err) {
+    if (!id || inventory_get(inventory, kind, id))
+        return true;
+    return error_set(err, ERROR_NOT_FOUND, field, "the %s that the VM needs is gone", resources[kind].name);
+}
+
+bool check_needs(Inventory *inventory, const Vm *vm, Error *err) {
+    if (!check_one(inventory, RESOURCE_REPOSITORY, vm->repository, "/repository", err))
+        return false;
+    for (size_t i = 0; i < vm->nics.n; i++)
+        if (!check_one(inventory, RESOURCE_NETWORK, vm->nics.items[i].network, "/network", err))
+            return false;
+    for (size_t i = 0; i < vm->disks.n; i++)
+        if (!check_one(inventory, RESOURCE_ISO, vm->disks.items[i].image, "/iso", err))
+            return false;
+    return true;
+}
+
 void take_vm_state(Inventory *inventory, const json_t *agent_vm_state) {
     g_auto(AgentVmState) state = {0};
     if (!agent_vm_state_decode(agent_vm_state, MODEL_STORED, &state, NULL))

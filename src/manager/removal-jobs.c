@@ -1,6 +1,7 @@
 /*
- * Jobs that take repositories, networks, templates and ISOs away: refused while something uses them. What the
- * host has taken away is forgotten next, cancelled or not.
+ * Jobs that take repositories, networks, templates and ISOs away: refused while something uses them, and
+ * again when their turn has come, because what was asked for before them may use it by now. What the host has
+ * taken away is forgotten next, cancelled or not.
  */
 #include <string.h>
 #include "manager/job-kinds.h"
@@ -52,6 +53,17 @@ static void forget(JobRun *run, ResourceId kind) {
     commit_and_go_on(run, change);
 }
 
+/* False, and the step has failed, when something uses the target. */
+static bool is_still_unused(
+    JobRun *run, ResourceId kind, bool (*check)(Inventory *inventory, const Object *object, Error *err)) {
+    const Object *object = target(run, kind);
+    g_auto(Error) err = {0};
+    if (!object || check(job_inventory(run), object, &err))
+        return true;
+    job_step_failed(run, &err);
+    return false;
+}
+
 /* Calls the agent of `host_id` with {"<kind>": definition}; without a definition the step is done already. */
 static void call_about(
     JobRun *run, ResourceId kind, const char *host_id, AgentMethodId method, json_t *take_more) {
@@ -69,15 +81,21 @@ static void call_about(
 
 /* ---- repository.delete: its files stay ---- */
 
+static bool check_repository(Inventory *inventory, const Object *repository, Error *err) {
+    const char *user = used_by(inventory, repository->id, uses_repository);
+    return !user || error_set(err, ERROR_IN_USE, NULL, "the VM %s lies in %s", user, repository->name);
+}
+
 static bool prepare_repository(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
-    const char *user = used_by(inventory, asked->target->id, uses_repository);
-    if (user)
-        return error_set(err, ERROR_IN_USE, NULL, "the VM %s lies in %s", user, asked->target->name);
+    if (!check_repository(inventory, asked->target, err))
+        return false;
     job_claim_add(job, RESOURCE_REPOSITORY, asked->target->id, false, "it is forgotten");
     return true;
 }
 
 static void repository_close(JobRun *run) {
+    if (!is_still_unused(run, RESOURCE_REPOSITORY, check_repository))
+        return;
     const Object *object = target(run, RESOURCE_REPOSITORY);
     const Repository *repository = object ? object->data : NULL;
     call_about(
@@ -97,11 +115,15 @@ static const JobKind repository_delete = {
 
 /* ---- network.delete ---- */
 
+static bool check_network(Inventory *inventory, const Object *network, Error *err) {
+    const char *user = used_by(inventory, network->id, uses_network);
+    return !user ||
+           error_set(err, ERROR_IN_USE, NULL, "a NIC of the VM %s is plugged into %s", user, network->name);
+}
+
 static bool prepare_network(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
-    const char *user = used_by(inventory, asked->target->id, uses_network);
-    if (user)
-        return error_set(
-            err, ERROR_IN_USE, NULL, "a NIC of the VM %s is plugged into %s", user, asked->target->name);
+    if (!check_network(inventory, asked->target, err))
+        return false;
     const Object *host = the_object(inventory, RESOURCE_HOST, NULL, "host", err);
     if (!host)
         return false;
@@ -111,6 +133,8 @@ static bool prepare_network(Inventory *inventory, const JobRequest *asked, Job *
 }
 
 static void network_close(JobRun *run) {
+    if (!is_still_unused(run, RESOURCE_NETWORK, check_network))
+        return;
     call_about(run, RESOURCE_NETWORK, json_text_at(job_data(run), "host"), AGENT_METHOD_NETWORK_CLOSE, NULL);
 }
 
@@ -127,11 +151,15 @@ static const JobKind network_delete = {
 
 /* ---- template.delete: a buildable one stays listed ---- */
 
+static bool check_template(Inventory *inventory, const Object *template, Error *err) {
+    const char *user = used_by(inventory, template->id, uses_overlay_of);
+    return !user || error_set(err, ERROR_IN_USE, NULL, "the VM %s needs files of %s", user, template->name);
+}
+
 static bool prepare_template(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
     const Template *template = asked->target->data;
-    const char *user = used_by(inventory, template->id, uses_overlay_of);
-    if (user)
-        return error_set(err, ERROR_IN_USE, NULL, "the VM %s needs files of %s", user, template->name);
+    if (!check_template(inventory, asked->target, err))
+        return false;
     if (template->state != TEMPLATE_STATE_READY && template->recipe)
         return error_set(
             err, ERROR_WRONG_STATE, NULL, "%s is not built: there is nothing to delete", template->name);
@@ -143,6 +171,8 @@ static bool prepare_template(Inventory *inventory, const JobRequest *asked, Job 
 }
 
 static void template_remove_files(JobRun *run) {
+    if (!is_still_unused(run, RESOURCE_TEMPLATE, check_template))
+        return;
     const Object *object = target(run, RESOURCE_TEMPLATE);
     const Template *template = object ? object->data : NULL;
     const Object *repository =
@@ -196,11 +226,15 @@ static bool uses_iso(const Vm *vm, const char *id) {
     return false;
 }
 
+static bool check_iso(Inventory *inventory, const Object *iso, Error *err) {
+    const char *user = used_by(inventory, iso->id, uses_iso);
+    return !user || error_set(err, ERROR_IN_USE, NULL, "a drive of the VM %s holds %s", user, iso->name);
+}
+
 static bool prepare_iso(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
     const Iso *iso = asked->target->data;
-    const char *user = used_by(inventory, iso->id, uses_iso);
-    if (user)
-        return error_set(err, ERROR_IN_USE, NULL, "a drive of the VM %s holds %s", user, iso->name);
+    if (!check_iso(inventory, asked->target, err))
+        return false;
     const Object *repository = inventory_get(inventory, RESOURCE_REPOSITORY, iso->repository);
     job_take_data(
         job, json_pack("{ss*}", "host", repository ? ((const Repository *)repository->data)->host : NULL));
@@ -209,6 +243,8 @@ static bool prepare_iso(Inventory *inventory, const JobRequest *asked, Job *job,
 }
 
 static void iso_remove_file(JobRun *run) {
+    if (!is_still_unused(run, RESOURCE_ISO, check_iso))
+        return;
     const Object *object = target(run, RESOURCE_ISO);
     const Iso *iso = object ? object->data : NULL;
     const Object *repository =

@@ -65,6 +65,27 @@ static bool check_new_isos(Inventory *inventory, const Vm *before, const Vm *vm,
     return true;
 }
 
+static bool has_nic_in(const Vm *vm, const char *network) {
+    for (size_t i = 0; i < vm->nics.n; i++)
+        if (g_strcmp0(vm->nics.items[i].network, network) == 0)
+            return true;
+    return false;
+}
+
+/* Networks that a NIC is plugged into; as with ISOs. */
+static bool check_new_networks(Inventory *inventory, const Vm *before, const Vm *vm, Job *job, Error *err) {
+    for (size_t i = 0; i < vm->nics.n; i++) {
+        const char *network = vm->nics.items[i].network;
+        if (!network || has_nic_in(before, network))
+            continue;
+        if (!inventory_get(inventory, RESOURCE_NETWORK, network))
+            return error_set(err, ERROR_NOT_FOUND, "/network", "the network is gone");
+        if (job)
+            job_claim_add(job, RESOURCE_NETWORK, network, true, "a NIC is plugged into it");
+    }
+    return true;
+}
+
 /* What a dry run shows. */
 static json_t *devices_of(const Vm *vm) {
     g_autoptr(json_t) all = vm_encode(vm, MODEL_ENCODE_DEFINITION);
@@ -76,7 +97,9 @@ static bool prepare_change(Inventory *inventory, const JobRequest *asked, Job *j
     const Vm *before = asked->target->data;
     guint32 seed = g_random_int();
     g_auto(Vm) vm = {0};
-    if (!change(inventory, job, before, seed, &vm, err) || !check_new_isos(inventory, before, &vm, job, err))
+    if (!change(inventory, job, before, seed, &vm, err) ||
+        !check_new_isos(inventory, before, &vm, job, err) ||
+        !check_new_networks(inventory, before, &vm, job, err))
         return false;
     const Object *other = inventory_find(inventory, RESOURCE_VM, vm.name, NULL);
     if (other && !g_str_equal(other->id, vm.id))
@@ -147,7 +170,8 @@ static void define(JobRun *run) {
     if (!target_vm(run))
         return;
     if (!read_change(run, &before, &after, &err) ||
-        !check_new_isos(job_inventory(run), &before, &after, NULL, &err)) {
+        !check_new_isos(job_inventory(run), &before, &after, NULL, &err) ||
+        !check_new_networks(job_inventory(run), &before, &after, NULL, &err)) {
         job_step_failed(run, &err);
         return;
     }

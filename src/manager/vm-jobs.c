@@ -96,6 +96,15 @@ static bool plan_all(
     return true;
 }
 
+/* Of the first one: all need the same. */
+static bool claim_needs_of(Job *job, const json_t *plans, Error *err) {
+    g_auto(Vm) first = {0};
+    if (!vm_decode(json_array_get(plans, 0), MODEL_STORED, &first, err))
+        return false;
+    claim_needs(job, &first);
+    return true;
+}
+
 static bool prepare_create(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
     g_auto(VmCreate) request = {0};
     VmPlanWorld world;
@@ -111,9 +120,7 @@ static bool prepare_create(Inventory *inventory, const JobRequest *asked, Job *j
         return false;
     job_set_target_name(job, request.name);
     job_take_data(job, json_pack("{sO}", "vms", plans));
-    if (world.source)
-        job_claim_add(job, RESOURCE_TEMPLATE, world.source->id, true, "VMs are made from it");
-    return true;
+    return claim_needs_of(job, plans, err);
 }
 
 static void template_built(JobRun *run, const Job *child, void *data G_GNUC_UNUSED) {
@@ -333,7 +340,7 @@ static bool prepare_clone(Inventory *inventory, const JobRequest *asked, Job *jo
     }
     job_take_data(job, json_pack("{sO ss}", "vms", plans, "source", source->id));
     job_claim_add(job, RESOURCE_VM, source->id, false, "it is copied");
-    return true;
+    return claim_needs_of(job, plans, err);
 }
 
 static const JobStepKind clone_steps[] = {{"make", "Makes the copies", create_all, NULL}};
@@ -353,6 +360,7 @@ static bool prepare_make(Inventory *inventory G_GNUC_UNUSED, const JobRequest *a
     job_set_target(job, target);
     job_set_target_name(job, vm.name);
     job_claim_add(job, RESOURCE_VM, vm.id, false, "it is made");
+    claim_needs(job, &vm); /* its parent's may be broken */
     return true;
 }
 
@@ -369,6 +377,12 @@ static void make_define(JobRun *run) {
     }
     /* the template was perhaps built since the plan was made: take its direct boot */
     const Object *template = inventory_get(job_inventory(run), RESOURCE_TEMPLATE, vm.template);
+    if (!template && vm.template && !json_text_at(job_parameters(run), "source"))
+        error_set(&err, ERROR_NOT_FOUND, "/template", "the template is gone");
+    if (error_is_set(&err) || !check_needs(job_inventory(run), &vm, &err)) {
+        job_step_failed(run, &err);
+        return;
+    }
     const Template *source = template ? template->data : NULL;
     if (source && template_has(source, TEMPLATE_FIELD_DIRECT_BOOT)) {
         direct_boot_clear(vm_put_direct_boot(&vm));
@@ -575,10 +589,15 @@ ONE_STEP(vm_resume, "vm.resume", "resume", "Lets it go on", resume_run);
 
 /* ---- vm.delete ---- */
 
+static bool check_unprotected(const Vm *vm, Error *err) {
+    return !vm->protected ||
+           error_set(err, ERROR_IN_USE, "/protected", "%s is protected against deletion", vm->name);
+}
+
 static bool prepare_delete(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
     const Vm *vm = asked->target->data;
-    if (vm->protected)
-        return error_set(err, ERROR_IN_USE, "/protected", "%s is protected against deletion", vm->name);
+    if (!check_unprotected(vm, err))
+        return false;
     bool runs = vm_has(vm, VM_FIELD_STATUS) &&
                 (vm->status.state == VM_STATE_RUNNING || vm->status.state == VM_STATE_PAUSED);
     if (runs && !json_is_true(json_object_get(asked->parameters, "force")))
@@ -587,8 +606,13 @@ static bool prepare_delete(Inventory *inventory, const JobRequest *asked, Job *j
     return prepare_vm(inventory, asked, job, err);
 }
 
+/* What was asked for earlier may have protected it. */
 static void delete_kill(JobRun *run) {
-    if (json_is_true(json_object_get(job_parameters(run), "force")))
+    const Vm *vm = target_vm(run);
+    g_auto(Error) err = {0};
+    if (vm && !check_unprotected(vm, &err))
+        job_step_failed(run, &err);
+    else if (json_is_true(json_object_get(job_parameters(run), "force")))
         kill_run(run);
     else
         job_step_done(run);

@@ -64,6 +64,48 @@ def _record(house, job):
         return database.execute("SELECT value FROM items WHERE key = ?", (f"job/{job}".encode(),)).fetchone()[0]
 
 
+def what_was_asked_for_earlier_counts_when_something_is_deleted(house):
+    """While the host is away two people ask for what excludes each other; when it is back the first one has it."""
+    disc = house.folder / "disc.iso"
+    disc.write_bytes(bytes(32768) + b"\x01CD001\x01" + bytes(65536))
+    house.run("iso", "import", "cd", disc)
+    house.run("vm", "create", "web", "--template", "bench-boot", "--count", 3)
+    house.run("repository", "create", "other", "--path", house.folder / "other")
+    for network in ("used", "gone"):
+        house.run("network", "create", network, "--kind", "nat")
+    house.end("lodge-agent", signal.SIGKILL)
+    wait_until("the host is away", lambda: not house.has_host())
+
+    house.run("vm", "start", "web-1", "--no-wait")
+    house.run("vm", "attach-nic", "web-1", "--network", "used", "--no-wait")
+    house.run("vm", "start", "web-2", "--no-wait")
+    house.run("vm", "update", "web-2", "--protected", "--no-wait")
+    refused = [_asked(house, "network", "delete", "used", "--yes"), _asked(house, "vm", "delete", "web-2", "--yes", "--force")]
+    for words in (("network", "delete", "gone"), ("iso", "delete", "cd"), ("repository", "forget", "other")):
+        house.run(*words, "--yes", "--no-wait")
+    late = [_asked(house, "vm", "attach-nic", "web-3", "--network", "gone"),
+            _asked(house, "vm", "create", "on-network", "--template", "bench-boot", "--network", "gone"),
+            _asked(house, "vm", "create", "with-disc", "--template", "bench-boot", "--iso", "cd"),
+            _asked(house, "vm", "create", "elsewhere", "--template", "bench-boot", "--repository", "other")]
+
+    house.start("lodge-agent")
+    jobs = {job["id"]: job for job in house.wait_for_jobs()}
+    for number, code in [(number, "in-use") for number in refused] + [(number, "not-found") for number in late]:
+        job = jobs[number]
+        require(job["state"] == "failed" and job["error"]["code"] == code, f"{job['kind']} {job.get('target_name')} {job['state']}: {job.get('error')}")
+    others = [job for job in jobs.values() if job["state"] != "succeeded" and not job.get("parent") and job["id"] not in refused + late]
+    require(not others, f"not done: {others}")
+    require({network["name"] for network in house.list("network")} == {"default", "used"} and not house.list("iso"), "the wrong ones are gone")
+    house.wait_for_states({"web-1": "running", "web-2": "running", "web-3": "stopped"})
+    require(house.json("vm", "show", "web-2")["protected"], "it is not protected")
+    invariants.hold(house)
+
+
+def _asked(house, *arguments):
+    """The id of the job."""
+    return house.run(*arguments, "--no-wait").stdout.strip()
+
+
 def _ended(job):
     return job if job["state"] in ENDED else None
 
@@ -76,4 +118,5 @@ def _begun(house, step, *arguments):
     return wait_until(f"the step {step} has begun", begun)[0]
 
 
-SCENARIOS = [a_host_with_an_open_job_is_not_removed, a_cancelled_delete_leaves_all_or_nothing, results_fit_into_a_job_however_much_was_asked_for]
+SCENARIOS = [a_host_with_an_open_job_is_not_removed, a_cancelled_delete_leaves_all_or_nothing, results_fit_into_a_job_however_much_was_asked_for,
+             what_was_asked_for_earlier_counts_when_something_is_deleted]
