@@ -1,6 +1,10 @@
 /* The table of methods that work in threads, and the small ones: inventory, repositories, networks. */
+#include <string.h>
 #include "agent/agent-private.h"
+#include "rpc/rpc-frame.h"
 #include "storage/repository-kind.h"
+
+enum { PAGE_BYTES = RPC_MAX_FRAME / 2 }; /* of VMs in one message; the envelope needs some too */
 
 static bool handle_inventory(AgentCall *call, Error *err) {
     return ((const AgentInventoryAsk *)call->parameters)->after ||
@@ -42,10 +46,41 @@ static bool handle_repository_probe(AgentCall *call, Error *err) {
     return true;
 }
 
+static int compare_vms(const void *a, const void *b) {
+    return g_strcmp0(((const Vm *)a)->id, ((const Vm *)b)->id);
+}
+
+/* The VMs of `content` that fit into one message, from the first behind `after`. */
+static void fill_page(AgentRepositoryContent *content, const char *after, AgentRepositoryContent *ret_page) {
+    size_t bytes = 0;
+    const Vm *last = NULL;
+    if (content->vms.n > 0)
+        qsort(content->vms.items, content->vms.n, sizeof(Vm), compare_vms);
+    repository_copy(agent_repository_content_put_repository(ret_page), &content->repository);
+    for (size_t i = 0; i < content->vms.n; i++) {
+        const Vm *vm = &content->vms.items[i];
+        if (!vm->id || (after && strcmp(vm->id, after) <= 0))
+            continue;
+        g_autoptr(json_t) json = vm_encode(vm, MODEL_ENCODE_DEFINITION);
+        bytes += json_dumpb(json, NULL, 0, JSON_COMPACT) + 1;
+        if (last && bytes > PAGE_BYTES) {
+            agent_repository_content_set_next(ret_page, last->id);
+            return;
+        }
+        vm_copy(agent_repository_content_add_vms(ret_page), vm);
+        last = vm;
+    }
+}
+
+/* All of it is read for each page: that happens after a restore only, and a folder keeps no order. */
 static bool handle_repository_scan(AgentCall *call, Error *err) {
-    const AgentRepository *request = call->parameters;
+    const AgentRepositoryScan *request = call->parameters;
     const RepositoryKindOps *kind = repository_kind_of(&request->repository, err);
-    return kind && kind->scan(&request->repository, call->result, err);
+    g_auto(AgentRepositoryContent) content = {0};
+    if (!kind || !kind->scan(&request->repository, &content, err))
+        return false;
+    fill_page(&content, request->after, call->result);
+    return true;
 }
 
 static bool handle_repository_close(AgentCall *call G_GNUC_UNUSED, Error *err G_GNUC_UNUSED) {

@@ -28,11 +28,13 @@ typedef struct Manager {
     char *instance, *state_folder, *socket_path, *listen;
     gboolean is_verbose, shows_version;
     bool is_ending, is_to_restart;
+    int subscription;
     GMainLoop *loop;
     Store *store;
     Inventory *inventory;
     Jobs *jobs;
     Fleet *fleet;
+    Reconciler *reconciler;
     BootPolicy *policy;
     Api *api;
     HttpServer *server;
@@ -148,12 +150,6 @@ static void recipes_arrived(const json_t *result, const Error *err, void *data) 
     }
 }
 
-static void content_arrived(const json_t *result, const Error *err, void *data) {
-    g_auto(AgentRepositoryContent) content = {0};
-    if (!err && agent_repository_content_decode(result, MODEL_STORED, &content, NULL))
-        reconcile_repository(((Manager *)data)->inventory, &content);
-}
-
 static void host_status_arrived(const json_t *result, const Error *err, void *data) {
     Manager *manager = data;
     g_auto(AgentRepository) answer = {0};
@@ -170,16 +166,30 @@ static void host_status_arrived(const json_t *result, const Error *err, void *da
 static void host_connected(const char *host_id, void *data) {
     Manager *manager = data;
     fleet_ask(manager->fleet, host_id, AGENT_METHOD_RECIPE_LIST, NULL, recipes_arrived, manager);
-    bool is_restored = reconcile_is_needed(manager->inventory);
     const GPtrArray *repositories = inventory_list(manager->inventory, RESOURCE_REPOSITORY);
     for (guint i = 0; i < repositories->len; i++) {
         const Repository *repository = ((const Object *)repositories->pdata[i])->data;
-        if (g_strcmp0(repository->host, host_id) == 0)
-            fleet_ask(manager->fleet, host_id,
-                is_restored ? AGENT_METHOD_REPOSITORY_SCAN : AGENT_METHOD_REPOSITORY_PROBE,
+        if (g_strcmp0(repository->host, host_id) != 0)
+            continue;
+        if (reconcile_is_needed(manager->inventory))
+            reconcile_repository(manager->reconciler, repository);
+        else
+            fleet_ask(manager->fleet, host_id, AGENT_METHOD_REPOSITORY_PROBE,
                 json_pack("{so}", "repository", repository_encode(repository, MODEL_ENCODE_DEFINITION)),
-                is_restored ? content_arrived : host_status_arrived, manager);
+                host_status_arrived, manager);
     }
+}
+
+/* A repository that comes after a restore is read too. */
+static void on_inventory_event(const Event *event, void *data) {
+    Manager *manager = data;
+    if (!event->object || !g_str_has_prefix(event->object, "repository/") ||
+        !g_str_equal(event->kind, "created") || !reconcile_is_needed(manager->inventory))
+        return;
+    const Object *object =
+        inventory_get(manager->inventory, RESOURCE_REPOSITORY, event->object + strlen("repository/"));
+    if (object)
+        reconcile_repository(manager->reconciler, object->data);
 }
 
 /* ---- start and end ---- */
@@ -307,6 +317,8 @@ static bool start(Manager *manager, Error *err) {
     if (!listen_tls(manager, err) ||
         !http_server_listen_unix(manager->server, manager->socket_path, SOCKET_MODE, (gid_t)-1, err))
         return false;
+    manager->reconciler = reconciler_new(manager->inventory, manager->fleet);
+    manager->subscription = inventory_subscribe(manager->inventory, on_inventory_event, manager);
     fleet_on_connected(manager->fleet, host_connected, manager);
     fleet_start(manager->fleet);
     jobs_resume(manager->jobs);
@@ -319,7 +331,9 @@ static void stop(Manager *manager) {
     api_free(manager->api);
     boot_policy_free(manager->policy);
     jobs_on_settled(manager->jobs, NULL, NULL);
+    inventory_unsubscribe(manager->inventory, manager->subscription);
     fleet_free(manager->fleet); /* calls of jobs stay in the store */
+    reconciler_free(manager->reconciler);
     jobs_free(manager->jobs, manager->store);
     inventory_free(manager->inventory);
 }

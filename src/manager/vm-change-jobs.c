@@ -7,6 +7,7 @@
 #include <string.h>
 #include "engine/vm-change.h"
 #include "manager/job-kinds.h"
+#include "manager/reconcile.h"
 
 static MethodId method_of(const Job *job) {
     for (MethodId id = 0; id < METHOD_MAX; id++)
@@ -106,6 +107,8 @@ static bool prepare_change(Inventory *inventory, const JobRequest *asked, Job *j
         return error_set(err, ERROR_EXISTS, "/name", "there is a VM %s already", vm.name);
     if (!vm.host)
         return error_set(err, ERROR_WRONG_STATE, NULL, "%s has no host", vm.name);
+    if (!reconcile_check(inventory, vm.repository, err))
+        return false;
     job_claim_add(job, RESOURCE_VM, vm.id, false, job->kind);
     job_take_data(job, json_pack("{sI so}", "seed", (json_int_t)seed, "planned", devices_of(&vm)));
     return true;

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import time
@@ -56,6 +57,48 @@ def a_restored_backup_loses_nothing(house):
     stored = json.loads((house.repository / "vms" / ids["db"] / "vm.json").read_text())
     require(stored["epoch"] == 2 and stored["description"] == "after the restore", f"vm.json is {stored}")
     require(ids["late"] in house.guests() and (house.repository / "vms" / ids["late"] / "vm.json").exists(), "the VM that nobody knows has gone")
+
+
+def large_repositories_are_compared_after_a_restore(house):
+    """More definitions than one message holds; until they were compared, changes are refused."""
+    backup = house.folder / "lodge.backup"
+    house.run("vm", "create", "web", "--template", "bench-boot", "--count", 300, "--description", "x" * 4000, seconds=120)
+    house.run("system", "backup", backup)
+    names = sorted(vm["name"] for vm in house.list("vm"))
+    for name in (names[0], names[150], names[-1]):
+        house.run("vm", "update", name, "--description", "newer than the backup")
+    house.end("lodge-agent", signal.SIGKILL)
+    house.run("system", "restore", backup, "--yes")
+    wait_until("the manager is back in a new epoch", lambda: _store_epoch(house) == 2)
+    house.run("vm", "update", names[0], "--description", "over what was never looked at", status=6)
+
+    house.start("lodge-agent")
+    wait_until("the host is connected after the restore", house.has_host)
+    for name in (names[0], names[150], names[-1]):
+        wait_until(f"the definition of {name} was taken over", lambda: house.json("vm", "show", name).get("description") == "newer than the backup")
+    status = wait_until("the repository was compared", lambda: house.list("repository")[0].get("status"))
+    require(not status.get("missing_vms") and not status.get("unknown_vms") and status["state"] == "ready", f"its status is {status}")
+    house.run("vm", "update", names[0], "--description", "after the restore")
+    house.power_cut("lodged")
+    wait_until("the host is connected", house.has_host)
+    require(house.json("vm", "show", names[0])["description"] == "after the restore", "an old definition came back")
+
+
+def a_repository_that_cannot_be_read_after_a_restore_says_so(house):
+    backup = house.folder / "lodge.backup"
+    house.run("vm", "create", "web", "--template", "bench-boot")
+    house.run("system", "backup", backup)
+    house.run("vm", "update", "web", "--description", "newer than the backup")
+    description = house.repository / "lodge-repository.json"
+    description.rename(house.folder / "away.json")
+    house.run("system", "restore", backup, "--yes")
+    wait_until("the repository says what is wrong",
+               lambda: "compared" in (house.answers() and house.list("repository")[0].get("status", {}).get("reason", "") or ""))
+    house.run("vm", "update", "web", "--description", "over what was never looked at", status=6)
+    (house.folder / "away.json").rename(description)
+    wait_until("it was read again", lambda: house.json("vm", "show", "web").get("description") == "newer than the backup")
+    require(house.list("repository")[0]["status"]["state"] == "ready", "its failure stays")
+    house.run("vm", "update", "web", "--description", "after the restore")
 
 
 def _store_epoch(house):
@@ -162,5 +205,6 @@ def _fill_and_free(house, small):
     invariants.hold(house)
 
 
-SCENARIOS = [a_restored_backup_loses_nothing, bad_backups_are_refused_and_change_nothing, many_people_on_the_same_names_break_nothing,
+SCENARIOS = [a_restored_backup_loses_nothing, large_repositories_are_compared_after_a_restore,
+             a_repository_that_cannot_be_read_after_a_restore_says_so, bad_backups_are_refused_and_change_nothing, many_people_on_the_same_names_break_nothing,
              a_full_disk_leaves_nothing_half_made]
