@@ -215,8 +215,12 @@ static void call_replied(const json_t *result, const Error *error, void *data) {
         return;
     }
     Link *link = call->link;
-    if (!job_is_abandoned(call->run)) /* the outcome of one that is will never be durable */
-        g_hash_table_replace(link->fleet->answered, g_strdup(call->operation), g_strdup(link->host_id));
+    if (job_is_abandoned(call->run)) { /* nothing of it is to happen late */
+        job_step_done(call->run);
+        call_free(call);
+        return;
+    }
+    g_hash_table_replace(link->fleet->answered, g_strdup(call->operation), g_strdup(link->host_id));
     if (error)
         job_step_failed(call->run, error);
     else if (call->done)
@@ -254,6 +258,8 @@ void fleet_settled(const char *operation, void *data) {
 
 static void call_progress(const json_t *json, void *data) {
     Call *call = data;
+    if (job_is_abandoned(call->run))
+        return;
     const char *phase = json_string_value(json_object_get(json, "phase"));
     job_progress(call->run, (int)json_integer_value(json_object_get(json, "percent")), phase ? phase : "");
 }

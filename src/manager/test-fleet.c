@@ -194,6 +194,16 @@ static void tear_down(World *world, const void *data G_GNUC_UNUSED) {
     g_free(world->folder);
 }
 
+static void reply(World *world) {
+    rpc_reply(world->held, NULL);
+    g_clear_pointer(&world->held, rpc_request_unref);
+}
+
+static void iterate_for(gint64 duration_us) {
+    for (gint64 end = g_get_monotonic_time() + duration_us; g_get_monotonic_time() < end; g_usleep(1000))
+        g_main_context_iteration(NULL, FALSE);
+}
+
 /* ---- a host that is removed ---- */
 
 static void test_a_call_that_waits_for_a_removed_host_fails(World *world, const void *data G_GNUC_UNUSED) {
@@ -233,21 +243,26 @@ static void test_a_broken_job_does_not_hold_its_host(World *world, const void *d
     g_assert_cmpstr(job_of(world)->error.code, ==, "stale-claim");
 }
 
+/* ---- what comes late ---- */
+
+static void test_an_answer_for_a_broken_job_changes_nothing(World *world, const void *data G_GNUC_UNUSED) {
+    agent_listen(world);
+    g_assert_true(iterate_until(is_connected, world));
+    submit(world);
+    g_assert_true(iterate_until(is_held, world));
+    g_assert_true(job_break(world->jobs, world->job_id, "it takes too long", NULL));
+    g_assert_true(iterate_until(has_ended, world));
+    reply(world);
+    iterate_for(G_TIME_SPAN_SECOND / 10);
+    g_assert_cmpint(n_done, ==, 0);
+    g_assert_cmpint(job_of(world)->state, ==, JOB_STATE_FAILED);
+}
+
 /* ---- what the agent remembers ---- */
 
 static void limit_file_size(rlim_t size) {
     const struct rlimit limit = {size, RLIM_INFINITY};
     g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
-}
-
-static void reply(World *world) {
-    rpc_reply(world->held, NULL);
-    g_clear_pointer(&world->held, rpc_request_unref);
-}
-
-static void iterate_for(gint64 duration_us) {
-    for (gint64 end = g_get_monotonic_time() + duration_us; g_get_monotonic_time() < end; g_usleep(1000))
-        g_main_context_iteration(NULL, FALSE);
 }
 
 static bool has_forgotten(World *world) {
@@ -295,6 +310,7 @@ int main(int argc, char **argv) {
     ADD("/fleet/removed-waiting", test_a_call_that_waits_for_a_removed_host_fails);
     ADD("/fleet/removed-under-way", test_a_call_under_way_at_a_removed_host_fails);
     ADD("/fleet/removed-broken", test_a_broken_job_does_not_hold_its_host);
+    ADD("/fleet/late-answer", test_an_answer_for_a_broken_job_changes_nothing);
     ADD("/fleet/forget", test_an_operation_is_forgotten_when_its_outcome_is_stored);
     ADD("/fleet/forget-later", test_an_operation_whose_agent_was_away_is_forgotten_later);
     return g_test_run();
