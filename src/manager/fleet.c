@@ -276,10 +276,13 @@ static void send_call(Link *link, Call *call) {
         json_deep_copy(call->parameters), &context, 0, call_replied, call_progress, call);
 }
 
-/* Whose claims were broken meanwhile has no right to it any more. */
+/* Whose claims were broken meanwhile has no right to it any more. A cancel that the agent could not be told
+ * is told now: behind the call, because that may have happened. */
 static void send_again(Link *link, Call *call) {
     if (!job_is_abandoned(call->run)) {
         send_call(link, call);
+        if (job_is_cancelled(call->run))
+            rpc_cancel(link->connection, call->rpc_id);
         return;
     }
     g_auto(Error) err = {0};

@@ -258,6 +258,28 @@ static void test_an_answer_for_a_broken_job_changes_nothing(World *world, const 
     g_assert_cmpint(job_of(world)->state, ==, JOB_STATE_FAILED);
 }
 
+static bool is_told_to_cancel(World *world) {
+    return strstr(world->log->str, "cancel");
+}
+
+static void test_a_cancel_reaches_an_agent_that_was_away(World *world, const void *data G_GNUC_UNUSED) {
+    agent_listen(world);
+    g_assert_true(iterate_until(is_connected, world));
+    submit(world);
+    g_assert_true(iterate_until(is_held, world));
+    agent_vanish(world);
+    g_assert_true(iterate_until(is_unreachable, world));
+    g_assert_true(job_cancel(world->jobs, world->job_id, NULL));
+    g_assert_false(has_ended(world)); /* it may have happened */
+    agent_listen(world);
+    g_assert_true(iterate_until(is_told_to_cancel, world));
+    g_auto(Error) err = {0};
+    error_set(&err, ERROR_CANCELLED, NULL, "stopped");
+    rpc_fail(world->held, &err);
+    g_assert_true(iterate_until(has_ended, world));
+    g_assert_cmpint(job_of(world)->state, ==, JOB_STATE_CANCELLED);
+}
+
 /* ---- what the agent remembers ---- */
 
 static void limit_file_size(rlim_t size) {
@@ -311,6 +333,7 @@ int main(int argc, char **argv) {
     ADD("/fleet/removed-under-way", test_a_call_under_way_at_a_removed_host_fails);
     ADD("/fleet/removed-broken", test_a_broken_job_does_not_hold_its_host);
     ADD("/fleet/late-answer", test_an_answer_for_a_broken_job_changes_nothing);
+    ADD("/fleet/late-cancel", test_a_cancel_reaches_an_agent_that_was_away);
     ADD("/fleet/forget", test_an_operation_is_forgotten_when_its_outcome_is_stored);
     ADD("/fleet/forget-later", test_an_operation_whose_agent_was_away_is_forgotten_later);
     return g_test_run();
