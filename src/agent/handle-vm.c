@@ -66,12 +66,13 @@ static bool write_definition(const AgentCall *call, const RepositoryKindOps *kin
 bool handle_vm_start(AgentCall *call, Error *err) {
     AgentVm *request = call->parameters;
     const RepositoryKindOps *kind = repository_kind_of(&request->repository, err);
-    if (!kind)
+    const Repository *home =
+        agent_vm_has(request, AGENT_VM_FIELD_TEMPLATE_REPOSITORY) ? &request->template_repository : NULL;
+    if (!kind || (home && !kind->check(home, err)))
         return false;
     const VmPlanSource source = {.vm = &request->vm,
         .repository = &request->repository,
-        .template_repository =
-            agent_vm_has(request, AGENT_VM_FIELD_TEMPLATE_REPOSITORY) ? &request->template_repository : NULL,
+        .template_repository = home,
         .networks = request->networks.items,
         .n_networks = request->networks.n,
         .isos = request->isos.items,

@@ -200,6 +200,20 @@ static void test_vm_lives_through_the_agents_death(void) {
     g_assert_cmpint(access(folder, F_OK), !=, 0);
 }
 
+/* The hypervisor would read a kernel from wherever the call says. */
+static void test_kernel_comes_only_from_a_repository(void) {
+    g_auto(Lab) lab;
+    lab_init(&lab);
+    make_vm(&lab);
+    json_t *request = vm_json(&lab);
+    json_object_set_new(request, "template_repository",
+        json_pack("{ss ss ss}", "id", REPOSITORY, "name", "first", "path", lab.folder));
+    call(&lab, "vm.start", "start", request);
+    g_assert_nonnull(lab.err.message);
+    g_assert_nonnull(strstr(lab.err.message, "is no usable repository"));
+    call_good(&lab, "vm.start", "start2", vm_json(&lab));
+}
+
 static void test_running_vm_is_not_copied(void) {
     g_auto(Lab) lab;
     lab_init(&lab);
@@ -435,5 +449,6 @@ int main(int argc, char **argv) {
     g_test_add_func("/agent/orderly-end-leaves-vms-alone", test_orderly_end_leaves_vms_alone);
     g_test_add_func("/agent/upload-goes-on", test_upload_goes_on_where_it_broke_off);
     g_test_add_func("/agent/recipes-are-buildable-templates", test_recipes_are_buildable_templates);
+    g_test_add_func("/agent/kernel-only-from-a-repository", test_kernel_comes_only_from_a_repository);
     return g_test_run();
 }

@@ -119,19 +119,14 @@ static bool plan_nics(const VmPlanSource *source, VmPlan *plan, Error *err) {
     return true;
 }
 
-static bool check_file_name(const char *name, Error *err) {
-    if (!name || !name[0] || name[0] == '.' || strchr(name, '/'))
-        return error_set(err, ERROR_INVALID, "/vm/direct_boot", "a file name without folder is needed");
-    return true;
-}
-
 static bool plan_boot(const VmPlanSource *source, VmPlan *plan, Error *err) {
     const Vm *vm = &plan->definition;
     const DirectBoot *boot = &vm->direct_boot;
     if (!vm_has(vm, VM_FIELD_DIRECT_BOOT))
         return true;
     bool has_initrd = direct_boot_has(boot, DIRECT_BOOT_FIELD_INITRD);
-    if (!check_file_name(boot->kernel, err) || (has_initrd && !check_file_name(boot->initrd, err)))
+    if (!repository_check_file_name(boot->kernel, "/vm/direct_boot", err) ||
+        (has_initrd && !repository_check_file_name(boot->initrd, "/vm/direct_boot", err)))
         return false;
     const Repository *home = source->template_repository ? source->template_repository : source->repository;
     plan->vm.kernel_path = keep(plan, repository_template_file_path(home, boot->template, boot->kernel));

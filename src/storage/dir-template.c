@@ -261,7 +261,8 @@ static bool boot_file_capture(const Repository *home, const Repository *reposito
     g_autofree char *from = template_file(home, from_id, name), *to = template_file(repository, id, name);
     g_autofree char *data = NULL;
     size_t length = 0;
-    return file_read(from, BOOT_FILE_LIMIT, &data, &length, err) && file_replace(to, data, length, 0644, err);
+    return repository_check_file_name(name, "/vm/direct_boot", err) &&
+           file_read(from, BOOT_FILE_LIMIT, &data, &length, err) && file_replace(to, data, length, 0644, err);
 }
 
 static bool boot_capture(const AgentTemplateFromVm *request, Template *definition, Error *err) {
@@ -270,6 +271,8 @@ static bool boot_capture(const AgentTemplateFromVm *request, Template *definitio
     const Repository *home = has_home ? &request->source_repository : &request->repository;
     if (!vm_has(vm, VM_FIELD_DIRECT_BOOT))
         return true;
+    if (has_home && !dir_check(home, err))
+        return false;
     direct_boot_copy(template_put_direct_boot(definition), &vm->direct_boot);
     direct_boot_set_template(&definition->direct_boot, definition->id);
     const char *const names[] = {vm->direct_boot.kernel, vm->direct_boot.initrd};

@@ -279,7 +279,8 @@ bool dir_vm_create(const AgentVm *request, Vm *vm, const Cancel *cancel, Error *
     const Repository *repository = &request->repository;
     if (!vm_has(vm, VM_FIELD_ID))
         return error_set(err, ERROR_INVALID, "/vm/id", "a VM needs an id");
-    if (!dir_check(repository, err))
+    bool has_home = agent_vm_has(request, AGENT_VM_FIELD_TEMPLATE_REPOSITORY);
+    if (!dir_check(repository, err) || (has_home && !dir_check(&request->template_repository, err)))
         return false;
     g_auto(Error) missing = {0};
     if (is_made_already(repository, vm, &missing))
@@ -433,6 +434,8 @@ bool dir_disk_discard(const Repository *repository, const char *vm_id, const cha
     g_auto(Error) missing = {0};
     if (!is_uuid(disk_id))
         return error_set(err, ERROR_INVALID, "/discard", "is no id of a disk");
+    if (!dir_check(repository, err))
+        return false;
     if (!disk_note_read(repository, disk_id, &note, &missing))
         return missing.code == ERROR_NOT_FOUND || error_set(err, missing.code, NULL, "%s", missing.message);
     if (g_strcmp0(note.vm, vm_id) != 0)

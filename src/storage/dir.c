@@ -1,6 +1,7 @@
 /* The repository kind `dir`: a folder on any file system of one host. */
 #include "storage/dir.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,6 +10,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "storage/definition.h"
+#include "storage/dir-trust.h"
 #include "storage/disk-file.h"
 
 #define DESCRIPTION_FILE "lodge-repository.json"
@@ -31,10 +33,22 @@ static bool check_id(const Repository *repository, const Repository *found, Erro
     return true;
 }
 
+static bool check_trust(const Repository *repository, Error *err) {
+    fd_auto int fd = -1;
+    if (!trusted_folder_open(repository->path, false, &fd, err))
+        return false;
+    for (size_t i = 0; i < G_N_ELEMENTS(folders); i++) {
+        fd_auto int inner = -1; /* one that a newer version added may be missing */
+        if (!trusted_subfolder_open(fd, repository->path, folders[i].name, &inner, err))
+            return false;
+    }
+    return true;
+}
+
 bool dir_check(const Repository *repository, Error *err) {
     g_autofree char *path = description_path(repository);
     g_auto(Repository) found = {0};
-    if (!definition_read(path, &repository_type, &found, err))
+    if (!check_trust(repository, err) || !definition_read(path, &repository_type, &found, err))
         return error_wrap(err, ERROR_NONE, "%s is no usable repository", repository->path);
     return check_id(repository, &found, err);
 }
@@ -66,13 +80,16 @@ static bool describe(const Repository *repository, Error *err) {
     return check_empty(repository->path, err) && definition_write(path, &repository_type, repository, err);
 }
 
-static bool make_folders(const Repository *repository, Error *err) {
+static bool make_folders(const Repository *repository, int fd, Error *err) {
     for (size_t i = 0; i < G_N_ELEMENTS(folders); i++) {
-        g_autofree char *path = g_build_filename(repository->path, folders[i].name, NULL);
-        if (!folder_make(path, folders[i].mode, err))
+        const char *name = folders[i].name;
+        fd_auto int inner = -1;
+        if (mkdirat(fd, name, folders[i].mode) < 0 && errno != EEXIST)
+            return error_set_errno(err, errno, "making the folder %s/%s", repository->path, name);
+        if (!trusted_subfolder_open(fd, repository->path, name, &inner, err))
             return false;
-        if (chmod(path, folders[i].mode) < 0)
-            return error_set_errno(err, errno, "opening %s for the hypervisor", path);
+        if (fchmodat(fd, name, folders[i].mode, 0) < 0)
+            return error_set_errno(err, errno, "opening %s/%s for the hypervisor", repository->path, name);
     }
     return true;
 }
@@ -114,13 +131,9 @@ static void dir_probe(Repository *repository) {
 static bool dir_open(Repository *repository, Error *err) {
     if (!repository_has(repository, REPOSITORY_FIELD_ID))
         return error_set(err, ERROR_INVALID, "/repository/id", "a repository needs an id");
-    struct stat status;
-    bool is_new = stat(repository->path, &status) < 0;
-    if (is_new && !folder_make(repository->path, 0711, err))
-        return false;
-    if (is_new && chmod(repository->path, 0711) < 0)
-        return error_set_errno(err, errno, "opening %s for the hypervisor", repository->path);
-    if (!describe(repository, err) || !make_folders(repository, err))
+    fd_auto int fd = -1;
+    if (!trusted_folder_open(repository->path, true, &fd, err) || !describe(repository, err) ||
+        !make_folders(repository, fd, err))
         return false;
     dir_probe(repository);
     return true;
@@ -189,6 +202,7 @@ bool dir_move_to_trash(const char *path, const char *trash, Error *err) {
 const RepositoryKindOps repository_dir = {
     .name = "dir",
     .open = dir_open,
+    .check = dir_check,
     .probe = dir_probe,
     .scan = dir_scan,
     .vm_create = dir_vm_create,

@@ -2,8 +2,8 @@
 #pragma once
 #include "storage/repository-kind.h"
 
-/* That the folder is this very repository: nothing is written into a mount point whose file system is
- * missing. */
+/* That the folder is this very repository (nothing is written into a mount point whose file system is
+ * missing) and that nobody but the agent's user can lead out of it (dir-trust.h). */
 bool dir_check(const Repository *repository, Error *err);
 /* Moves a file or folder into a folder of the trash; a missing one is no error. */
 bool dir_move_to_trash(const char *path, const char *trash, Error *err);

@@ -1,4 +1,5 @@
 /* Where things lie inside a repository: docs/repository-format.md. */
+#include <string.h>
 #include <unistd.h>
 #include "storage/definition.h"
 #include "storage/repository-kind.h"
@@ -6,6 +7,12 @@
 static char *disk_file_path(const Repository *repository, const char *id, DiskFormat format) {
     return g_strdup_printf(
         "%s/disks/%s.%s", repository->path, id, format == DISK_FORMAT_QCOW2 ? "qcow2" : "raw");
+}
+
+bool repository_check_file_name(const char *name, const char *field, Error *err) {
+    if (!name || !name[0] || name[0] == '.' || strchr(name, '/'))
+        return error_set(err, ERROR_INVALID, field, "a file name without folder is needed");
+    return true;
 }
 
 char *repository_disk_path(const Repository *repository, const Disk *disk) {

@@ -16,8 +16,12 @@ typedef struct RepositoryKindOps {
     const char *name; /* RepositoryKind's name */
 
     /* Makes it in an empty or missing folder, or takes over one that describes itself with the same id
-     * (ERROR_NOT_OWNER for another id, ERROR_NEWER_FORMAT). Fills in status. */
+     * (ERROR_NOT_OWNER for another id, ERROR_NEWER_FORMAT). ERROR_INVALID when somebody who is not root could
+     * change it. Fills in status. */
     bool (*open)(Repository *repository, Error *err);
+    /* That it is there, is this one and nobody else can change it. All others look first too; this is for who
+     * only names files of it. */
+    bool (*check)(const Repository *repository, Error *err);
     /* State, size, free, reflink, file_system. Never fails: state `failed` with the reason instead. */
     void (*probe)(Repository *repository);
     /* Reads all definitions; damaged ones become debris, never an error. */
@@ -79,6 +83,10 @@ extern const RepositoryKindOps repository_dir;
 const RepositoryKindOps *repository_kind_find(RepositoryKind kind);
 /* The same; NULL with ERROR_UNSUPPORTED at /repository/kind when this agent has no such kind. */
 const RepositoryKindOps *repository_kind_of(const Repository *repository, Error *err);
+
+/* A name that comes from a definition, of a file in a folder of the repository: it must not lead out of it.
+ * ERROR_INVALID at `field`. */
+bool repository_check_file_name(const char *name, const char *field, Error *err);
 
 /* Paths inside a repository; newly allocated. */
 char *repository_disk_path(const Repository *repository, const Disk *disk);

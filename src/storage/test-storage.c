@@ -120,6 +120,84 @@ static void test_folder_with_foreign_files_is_left_alone(void) {
     g_assert_cmpint(err.code, ==, ERROR_EXISTS);
 }
 
+static void expect_refused(const Place *place, const char *path, const char *at) {
+    g_auto(Repository) repository = {0};
+    g_auto(Error) err = {0};
+    repository_copy(&repository, &place->repository);
+    repository_set_path(&repository, path);
+    bool is_open = repository_dir.open(&repository, &err);
+    g_autofree char *text = is_open ? NULL : error_text(&err);
+    g_test_message("%s", text);
+    g_assert_cmpint(err.code, ==, ERROR_INVALID);
+    g_assert_cmpstr(err.field, ==, "/repository/path");
+    g_assert_nonnull(strstr(text, at));
+}
+
+static void test_folders_that_others_can_change_are_refused(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    g_autofree char *open = g_build_filename(place.folder, "open", NULL),
+                    *inner = g_build_filename(open, "inner", "repository", NULL);
+    struct stat status;
+    g_assert_true(folder_make(open, 0700, NULL));
+    g_assert_cmpint(chmod(open, 0777), ==, 0);
+    expect_refused(&place, inner, open);
+    expect_refused(&place, open, open);
+    g_assert_cmpint(chmod(open, 01777), ==, 0); /* as /tmp: what is ours in it stays ours */
+    expect_refused(&place, open, open);
+    repository_set_path(&place.repository, inner);
+    g_assert_true(repository_dir.open(&place.repository, NULL));
+    g_assert_cmpint(stat(inner, &status), ==, 0);
+    g_assert_cmpint(status.st_mode & 07777, ==, 0711);
+}
+
+/* `disks` leads to another folder: its mode stays, nothing is written through it. */
+static void test_links_inside_a_repository_are_not_followed(void) {
+    g_auto(Place) place;
+    g_auto(Error) err = {0};
+    place_init(&place);
+    g_autofree char *target = g_build_filename(place.folder, "target", NULL),
+                    *disks = g_build_filename(place.repository.path, "disks", NULL);
+    struct stat status;
+    g_assert_true(folder_make(target, 0700, NULL));
+    g_assert_cmpint(rmdir(disks), ==, 0);
+    g_assert_cmpint(symlink(target, disks), ==, 0);
+    expect_refused(&place, place.repository.path, disks);
+    g_assert_false(repository_dir.check(&place.repository, &err));
+    g_assert_cmpint(err.code, ==, ERROR_INVALID);
+    repository_dir.probe(&place.repository);
+    g_assert_cmpint(place.repository.status.state, ==, REPOSITORY_STATE_FAILED);
+    g_assert_cmpint(stat(target, &status), ==, 0);
+    g_assert_cmpint(status.st_mode & 07777, ==, 0700);
+}
+
+static void test_own_links_lead_to_a_repository_and_those_of_others_do_not(void) {
+    const uid_t stranger = 4321;
+    g_auto(Place) place;
+    place_init(&place);
+    g_autofree char *link = g_build_filename(place.folder, "link", NULL),
+                    *path = g_build_filename(link, "repository", NULL),
+                    *real = g_strdup(place.repository.path);
+    g_assert_cmpint(symlink(place.folder, link), ==, 0);
+    repository_set_path(&place.repository, path);
+    g_assert_true(repository_dir.open(&place.repository, NULL));
+    if (geteuid() != 0) {
+        g_test_skip("folders of others need root");
+        return;
+    }
+    g_assert_cmpint(lchown(link, stranger, stranger), ==, 0);
+    expect_refused(&place, path, link);
+    g_autofree char *disks = g_build_filename(real, "disks", NULL);
+    g_assert_cmpint(chown(disks, stranger, stranger), ==, 0);
+    expect_refused(&place, real, disks);
+    g_assert_cmpint(chown(disks, 0, 0), ==, 0);
+    g_assert_cmpint(chown(real, stranger, stranger), ==, 0);
+    expect_refused(&place, real, real);
+    g_assert_cmpint(chown(real, 0, 0), ==, 0);
+    g_assert_cmpint(chown(place.folder, stranger, stranger), ==, 0);
+    expect_refused(&place, real, place.folder);
+}
+
 static void test_newer_format_is_refused(void) {
     g_auto(Place) place;
     place_init(&place);
@@ -409,6 +487,37 @@ static void test_failed_template_from_a_vm_leaves_nothing(void) {
     g_assert_false(exists(&place, "templates/" TEMPLATE_ID));
 }
 
+/* The agent is root: a name that leads out of the template's folder would copy any file into a template. */
+static void test_kernel_that_lies_elsewhere_is_not_copied(void) {
+    static const char *const names[] = {"../../lodge-repository.json", "/etc/hostname", "..", ".hidden", ""};
+    g_auto(Place) place;
+    g_auto(Vm) vm = {0};
+    place_init(&place);
+    place_add_template(&place);
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    for (size_t i = 0; i < 2 * G_N_ELEMENTS(names); i++) {
+        g_auto(AgentTemplateFromVm) request;
+        g_auto(Template) made = {0};
+        g_auto(Error) err = {0};
+        CloneMethod method;
+        const char *name = names[i / 2];
+        bool is_kernel = i % 2;
+        capture_init(&request, &place, &vm);
+        DirectBoot *boot = vm_put_direct_boot(&request.vm);
+        direct_boot_copy(boot, &place.template.direct_boot);
+        if (is_kernel)
+            direct_boot_set_kernel(boot, name);
+        else
+            direct_boot_set_initrd(boot, name);
+        template_set_id(&made, OTHER_ID);
+        g_assert_false(repository_dir.template_from_vm(&request, &made, NULL, &method, &err));
+        g_assert_cmpint(err.code, ==, ERROR_INVALID);
+        g_assert_cmpstr(err.field, ==, "/vm/direct_boot");
+        g_assert_false(exists(&place, "templates/" OTHER_ID));
+        assert_no_debris(&place, 1);
+    }
+}
+
 /* A disk that was taken in, and then the agent died before template.json. */
 static void test_interrupted_template_is_cleaned_up_by_the_next_try(void) {
     g_auto(Place) place;
@@ -542,5 +651,10 @@ int main(int argc, char **argv) {
     g_test_add_func("/storage/epoch-before-revision", test_a_later_epoch_wins_over_a_higher_revision);
     g_test_add_func("/storage/rebuild-leaves-kernels", test_a_rebuild_leaves_the_kernel_that_a_vm_boots);
     g_test_add_func("/storage/trash-is-bounded", test_the_trash_is_bounded_by_age_and_size);
+    g_test_add_func("/storage/folders-of-others", test_folders_that_others_can_change_are_refused);
+    g_test_add_func("/storage/links-inside", test_links_inside_a_repository_are_not_followed);
+    g_test_add_func(
+        "/storage/links-on-the-way", test_own_links_lead_to_a_repository_and_those_of_others_do_not);
+    g_test_add_func("/storage/kernel-elsewhere", test_kernel_that_lies_elsewhere_is_not_copied);
     return g_test_run();
 }
