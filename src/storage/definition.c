@@ -48,6 +48,24 @@ bool definition_read(const char *path, const TypeDescriptor *type, void *object,
     return true;
 }
 
+/* True unless it is another error than that nothing is there. */
+static bool may_be_missing(bool is_read, Error *take_failure, Error *err) {
+    if (is_read)
+        return true;
+    if (take_failure->code != ERROR_NOT_FOUND) {
+        error_move(err, take_failure);
+        return false;
+    }
+    error_clear(take_failure);
+    return true;
+}
+
+bool definition_read_any(const char *path, const TypeDescriptor *type, void *object, Error *err) {
+    Error failure = {0};
+    bool is_read = definition_read(path, type, object, &failure);
+    return may_be_missing(is_read, &failure, err);
+}
+
 static char *note_path(const Repository *repository, const char *disk_id) {
     return g_strdup_printf("%s/disks/%s.json", repository->path, disk_id);
 }
@@ -71,17 +89,47 @@ bool disk_note_write(const Repository *repository, const char *disk_id, const Di
 }
 
 bool disk_note_read(const Repository *repository, const char *disk_id, DiskNote *ret_note, Error *err) {
+    static const char *const members[] = {"vm", "template", "backing"};
     g_autofree char *path = note_path(repository, disk_id);
     g_autoptr(json_t) json = NULL;
     if (!json_file_read(path, &json, err))
         return false;
+    for (size_t i = 0; i < G_N_ELEMENTS(members); i++)
+        if (json_object_get(json, members[i]) && !json_text_at(json, members[i]))
+            return error_set(err, ERROR_CORRUPT, NULL, "%s is damaged: %s is no text", path, members[i]);
     *ret_note = (DiskNote){.vm = g_strdup(json_text_at(json, "vm")),
         .template = g_strdup(json_text_at(json, "template")),
         .backing = g_strdup(json_text_at(json, "backing"))};
     return true;
 }
 
-bool disk_notes_read(const Repository *repository, GHashTable **ret_notes, Error *err) {
+bool disk_note_read_any(const Repository *repository, const char *disk_id, DiskNote *ret_note, Error *err) {
+    Error failure = {0};
+    *ret_note = (DiskNote){0};
+    bool is_read = disk_note_read(repository, disk_id, ret_note, &failure);
+    return may_be_missing(is_read, &failure, err);
+}
+
+static bool note_take_in(
+    const Repository *repository, const char *name, GPtrArray *damaged, GHashTable *notes, Error *err) {
+    g_autofree char *id = g_strndup(name, strlen(name) - strlen(".json"));
+    g_auto(Error) failure = {0};
+    DiskNote note = {0};
+    if (disk_note_read(repository, id, &note, &failure)) {
+        g_hash_table_replace(notes, g_steal_pointer(&id), g_memdup2(&note, sizeof note));
+        return true;
+    }
+    if (failure.code == ERROR_NOT_FOUND) /* removed since it was listed */
+        return true;
+    if (damaged && (failure.code == ERROR_CORRUPT || failure.code == ERROR_NEWER_FORMAT)) {
+        g_ptr_array_add(damaged, g_strdup(name));
+        return true;
+    }
+    error_move(err, &failure);
+    return false;
+}
+
+bool disk_notes_read(const Repository *repository, GPtrArray *damaged, GHashTable **ret_notes, Error *err) {
     g_autofree char *folder = g_build_filename(repository->path, "disks", NULL);
     g_autoptr(GPtrArray) names = NULL;
     if (!folder_list(folder, &names, err))
@@ -89,12 +137,8 @@ bool disk_notes_read(const Repository *repository, GHashTable **ret_notes, Error
     g_autoptr(GHashTable) notes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, note_free);
     for (guint i = 0; i < names->len; i++) {
         const char *name = g_ptr_array_index(names, i);
-        if (!g_str_has_suffix(name, ".json"))
-            continue;
-        g_autofree char *id = g_strndup(name, strlen(name) - strlen(".json"));
-        DiskNote note;
-        if (disk_note_read(repository, id, &note, NULL))
-            g_hash_table_replace(notes, g_steal_pointer(&id), g_memdup2(&note, sizeof note));
+        if (g_str_has_suffix(name, ".json") && !note_take_in(repository, name, damaged, notes, err))
+            return false;
     }
     *ret_notes = g_steal_pointer(&notes);
     return true;

@@ -10,7 +10,8 @@ typedef struct Scan {
     const Repository *repository;
     AgentRepositoryContent *content;
     GHashTable *notes;
-    GHashTable *used; /* names in disks/ that belong to something */
+    GPtrArray *damaged; /* names of notes */
+    GHashTable *used;   /* names in disks/ that belong to something */
 } Scan;
 
 static void debris_add(Scan *scan, const char *folder, const char *name) {
@@ -72,7 +73,12 @@ static void backing_is_used(Scan *scan) {
     }
 }
 
+/* While a note cannot be read nobody knows which disk it needs: then no other file is called debris. */
 static bool scan_disks(Scan *scan, Error *err) {
+    for (guint i = 0; i < scan->damaged->len; i++)
+        debris_add(scan, "disks", scan->damaged->pdata[i]);
+    if (scan->damaged->len > 0)
+        return true;
     g_autofree char *path = g_build_filename(scan->repository->path, "disks", NULL);
     g_autoptr(GPtrArray) names = NULL;
     if (!folder_list(path, &names, err))
@@ -107,11 +113,13 @@ bool dir_scan(const Repository *repository, AgentRepositoryContent *ret_content,
     if (!dir_check(repository, err))
         return false;
     g_autoptr(GHashTable) notes = NULL;
-    if (!disk_notes_read(repository, &notes, err))
+    g_autoptr(GPtrArray) damaged = g_ptr_array_new_with_free_func(g_free);
+    if (!disk_notes_read(repository, damaged, &notes, err))
         return false;
     g_autoptr(GHashTable) used = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     g_auto(AgentRepositoryContent) content = {0};
-    Scan scan = {.repository = repository, .content = &content, .notes = notes, .used = used};
+    Scan scan = {
+        .repository = repository, .content = &content, .notes = notes, .damaged = damaged, .used = used};
     repository_copy(agent_repository_content_put_repository(&content), repository);
     repository_dir.probe(&content.repository);
     if (!scan_definitions(&scan, "vms", &vm_type, take_vm, err) ||

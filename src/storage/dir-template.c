@@ -97,7 +97,7 @@ static bool old_disks_remove(const Repository *repository, const Template *old, 
     g_autoptr(GHashTable) notes = NULL;
     if (old->disks.n == 0)
         return true;
-    if (!disk_notes_read(repository, &notes, err))
+    if (!disk_notes_read(repository, NULL, &notes, err))
         return false;
     for (size_t i = 0; i < old->disks.n; i++)
         if (old->disks.items[i].id && !is_backing(notes, old->disks.items[i].id))
@@ -133,7 +133,7 @@ static bool stray_disks_remove(
     g_autoptr(GHashTable) notes = NULL;
     GHashTableIter each;
     void *disk_id, *note;
-    if (!disk_notes_read(repository, &notes, err))
+    if (!disk_notes_read(repository, NULL, &notes, err))
         return false;
     g_hash_table_iter_init(&each, notes);
     while (g_hash_table_iter_next(&each, &disk_id, &note)) {
@@ -171,32 +171,61 @@ static void add_boot_files(GHashTable *names, const DirectBoot *boot, const char
     g_hash_table_add(names, g_strdup(boot->initrd ? boot->initrd : ""));
 }
 
+/* Names of kernels and initial RAM disks in the template's folder. */
+static bool boot_files_list(const Repository *repository, const char *id, GPtrArray **ret_names, Error *err) {
+    g_autofree char *folder = g_build_filename(repository->path, "templates", id, NULL);
+    g_autoptr(GPtrArray) files = NULL;
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    if (!folder_list(folder, &files, err))
+        return false;
+    for (guint i = 0; i < files->len; i++)
+        if (g_str_has_prefix(files->pdata[i], "kernel") || g_str_has_prefix(files->pdata[i], "initrd"))
+            g_ptr_array_add(names, g_strdup(files->pdata[i]));
+    *ret_names = g_steal_pointer(&names);
+    return true;
+}
+
+static bool add_boot_files_of_vms(
+    const Repository *repository, const char *template_id, GHashTable *names, Error *err) {
+    static const char *const definitions[] = {"vm.json", "draft.json"};
+    g_autofree char *vms = g_build_filename(repository->path, "vms", NULL);
+    g_autoptr(GPtrArray) folders = NULL;
+    if (!folder_list(vms, &folders, err))
+        return false;
+    for (guint i = 0; i < folders->len * G_N_ELEMENTS(definitions); i++) {
+        const char *folder = folders->pdata[i / G_N_ELEMENTS(definitions)];
+        g_autofree char *path =
+            g_build_filename(vms, folder, definitions[i % G_N_ELEMENTS(definitions)], NULL);
+        g_auto(Vm) vm = {0};
+        if (!definition_read_any(path, &vm_type, &vm, err))
+            return false;
+        add_boot_files(names, &vm.direct_boot, template_id);
+    }
+    return true;
+}
+
+/* Asked before anything changes: a definition that cannot be read would stop old_boot_files_remove. */
+static bool check_boot_files_known(const Repository *repository, const char *template_id, Error *err) {
+    g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_autoptr(GPtrArray) files = NULL;
+    return boot_files_list(repository, template_id, &files, err) &&
+           (files->len == 0 || add_boot_files_of_vms(repository, template_id, names, err));
+}
+
 /* Kernels of earlier builds that no VM of this repository boots go to the trash: one elsewhere may. */
 static bool old_boot_files_remove(const Repository *repository, const Template *definition, Error *err) {
-    g_autofree char *vms = g_build_filename(repository->path, "vms", NULL);
-    g_autofree char *folder = g_build_filename(repository->path, "templates", definition->id, NULL);
     g_autoptr(GHashTable) needed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    g_autoptr(GPtrArray) names = NULL;
     g_autoptr(GPtrArray) files = NULL;
     g_autofree char *trash = NULL;
     add_boot_files(needed, &definition->direct_boot, definition->id);
-    if (!folder_list(vms, &names, err) || !folder_list(folder, &files, err))
+    if (!boot_files_list(repository, definition->id, &files, err))
         return false;
-    for (guint i = 0; i < names->len; i++) {
-        static const char *const definitions[] = {"vm.json", "draft.json"};
-        for (size_t k = 0; k < G_N_ELEMENTS(definitions); k++) {
-            g_autofree char *path = g_build_filename(vms, names->pdata[i], definitions[k], NULL);
-            g_auto(Vm) vm = {0};
-            if (definition_read(path, &vm_type, &vm, NULL))
-                add_boot_files(needed, &vm.direct_boot, definition->id);
-        }
-    }
+    if (files->len > 0 && !add_boot_files_of_vms(repository, definition->id, needed, err))
+        return false;
     for (guint i = 0; i < files->len; i++) {
-        const char *name = files->pdata[i];
-        bool is_boot_file = g_str_has_prefix(name, "kernel") || g_str_has_prefix(name, "initrd");
-        g_autofree char *path = g_build_filename(folder, name, NULL);
-        if (!is_boot_file || g_hash_table_contains(needed, name))
+        if (g_hash_table_contains(needed, files->pdata[i]))
             continue;
+        g_autofree char *path = template_file(repository, definition->id, files->pdata[i]);
         if ((!trash && !dir_trash_make(repository, definition->id, &trash, err)) ||
             !dir_move_to_trash(path, trash, err))
             return false;
@@ -211,12 +240,13 @@ bool dir_template_store(
         return false;
     g_auto(Template) old = {0};
     g_auto(Error) missing = {0};
-    if (!dir_template_read(repository, definition->id, &old, &missing) &&
-        missing.code == ERROR_NEWER_FORMAT) {
+    if (!dir_template_read(repository, definition->id, &old, &missing) && missing.code != ERROR_NOT_FOUND &&
+        missing.code != ERROR_CORRUPT) {
         error_move(err, &missing);
         return false;
     }
-    if (!stray_disks_remove(repository, definition->id, &old, err))
+    if (!stray_disks_remove(repository, definition->id, &old, err) ||
+        !check_boot_files_known(repository, definition->id, err))
         return false;
     uint64_t occupied_bytes = 0;
     if (has_file(work_folder, "disk") &&
@@ -358,7 +388,9 @@ static bool check_no_vm_needs(
     for (guint i = 0; i < names->len; i++) {
         g_autofree char *path = g_build_filename(folder, g_ptr_array_index(names, i), "vm.json", NULL);
         g_auto(Vm) vm = {0};
-        if (definition_read(path, &vm_type, &vm, NULL) && vm_needs(&vm, template_id, iso))
+        if (!definition_read_any(path, &vm_type, &vm, err))
+            return false;
+        if (vm_needs(&vm, template_id, iso))
             return error_set(err, ERROR_IN_USE, NULL, "the VM %s needs it", vm.name ? vm.name : vm.id);
     }
     return true;
@@ -366,7 +398,7 @@ static bool check_no_vm_needs(
 
 static bool check_no_overlay(const Repository *repository, const Template *definition, Error *err) {
     g_autoptr(GHashTable) notes = NULL;
-    if (!disk_notes_read(repository, &notes, err))
+    if (!disk_notes_read(repository, NULL, &notes, err))
         return false;
     for (size_t i = 0; i < definition->disks.n; i++)
         if (definition->disks.items[i].id && is_backing(notes, definition->disks.items[i].id))

@@ -86,8 +86,9 @@ static bool find_source_in_template(DiskWork *work, Error *err) {
         .can_back = strcmp(home->path, request->repository.path) == 0};
     /* A template made from a VM may itself lean on another one's disk, by a name beside it. */
     g_auto(DiskNote) note = {0};
-    if (disk_note_read(home, disk->id, &note, NULL))
-        work->deeper = g_steal_pointer(&note.backing);
+    if (!disk_note_read_any(home, disk->id, &note, err))
+        return false;
+    work->deeper = g_steal_pointer(&note.backing);
     if (work->deeper && !work->source.can_back)
         return error_set(err, ERROR_UNSUPPORTED, "/repository",
             "the template's disk is an overlay: clones of it must lie in the template's repository");
@@ -461,10 +462,11 @@ static bool vm_to_trash(
     for (size_t i = 0; i < vm->disks.n; i++) {
         const Disk *disk = &vm->disks.items[i];
         g_auto(DiskNote) note = {0};
-        if (is_cd(disk) || !disk->id || !disk_note_read(repository, disk->id, &note, NULL) ||
-            g_strcmp0(note.vm, vm->id) != 0)
+        if (is_cd(disk) || !disk->id)
             continue;
-        if (!disk_to_trash(repository, disk, trash, err))
+        if (!disk_note_read_any(repository, disk->id, &note, err))
+            return false;
+        if (g_strcmp0(note.vm, vm->id) == 0 && !disk_to_trash(repository, disk, trash, err))
             return false;
     }
     return dir_move_to_trash(folder, trash, err);

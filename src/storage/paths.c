@@ -24,7 +24,11 @@ bool repository_backing(const Repository *repository, const char *disk_id, DiskF
     static const DiskFormat formats[] = {DISK_FORMAT_RAW, DISK_FORMAT_QCOW2};
     g_auto(DiskNote) note = {0};
     *ret_backing = (RepositoryBacking){0};
-    if (format != DISK_FORMAT_QCOW2 || !disk_note_read(repository, disk_id, &note, NULL) || !note.backing)
+    if (format != DISK_FORMAT_QCOW2)
+        return true;
+    if (!disk_note_read_any(repository, disk_id, &note, err))
+        return false;
+    if (!note.backing)
         return true;
     for (size_t i = 0; i < G_N_ELEMENTS(formats); i++) {
         g_autofree char *path = disk_file_path(repository, note.backing, formats[i]);

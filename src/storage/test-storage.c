@@ -267,6 +267,94 @@ static void test_overlay_keeps_its_template(void) {
     g_assert_false(exists(&place, "templates/" TEMPLATE_ID));
 }
 
+/* What a note cannot say may be needed: each removal fails and names the file, and nothing is lost. */
+static void test_unreadable_note_keeps_every_disk(void) {
+    static const char *const notes[] = {"{", "", "{\"format\":2}", "{\"format\":1,\"backing\":7}"};
+    g_auto(Place) place;
+    g_auto(Vm) vm = {0};
+    place_init(&place);
+    place_add_template(&place);
+    make_vm(&place, true, CLONE_METHOD_OVERLAY, &vm);
+    g_autofree char *note = g_build_filename(place.repository.path, "disks", DISK_ID ".json", NULL);
+    g_autofree char *base = repository_template_disk_path(&place.repository, &place.template.disks.items[0]);
+    for (size_t i = 0; i < G_N_ELEMENTS(notes); i++) {
+        g_auto(Error) deleted = {0}, stored = {0}, backing = {0}, gone = {0};
+        g_auto(RepositoryBacking) below = {0};
+        g_auto(Template) again = {0};
+        g_autofree char *work = NULL;
+        g_assert_true(file_replace(note, notes[i], strlen(notes[i]), 0600, NULL));
+        g_assert_false(repository_dir.template_delete(&place.repository, &place.template, &deleted));
+        g_assert_nonnull(strstr(deleted.message, note));
+        g_assert_true(repository_dir.work_folder(&place.repository, "build/2", &work, NULL));
+        template_copy(&again, &place.template);
+        g_assert_false(repository_dir.template_store(&place.repository, &again, work, &stored));
+        g_assert_nonnull(strstr(stored.message, note));
+        g_assert_false(repository_backing(&place.repository, DISK_ID, DISK_FORMAT_QCOW2, &below, &backing));
+        g_assert_nonnull(strstr(backing.message, note));
+        g_assert_false(repository_dir.vm_delete(&place.repository, VM_ID, false, &gone));
+        g_assert_nonnull(strstr(gone.message, note));
+        g_assert_cmpint(access(base, F_OK), ==, 0);
+        g_assert_true(exists(&place, "vms/" VM_ID "/vm.json"));
+    }
+}
+
+static void test_unreadable_note_of_a_template_stops_its_clones(void) {
+    g_auto(Place) place;
+    g_auto(AgentVm) request;
+    g_auto(Vm) vm = {0};
+    g_auto(Error) err = {0};
+    place_init(&place);
+    place_add_template(&place);
+    g_autofree char *note =
+        g_strdup_printf("%s/disks/%s.json", place.repository.path, place.template.disks.items[0].id);
+    g_assert_true(file_replace(note, "{", 1, 0600, NULL));
+    request_init(&request, &place, true);
+    vm_copy(&vm, &request.vm);
+    g_assert_false(repository_dir.vm_create(&request, &vm, NULL, &err));
+    g_assert_nonnull(strstr(err.message, note));
+}
+
+/* A scan goes on: it shows the note, and calls nothing debris that the note may need. */
+static void test_scan_shows_an_unreadable_note(void) {
+    g_auto(Place) place;
+    g_auto(Vm) vm = {0};
+    g_auto(AgentRepositoryContent) content = {0};
+    place_init(&place);
+    place_add_template(&place);
+    make_vm(&place, true, CLONE_METHOD_OVERLAY, &vm);
+    place_add_template(&place); /* only the note names the older build's disk */
+    g_autofree char *note = g_build_filename(place.repository.path, "disks", DISK_ID ".json", NULL);
+    g_assert_true(file_replace(note, "{", 1, 0600, NULL));
+    g_assert_true(repository_dir.scan(&place.repository, &content, NULL));
+    g_assert_cmpuint(content.debris.n, ==, 1);
+    g_assert_cmpstr(content.debris.items[0], ==, "disks/" DISK_ID ".json");
+    g_assert_cmpuint(content.vms.n, ==, 1);
+}
+
+static void test_unreadable_vm_keeps_the_kernel_and_the_iso(void) {
+    g_auto(Place) place;
+    g_auto(Vm) vm = {0};
+    g_auto(Iso) iso = {0};
+    g_auto(Error) deleted = {0}, stored = {0}, removed = {0};
+    place_init(&place);
+    place_add_template(&place);
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    g_autofree char *path = g_build_filename(place.repository.path, "vms", VM_ID, "vm.json", NULL);
+    g_autofree char *kernel =
+        repository_template_file_path(&place.repository, TEMPLATE_ID, place.template.direct_boot.kernel);
+    g_autofree char *work = NULL;
+    g_assert_true(file_replace(path, "{", 1, 0600, NULL));
+    g_assert_false(repository_dir.template_delete(&place.repository, &place.template, &deleted));
+    g_assert_nonnull(strstr(deleted.message, path));
+    g_assert_true(repository_dir.work_folder(&place.repository, "build/2", &work, NULL));
+    g_assert_false(repository_dir.template_store(&place.repository, &place.template, work, &stored));
+    g_assert_nonnull(strstr(stored.message, path));
+    iso_set_id(&iso, OTHER_ID);
+    g_assert_false(repository_dir.iso_delete(&place.repository, &iso, &removed));
+    g_assert_nonnull(strstr(removed.message, path));
+    g_assert_cmpint(access(kernel, F_OK), ==, 0);
+}
+
 static void test_automatic_clone_works_on_every_file_system(void) {
     g_auto(Place) place;
     place_init(&place);
@@ -656,5 +744,10 @@ int main(int argc, char **argv) {
     g_test_add_func(
         "/storage/links-on-the-way", test_own_links_lead_to_a_repository_and_those_of_others_do_not);
     g_test_add_func("/storage/kernel-elsewhere", test_kernel_that_lies_elsewhere_is_not_copied);
+    g_test_add_func("/storage/unreadable-note", test_unreadable_note_keeps_every_disk);
+    g_test_add_func(
+        "/storage/unreadable-note-of-a-template", test_unreadable_note_of_a_template_stops_its_clones);
+    g_test_add_func("/storage/unreadable-note-in-a-scan", test_scan_shows_an_unreadable_note);
+    g_test_add_func("/storage/unreadable-vm", test_unreadable_vm_keeps_the_kernel_and_the_iso);
     return g_test_run();
 }
