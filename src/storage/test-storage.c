@@ -7,94 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "storage/definition.h"
-#include "storage/repository-kind.h"
-
-#define MIB (UINT64_C(1) << 20)
-#define REPOSITORY_ID "11111111-1111-4111-8111-111111111111"
-#define OTHER_ID "22222222-2222-4222-8222-222222222222"
-#define VM_ID "33333333-3333-4333-8333-333333333333"
-#define DISK_ID "44444444-4444-4444-8444-444444444444"
-#define TEMPLATE_ID "55555555-5555-4555-8555-555555555555"
-
-typedef struct Place {
-    char *folder;
-    Repository repository;
-    Template template;
-} Place;
-
-static void place_init(Place *place) {
-    *place = (Place){.folder = g_dir_make_tmp("lodge-storage-XXXXXX", NULL)};
-    g_autofree char *path = g_build_filename(place->folder, "repository", NULL);
-    repository_set_id(&place->repository, REPOSITORY_ID);
-    repository_set_name(&place->repository, "first");
-    repository_set_path(&place->repository, path);
-    g_auto(Error) err = {0};
-    if (!repository_dir.open(&place->repository, &err))
-        g_error("%s", err.message);
-}
-
-static void place_clear(Place *place) {
-    tree_remove(place->folder, NULL);
-    g_free(place->folder);
-    repository_clear(&place->repository);
-    template_clear(&place->template);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Place, place_clear)
-
-/* A template whose disk holds "content" at 64 KiB, 1 MiB in all. */
-static void place_add_template(Place *place) {
-    g_autofree char *work = NULL;
-    g_assert_true(repository_dir.work_folder(&place->repository, "build/1", &work, NULL));
-    g_autofree char *disk = g_build_filename(work, "disk", NULL);
-    fd_auto int fd = open(disk, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    g_assert_cmpint(pwrite(fd, "content", 7, 65536), ==, 7);
-    g_assert_cmpint(ftruncate(fd, (off_t)MIB), ==, 0);
-    g_autofree char *kernel = g_build_filename(work, "kernel", NULL);
-    g_assert_true(file_replace(kernel, "kernel", 6, 0600, NULL));
-    template_clear(&place->template);
-    template_set_id(&place->template, TEMPLATE_ID);
-    template_set_name(&place->template, "small");
-    g_auto(Error) err = {0};
-    if (!repository_dir.template_store(&place->repository, &place->template, work, &err))
-        g_error("%s", err.message);
-}
-
-static void request_init(AgentVm *request, const Place *place, bool from_template) {
-    *request = (AgentVm){0};
-    Vm *vm = agent_vm_put_vm(request);
-    vm_set_id(vm, VM_ID);
-    vm_set_name(vm, "web");
-    vm_set_revision(vm, 3);
-    disk_set_id(vm_add_disks(vm), DISK_ID);
-    if (!from_template)
-        disk_set_size(&vm->disks.items[0], 2 * MIB);
-    cloud_init_set_user_data(vm_put_cloud_init(vm), "#cloud-config\npassword: secret\n");
-    repository_copy(agent_vm_put_repository(request), &place->repository);
-    if (from_template)
-        template_copy(agent_vm_put_template(request), &place->template);
-}
-
-static void make_vm(const Place *place, bool from_template, CloneMethod clone, Vm *ret_vm) {
-    g_auto(AgentVm) request;
-    request_init(&request, place, from_template);
-    agent_vm_set_clone(&request, clone);
-    vm_copy(ret_vm, &request.vm);
-    g_auto(Error) err = {0};
-    if (!repository_dir.vm_create(&request, ret_vm, NULL, &err))
-        g_error("%s", err.message);
-}
-
-static bool exists(const Place *place, const char *name) {
-    g_autofree char *path = g_build_filename(place->repository.path, name, NULL);
-    return access(path, F_OK) == 0;
-}
-
-static void assert_no_debris(const Place *place, size_t n_vms) {
-    g_auto(AgentRepositoryContent) content = {0};
-    g_assert_true(repository_dir.scan(&place->repository, &content, NULL));
-    g_assert_cmpuint(content.debris.n, ==, 0);
-    g_assert_cmpuint(content.vms.n, ==, n_vms);
-}
+#include "storage/test-place.h"
 
 static void test_only_the_same_repository_is_taken_over(void) {
     g_auto(Place) place;
@@ -118,84 +31,6 @@ static void test_folder_with_foreign_files_is_left_alone(void) {
     g_auto(Error) err = {0};
     g_assert_false(repository_dir.open(&place.repository, &err));
     g_assert_cmpint(err.code, ==, ERROR_EXISTS);
-}
-
-static void expect_refused(const Place *place, const char *path, const char *at) {
-    g_auto(Repository) repository = {0};
-    g_auto(Error) err = {0};
-    repository_copy(&repository, &place->repository);
-    repository_set_path(&repository, path);
-    bool is_open = repository_dir.open(&repository, &err);
-    g_autofree char *text = is_open ? NULL : error_text(&err);
-    g_test_message("%s", text);
-    g_assert_cmpint(err.code, ==, ERROR_INVALID);
-    g_assert_cmpstr(err.field, ==, "/repository/path");
-    g_assert_nonnull(strstr(text, at));
-}
-
-static void test_folders_that_others_can_change_are_refused(void) {
-    g_auto(Place) place;
-    place_init(&place);
-    g_autofree char *open = g_build_filename(place.folder, "open", NULL),
-                    *inner = g_build_filename(open, "inner", "repository", NULL);
-    struct stat status;
-    g_assert_true(folder_make(open, 0700, NULL));
-    g_assert_cmpint(chmod(open, 0777), ==, 0);
-    expect_refused(&place, inner, open);
-    expect_refused(&place, open, open);
-    g_assert_cmpint(chmod(open, 01777), ==, 0); /* as /tmp: what is ours in it stays ours */
-    expect_refused(&place, open, open);
-    repository_set_path(&place.repository, inner);
-    g_assert_true(repository_dir.open(&place.repository, NULL));
-    g_assert_cmpint(stat(inner, &status), ==, 0);
-    g_assert_cmpint(status.st_mode & 07777, ==, 0711);
-}
-
-/* `disks` leads to another folder: its mode stays, nothing is written through it. */
-static void test_links_inside_a_repository_are_not_followed(void) {
-    g_auto(Place) place;
-    g_auto(Error) err = {0};
-    place_init(&place);
-    g_autofree char *target = g_build_filename(place.folder, "target", NULL),
-                    *disks = g_build_filename(place.repository.path, "disks", NULL);
-    struct stat status;
-    g_assert_true(folder_make(target, 0700, NULL));
-    g_assert_cmpint(rmdir(disks), ==, 0);
-    g_assert_cmpint(symlink(target, disks), ==, 0);
-    expect_refused(&place, place.repository.path, disks);
-    g_assert_false(repository_dir.check(&place.repository, &err));
-    g_assert_cmpint(err.code, ==, ERROR_INVALID);
-    repository_dir.probe(&place.repository);
-    g_assert_cmpint(place.repository.status.state, ==, REPOSITORY_STATE_FAILED);
-    g_assert_cmpint(stat(target, &status), ==, 0);
-    g_assert_cmpint(status.st_mode & 07777, ==, 0700);
-}
-
-static void test_own_links_lead_to_a_repository_and_those_of_others_do_not(void) {
-    const uid_t stranger = 4321;
-    g_auto(Place) place;
-    place_init(&place);
-    g_autofree char *link = g_build_filename(place.folder, "link", NULL),
-                    *path = g_build_filename(link, "repository", NULL),
-                    *real = g_strdup(place.repository.path);
-    g_assert_cmpint(symlink(place.folder, link), ==, 0);
-    repository_set_path(&place.repository, path);
-    g_assert_true(repository_dir.open(&place.repository, NULL));
-    if (geteuid() != 0) {
-        g_test_skip("folders of others need root");
-        return;
-    }
-    g_assert_cmpint(lchown(link, stranger, stranger), ==, 0);
-    expect_refused(&place, path, link);
-    g_autofree char *disks = g_build_filename(real, "disks", NULL);
-    g_assert_cmpint(chown(disks, stranger, stranger), ==, 0);
-    expect_refused(&place, real, disks);
-    g_assert_cmpint(chown(disks, 0, 0), ==, 0);
-    g_assert_cmpint(chown(real, stranger, stranger), ==, 0);
-    expect_refused(&place, real, real);
-    g_assert_cmpint(chown(real, 0, 0), ==, 0);
-    g_assert_cmpint(chown(place.folder, stranger, stranger), ==, 0);
-    expect_refused(&place, real, place.folder);
 }
 
 static void test_newer_format_is_refused(void) {
@@ -265,94 +100,6 @@ static void test_overlay_keeps_its_template(void) {
     g_assert_true(repository_dir.vm_delete(&place.repository, VM_ID, true, NULL));
     g_assert_true(repository_dir.template_delete(&place.repository, &place.template, NULL));
     g_assert_false(exists(&place, "templates/" TEMPLATE_ID));
-}
-
-/* What a note cannot say may be needed: each removal fails and names the file, and nothing is lost. */
-static void test_unreadable_note_keeps_every_disk(void) {
-    static const char *const notes[] = {"{", "", "{\"format\":2}", "{\"format\":1,\"backing\":7}"};
-    g_auto(Place) place;
-    g_auto(Vm) vm = {0};
-    place_init(&place);
-    place_add_template(&place);
-    make_vm(&place, true, CLONE_METHOD_OVERLAY, &vm);
-    g_autofree char *note = g_build_filename(place.repository.path, "disks", DISK_ID ".json", NULL);
-    g_autofree char *base = repository_template_disk_path(&place.repository, &place.template.disks.items[0]);
-    for (size_t i = 0; i < G_N_ELEMENTS(notes); i++) {
-        g_auto(Error) deleted = {0}, stored = {0}, backing = {0}, gone = {0};
-        g_auto(RepositoryBacking) below = {0};
-        g_auto(Template) again = {0};
-        g_autofree char *work = NULL;
-        g_assert_true(file_replace(note, notes[i], strlen(notes[i]), 0600, NULL));
-        g_assert_false(repository_dir.template_delete(&place.repository, &place.template, &deleted));
-        g_assert_nonnull(strstr(deleted.message, note));
-        g_assert_true(repository_dir.work_folder(&place.repository, "build/2", &work, NULL));
-        template_copy(&again, &place.template);
-        g_assert_false(repository_dir.template_store(&place.repository, &again, work, &stored));
-        g_assert_nonnull(strstr(stored.message, note));
-        g_assert_false(repository_backing(&place.repository, DISK_ID, DISK_FORMAT_QCOW2, &below, &backing));
-        g_assert_nonnull(strstr(backing.message, note));
-        g_assert_false(repository_dir.vm_delete(&place.repository, VM_ID, false, &gone));
-        g_assert_nonnull(strstr(gone.message, note));
-        g_assert_cmpint(access(base, F_OK), ==, 0);
-        g_assert_true(exists(&place, "vms/" VM_ID "/vm.json"));
-    }
-}
-
-static void test_unreadable_note_of_a_template_stops_its_clones(void) {
-    g_auto(Place) place;
-    g_auto(AgentVm) request;
-    g_auto(Vm) vm = {0};
-    g_auto(Error) err = {0};
-    place_init(&place);
-    place_add_template(&place);
-    g_autofree char *note =
-        g_strdup_printf("%s/disks/%s.json", place.repository.path, place.template.disks.items[0].id);
-    g_assert_true(file_replace(note, "{", 1, 0600, NULL));
-    request_init(&request, &place, true);
-    vm_copy(&vm, &request.vm);
-    g_assert_false(repository_dir.vm_create(&request, &vm, NULL, &err));
-    g_assert_nonnull(strstr(err.message, note));
-}
-
-/* A scan goes on: it shows the note, and calls nothing debris that the note may need. */
-static void test_scan_shows_an_unreadable_note(void) {
-    g_auto(Place) place;
-    g_auto(Vm) vm = {0};
-    g_auto(AgentRepositoryContent) content = {0};
-    place_init(&place);
-    place_add_template(&place);
-    make_vm(&place, true, CLONE_METHOD_OVERLAY, &vm);
-    place_add_template(&place); /* only the note names the older build's disk */
-    g_autofree char *note = g_build_filename(place.repository.path, "disks", DISK_ID ".json", NULL);
-    g_assert_true(file_replace(note, "{", 1, 0600, NULL));
-    g_assert_true(repository_dir.scan(&place.repository, &content, NULL));
-    g_assert_cmpuint(content.debris.n, ==, 1);
-    g_assert_cmpstr(content.debris.items[0], ==, "disks/" DISK_ID ".json");
-    g_assert_cmpuint(content.vms.n, ==, 1);
-}
-
-static void test_unreadable_vm_keeps_the_kernel_and_the_iso(void) {
-    g_auto(Place) place;
-    g_auto(Vm) vm = {0};
-    g_auto(Iso) iso = {0};
-    g_auto(Error) deleted = {0}, stored = {0}, removed = {0};
-    place_init(&place);
-    place_add_template(&place);
-    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
-    g_autofree char *path = g_build_filename(place.repository.path, "vms", VM_ID, "vm.json", NULL);
-    g_autofree char *kernel =
-        repository_template_file_path(&place.repository, TEMPLATE_ID, place.template.direct_boot.kernel);
-    g_autofree char *work = NULL;
-    g_assert_true(file_replace(path, "{", 1, 0600, NULL));
-    g_assert_false(repository_dir.template_delete(&place.repository, &place.template, &deleted));
-    g_assert_nonnull(strstr(deleted.message, path));
-    g_assert_true(repository_dir.work_folder(&place.repository, "build/2", &work, NULL));
-    g_assert_false(repository_dir.template_store(&place.repository, &place.template, work, &stored));
-    g_assert_nonnull(strstr(stored.message, path));
-    iso_set_id(&iso, OTHER_ID);
-    g_assert_false(repository_dir.iso_delete(&place.repository, &iso, &removed));
-    g_assert_nonnull(strstr(removed.message, path));
-    g_assert_cmpint(access(kernel, F_OK), ==, 0);
 }
 
 static void test_automatic_clone_works_on_every_file_system(void) {
@@ -525,12 +272,6 @@ static void test_kernel_of_a_vm_keeps_the_template(void) {
     g_assert_cmpint(err.code, ==, ERROR_IN_USE);
 }
 
-static void capture_init(AgentTemplateFromVm *request, const Place *place, const Vm *vm) {
-    *request = (AgentTemplateFromVm){0};
-    vm_copy(agent_template_from_vm_put_vm(request), vm);
-    repository_copy(agent_template_from_vm_put_repository(request), &place->repository);
-}
-
 /* The VM's disk is an overlay: so is the new template's, and a VM's of that. */
 static void test_template_from_an_overlay_keeps_what_it_leans_on(void) {
     g_auto(Place) place;
@@ -573,37 +314,6 @@ static void test_failed_template_from_a_vm_leaves_nothing(void) {
     g_assert_false(repository_dir.template_from_vm(&request, &made, NULL, &method, &err));
     assert_no_debris(&place, 1);
     g_assert_false(exists(&place, "templates/" TEMPLATE_ID));
-}
-
-/* The agent is root: a name that leads out of the template's folder would copy any file into a template. */
-static void test_kernel_that_lies_elsewhere_is_not_copied(void) {
-    static const char *const names[] = {"../../lodge-repository.json", "/etc/hostname", "..", ".hidden", ""};
-    g_auto(Place) place;
-    g_auto(Vm) vm = {0};
-    place_init(&place);
-    place_add_template(&place);
-    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
-    for (size_t i = 0; i < 2 * G_N_ELEMENTS(names); i++) {
-        g_auto(AgentTemplateFromVm) request;
-        g_auto(Template) made = {0};
-        g_auto(Error) err = {0};
-        CloneMethod method;
-        const char *name = names[i / 2];
-        bool is_kernel = i % 2;
-        capture_init(&request, &place, &vm);
-        DirectBoot *boot = vm_put_direct_boot(&request.vm);
-        direct_boot_copy(boot, &place.template.direct_boot);
-        if (is_kernel)
-            direct_boot_set_kernel(boot, name);
-        else
-            direct_boot_set_initrd(boot, name);
-        template_set_id(&made, OTHER_ID);
-        g_assert_false(repository_dir.template_from_vm(&request, &made, NULL, &method, &err));
-        g_assert_cmpint(err.code, ==, ERROR_INVALID);
-        g_assert_cmpstr(err.field, ==, "/vm/direct_boot");
-        g_assert_false(exists(&place, "templates/" OTHER_ID));
-        assert_no_debris(&place, 1);
-    }
 }
 
 /* A disk that was taken in, and then the agent died before template.json. */
@@ -739,15 +449,5 @@ int main(int argc, char **argv) {
     g_test_add_func("/storage/epoch-before-revision", test_a_later_epoch_wins_over_a_higher_revision);
     g_test_add_func("/storage/rebuild-leaves-kernels", test_a_rebuild_leaves_the_kernel_that_a_vm_boots);
     g_test_add_func("/storage/trash-is-bounded", test_the_trash_is_bounded_by_age_and_size);
-    g_test_add_func("/storage/folders-of-others", test_folders_that_others_can_change_are_refused);
-    g_test_add_func("/storage/links-inside", test_links_inside_a_repository_are_not_followed);
-    g_test_add_func(
-        "/storage/links-on-the-way", test_own_links_lead_to_a_repository_and_those_of_others_do_not);
-    g_test_add_func("/storage/kernel-elsewhere", test_kernel_that_lies_elsewhere_is_not_copied);
-    g_test_add_func("/storage/unreadable-note", test_unreadable_note_keeps_every_disk);
-    g_test_add_func(
-        "/storage/unreadable-note-of-a-template", test_unreadable_note_of_a_template_stops_its_clones);
-    g_test_add_func("/storage/unreadable-note-in-a-scan", test_scan_shows_an_unreadable_note);
-    g_test_add_func("/storage/unreadable-vm", test_unreadable_vm_keeps_the_kernel_and_the_iso);
     return g_test_run();
 }
