@@ -4,13 +4,14 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/file.h"
 #include "base/process.h"
 
-enum { COPY_STEP = 64 << 20, QEMU_IMG_TIMEOUT_MS = 120 * 1000 };
+enum { COPY_STEP = 64 << 20, BLOCK = 64 << 10, QEMU_IMG_TIMEOUT_MS = 120 * 1000 };
 
 static const char *ending_of(DiskFormat format) {
     return format == DISK_FORMAT_QCOW2 ? "qcow2" : "raw";
@@ -95,6 +96,49 @@ static bool make_overlay(
     return qemu_img_run(argv, cancel, err);
 }
 
+static bool is_zero(const char *data, size_t length) {
+    return length == 0 || (data[0] == 0 && memcmp(data, data + 1, length - 1) == 0);
+}
+
+static bool write_at(int to, const char *data, size_t length, off_t position, Error *err) {
+    while (length > 0) {
+        ssize_t n = pwrite(to, data, length, position);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return error_set_errno(err, errno, "copying a disk");
+        data += n;
+        length -= (size_t)n;
+        position += n;
+    }
+    return true;
+}
+
+/* For two file systems, and for those that cannot copy by themselves. Zeros stay a hole of the new file. */
+static bool copy_by_hand(int from, int to, off_t start, off_t end, const Cancel *cancel, Error *err) {
+    g_autofree char *block = g_malloc(BLOCK);
+    for (off_t position = start; position < end;) {
+        if (!cancel_check(cancel, err))
+            return false;
+        ssize_t n = pread(from, block, (size_t)MIN(end - position, (off_t)BLOCK), position);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return error_set_errno(err, errno, "copying a disk");
+        if (n == 0)
+            return error_set(err, ERROR_IO, NULL, "the disk that is copied became shorter");
+        if (!is_zero(block, (size_t)n) && !write_at(to, block, (size_t)n, position, err))
+            return false;
+        position += n;
+    }
+    return true;
+}
+
+/* copy_file_range(2): EXDEV between file systems, others from such as cannot do it. */
+static bool is_left_to_us(int errnum) {
+    return errnum == EXDEV || errnum == ENOSYS || errnum == EOPNOTSUPP || errnum == EINVAL;
+}
+
 static bool copy_extent(int from, int to, off_t start, off_t end, const Cancel *cancel, Error *err) {
     off_t read_at = start, write_at = start;
     while (read_at < end) {
@@ -104,6 +148,8 @@ static bool copy_extent(int from, int to, off_t start, off_t end, const Cancel *
         ssize_t n = copy_file_range(from, &read_at, to, &write_at, step, 0);
         if (n < 0 && errno == EINTR)
             continue;
+        if (n < 0 && is_left_to_us(errno))
+            return copy_by_hand(from, to, read_at, end, cancel, err);
         if (n < 0)
             return error_set_errno(err, errno, "copying a disk");
         if (n == 0)

@@ -5,8 +5,8 @@
 #include <unistd.h>
 #include "base/file.h"
 
-void place_init(Place *place) {
-    *place = (Place){.folder = g_dir_make_tmp("lodge-storage-XXXXXX", NULL)};
+void place_init_at(Place *place, char *take_folder) {
+    *place = (Place){.folder = take_folder};
     g_autofree char *path = g_build_filename(place->folder, "repository", NULL);
     repository_set_id(&place->repository, REPOSITORY_ID);
     repository_set_name(&place->repository, "first");
@@ -14,6 +14,10 @@ void place_init(Place *place) {
     g_auto(Error) err = {0};
     if (!repository_dir.open(&place->repository, &err))
         g_error("%s", err.message);
+}
+
+void place_init(Place *place) {
+    place_init_at(place, g_dir_make_tmp("lodge-storage-XXXXXX", NULL));
 }
 
 void place_clear(Place *place) {

@@ -18,6 +18,7 @@ typedef struct Place {
 } Place;
 
 void place_init(Place *place);
+void place_init_at(Place *place, char *take_folder);
 void place_clear(Place *place);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Place, place_clear)
 /* A template whose disk holds "content" at 64 KiB, 1 MiB in all. */

@@ -82,6 +82,49 @@ static void test_full_copy_has_the_content_and_stays_sparse(void) {
     assert_content(&place, &vm);
 }
 
+static bool is_one_file_system(const char *a, const char *b) {
+    struct stat first, second;
+    return stat(a, &first) < 0 || stat(b, &second) < 0 || first.st_dev == second.st_dev;
+}
+
+static void test_template_on_another_file_system_is_cloned(void) {
+    static const CloneMethod methods[] = {CLONE_METHOD_AUTO, CLONE_METHOD_FULL};
+    if (is_one_file_system(g_get_tmp_dir(), "/dev/shm")) {
+        g_test_skip("there is only one file system");
+        return;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(methods); i++) {
+        g_auto(Place) home, place;
+        g_auto(AgentVm) request;
+        g_auto(Vm) vm = {0};
+        g_auto(Error) err = {0};
+        place_init(&home);
+        place_init_at(&place, g_mkdtemp(g_strdup("/dev/shm/lodge-storage-XXXXXX")));
+        place_add_template(&home);
+        g_autofree char *template_disk =
+            repository_template_disk_path(&home.repository, &home.template.disks.items[0]);
+        static const char zeros[256 << 10];
+        fd_auto int fd =
+            open(template_disk, O_WRONLY | O_CLOEXEC); /* written, and still a hole of the clone */
+        g_assert_cmpint(pwrite(fd, zeros, sizeof zeros, 512 << 10), ==, (ssize_t)sizeof zeros);
+        request_init(&request, &place, true);
+        template_clear(&request.template);
+        template_copy(agent_vm_put_template(&request), &home.template);
+        repository_copy(agent_vm_put_template_repository(&request), &home.repository);
+        agent_vm_set_clone(&request, methods[i]);
+        vm_copy(&vm, &request.vm);
+        if (!repository_dir.vm_create(&request, &vm, NULL, &err))
+            g_error("%s", err.message);
+        g_assert_cmpint(vm.disks.items[0].clone, ==, CLONE_METHOD_FULL);
+        assert_content(&place, &vm);
+        g_autofree char *disk = repository_disk_path(&place.repository, &vm.disks.items[0]);
+        struct stat status;
+        g_assert_cmpint(stat(disk, &status), ==, 0);
+        g_assert_cmpint(status.st_blocks * 512, <=, 64 << 10);
+        g_assert_true(repository_dir.template_delete(&home.repository, &home.template, &err));
+    }
+}
+
 static void test_overlay_keeps_its_template(void) {
     g_auto(Place) place;
     place_init(&place);
@@ -449,5 +492,6 @@ int main(int argc, char **argv) {
     g_test_add_func("/storage/epoch-before-revision", test_a_later_epoch_wins_over_a_higher_revision);
     g_test_add_func("/storage/rebuild-leaves-kernels", test_a_rebuild_leaves_the_kernel_that_a_vm_boots);
     g_test_add_func("/storage/trash-is-bounded", test_the_trash_is_bounded_by_age_and_size);
+    g_test_add_func("/storage/clone-across-file-systems", test_template_on_another_file_system_is_cloned);
     return g_test_run();
 }
