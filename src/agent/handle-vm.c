@@ -171,7 +171,10 @@ bool handle_vm_delete(AgentCall *call, Error *err) {
     if (!call->agent->driver->kill(call->agent->session, ref->id, err) ||
         !check_has_ended(call, ref->id, err))
         return false;
-    return kind->vm_delete(&ref->repository, ref->id, ref->purge, err);
+    /* The console's log last: until then it may tell why. */
+    const Hypervisor *driver = call->agent->driver;
+    return kind->vm_delete(&ref->repository, ref->id, ref->purge, err) &&
+           (!driver->forget || driver->forget(call->agent->session, ref->id, err));
 }
 
 /* ---- console: a ticket; who presents it gets the serial line ---- */

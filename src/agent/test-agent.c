@@ -214,6 +214,22 @@ static void test_kernel_comes_only_from_a_repository(void) {
     call_good(&lab, "vm.start", "start2", vm_json(&lab));
 }
 
+static void test_a_deleted_vm_leaves_no_log(void) {
+    static const char *const names[] = {VM ".log", VM ".log.0", VM ".nvram", OTHER_VM ".log"};
+    g_auto(Lab) lab;
+    lab_init(&lab);
+    make_vm(&lab);
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *path = g_build_filename(lab.state, "fake", names[i], NULL);
+        g_assert_true(file_replace(path, "login: secret", 13, 0600, NULL));
+    }
+    call_good(&lab, "vm.delete", "delete", ref_json(&lab));
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *path = g_build_filename(lab.state, "fake", names[i], NULL);
+        g_assert_cmpint(access(path, F_OK) == 0, ==, g_str_has_prefix(names[i], OTHER_VM));
+    }
+}
+
 static void test_running_vm_is_not_copied(void) {
     g_auto(Lab) lab;
     lab_init(&lab);
@@ -450,5 +466,6 @@ int main(int argc, char **argv) {
     g_test_add_func("/agent/upload-goes-on", test_upload_goes_on_where_it_broke_off);
     g_test_add_func("/agent/recipes-are-buildable-templates", test_recipes_are_buildable_templates);
     g_test_add_func("/agent/kernel-only-from-a-repository", test_kernel_comes_only_from_a_repository);
+    g_test_add_func("/agent/deleted-vm-leaves-no-log", test_a_deleted_vm_leaves_no_log);
     return g_test_run();
 }

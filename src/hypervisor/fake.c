@@ -23,6 +23,7 @@
 #include "hypervisor/device-change.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/restart.h"
+#include "hypervisor/vm-files.h"
 
 enum { VM_FILE_LIMIT = 4 * 1024 * 1024, CONTROL_LIMIT = 4096, SLICE_MS = 20, FAKE_VCPUS_LIMIT = 288 };
 
@@ -303,6 +304,10 @@ static bool fake_resume(HypervisorSession *session, const char *vm_id, Error *er
     return set_state(session, vm_id, "resume", VM_STATE_RUNNING, err);
 }
 
+static bool fake_forget(HypervisorSession *session, const char *vm_id, Error *err) {
+    return vm_files_remove(session->folder, vm_id, err);
+}
+
 static int64_t vcpus_limit_of(const Vm *vm) {
     return vm_has(vm, VM_FIELD_VCPUS_MAXIMUM) ? MAX(vm->vcpus, vm->vcpus_maximum) : vm->vcpus;
 }
@@ -492,6 +497,7 @@ const Hypervisor hypervisor_fake = {
     .reset = fake_reset,
     .pause = fake_pause,
     .resume = fake_resume,
+    .forget = fake_forget,
     .update = fake_update,
     .console = fake_console,
     .definition = fake_definition,

@@ -19,8 +19,7 @@ typedef void (*HypervisorChangeFn)(const char *vm_id, void *data);
 typedef struct HypervisorOptions {
     const char *instance; /* prefix of all names made at the hypervisor and on the host: "lodge" */
     /* The driver's own files, exists: ID.log (serial console), ID.nvram (UEFI variables; the hypervisor's
-     * user must be able to search the folder and its parents). The caller removes ID.* when the VM is
-     * deleted. */
+     * user must be able to search the folder and its parents). `forget` removes them. */
     const char *state_folder;
     Acceleration acceleration;
     HypervisorChangeFn on_change; /* must not call close; is not called again once close has returned */
@@ -87,6 +86,9 @@ typedef struct Hypervisor {
     bool (*reset)(HypervisorSession *session, const char *vm_id, Error *err);
     bool (*pause)(HypervisorSession *session, const char *vm_id, Error *err);
     bool (*resume)(HypervisorSession *session, const char *vm_id, Error *err);
+    /* Removes what was kept of a VM that does not run and is deleted now (its console's log, its UEFI
+     * variables); may be repeated. NULL: nothing is kept. */
+    bool (*forget)(HypervisorSession *session, const char *vm_id, Error *err);
     /* Brings a running VM to the new definition as far as possible (vCPUs and memory up, disks, NICs, cables,
      * media; see device-change.h); what needs a restart is added to ret_pending as JSON pointers. Done when
      * the guest counts the new vCPUs (or 30 s later: pending) and has let go of what was taken away (or 30 s

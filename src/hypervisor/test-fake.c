@@ -134,6 +134,25 @@ static void test_update(Fixture *fixture, const void *data) {
     g_assert_cmpuint(state.status.memory_actual, ==, 64 << 20);
 }
 
+static void test_a_deleted_vm_is_forgotten(Fixture *fixture, const void *data) {
+    static const char *const gone[] = {".log", ".log.0", ".log.12", ".nvram", ".crashed"};
+    static const char *const kept[] = {".json", ".logs", "0.log"};
+    (void)data;
+    for (size_t i = 0; i < G_N_ELEMENTS(gone) + G_N_ELEMENTS(kept); i++) {
+        const char *ending = i < G_N_ELEMENTS(gone) ? gone[i] : kept[i - G_N_ELEMENTS(gone)];
+        g_autofree char *path = g_strdup_printf("%s/fake/" VM_ID "%s", fixture->folder, ending);
+        g_assert_true(g_file_set_contents(path, "x", 1, NULL));
+    }
+    g_assert_true(hypervisor_fake.forget(fixture->session, VM_ID, NULL));
+    g_assert_true(hypervisor_fake.forget(fixture->session, VM_ID, NULL)); /* may be repeated */
+    for (size_t i = 0; i < G_N_ELEMENTS(gone) + G_N_ELEMENTS(kept); i++) {
+        bool is_kept = i >= G_N_ELEMENTS(gone);
+        const char *ending = is_kept ? kept[i - G_N_ELEMENTS(gone)] : gone[i];
+        g_autofree char *path = g_strdup_printf("%s/fake/" VM_ID "%s", fixture->folder, ending);
+        g_assert_cmpint(access(path, F_OK) == 0, ==, is_kept);
+    }
+}
+
 static void test_console(Fixture *fixture, const void *data) {
     (void)data;
     char bytes[64] = "";
@@ -164,5 +183,6 @@ int main(int argc, char **argv) {
     ADD("a-cancelled-start-starts-nothing", test_cancel);
     ADD("update-says-what-waits", test_update);
     ADD("console-answers", test_console);
+    ADD("a-deleted-vm-is-forgotten", test_a_deleted_vm_is_forgotten);
     return g_test_run();
 }

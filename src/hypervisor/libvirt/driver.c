@@ -11,6 +11,7 @@
 #include "hypervisor/host-facts.h"
 #include "hypervisor/libvirt/session.h"
 #include "hypervisor/libvirt/xml-read.h"
+#include "hypervisor/vm-files.h"
 
 enum { POLL_MS = 200, ASK_AGAIN_MS = 5000 };
 
@@ -368,6 +369,10 @@ static bool qemu_resume(HypervisorSession *session, const char *vm_id, Error *er
            connection_error(err, "the VM cannot be resumed");
 }
 
+static bool qemu_forget(HypervisorSession *session, const char *vm_id, Error *err) {
+    return vm_files_remove(session->state_folder, vm_id, err);
+}
+
 static bool qemu_definition(HypervisorSession *session, const HypervisorVm *vm, char **ret_text, Error *err) {
     DomainXmlOptions options = session_xml_options(session, vm);
     if (!domain_check(vm, &options, err))
@@ -390,6 +395,7 @@ const Hypervisor hypervisor_qemu = {
     .reset = qemu_reset,
     .pause = qemu_pause,
     .resume = qemu_resume,
+    .forget = qemu_forget,
     .update = qemu_update,
     .console = qemu_console,
     .definition = qemu_definition,

@@ -204,6 +204,9 @@ static void test_life(Fixture *fixture, const void *data) {
     assert_ok(hypervisor_qemu.stop(fixture->session, VM_ID, 500, true, NULL, &err), &err);
     g_assert_cmpint(state_now(fixture), ==, VM_STATE_STOPPED);
     g_assert_cmpint(g_atomic_int_get(&fixture->n_changes), >=, 4);
+    g_autofree char *log = g_strdup_printf("%s/" VM_ID ".log", fixture->folder);
+    assert_ok(hypervisor_qemu.forget(fixture->session, VM_ID, &err), &err);
+    g_assert_cmpint(access(log, F_OK), !=, 0);
     release(fixture);
 }
 
