@@ -424,7 +424,8 @@ bool dir_template_delete(const Repository *repository, const Template *definitio
         if (stored.disks.items[i].id)
             disk_remove(repository, &stored.disks.items[i]);
     g_autofree char *folder = g_build_filename(repository->path, "templates", definition->id, NULL);
-    return tree_remove(folder, err);
+    g_autofree char *disks = g_build_filename(repository->path, "disks", NULL);
+    return folder_sync(disks, err) && tree_remove(folder, err) && dir_sync_parent(folder, err);
 }
 
 static char *iso_note_path(const Repository *repository, const Iso *iso) {
@@ -465,5 +466,5 @@ bool dir_iso_delete(const Repository *repository, const Iso *iso, Error *err) {
     g_autofree char *path = repository_iso_path(repository, iso->id);
     if ((unlink(path) < 0 && errno != ENOENT) || (unlink(note) < 0 && errno != ENOENT))
         return error_set_errno(err, errno, "removing %s", path);
-    return true;
+    return dir_sync_parent(path, err);
 }

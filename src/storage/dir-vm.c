@@ -240,8 +240,11 @@ static void undo_create(const Repository *repository, const Vm *vm) {
         g_autofree char *note_file = g_strdup_printf("%s/disks/%s.json", repository->path, disk->id);
         unlink(note_file);
     }
+    g_autofree char *disks = g_build_filename(repository->path, "disks", NULL);
     g_autofree char *folder = vm_folder(repository, vm->id);
-    tree_remove(folder, NULL);
+    /* The draft goes last: it names the disks. */
+    if (folder_sync(disks, NULL) && tree_remove(folder, NULL))
+        dir_sync_parent(folder, NULL);
 }
 
 static bool vm_folder_make(const Repository *repository, const Vm *vm, Error *err) {
@@ -437,8 +440,10 @@ bool dir_disk_discard(const Repository *repository, const char *vm_id, const cha
         return error_set(err, ERROR_INVALID, "/discard", "is no id of a disk");
     if (!dir_check(repository, err))
         return false;
+    g_autofree char *note_file = g_strdup_printf("%s/disks/%s.json", repository->path, disk_id);
     if (!disk_note_read(repository, disk_id, &note, &missing))
-        return missing.code == ERROR_NOT_FOUND || error_set(err, missing.code, NULL, "%s", missing.message);
+        return missing.code == ERROR_NOT_FOUND ? dir_sync_parent(note_file, err)
+                                               : error_set(err, missing.code, NULL, "%s", missing.message);
     if (g_strcmp0(note.vm, vm_id) != 0)
         return error_set(err, ERROR_IN_USE, "/discard", "the disk %s belongs to something else", disk_id);
     for (DiskFormat format = 0; format < DISK_FORMAT_MAX; format++) {
@@ -447,8 +452,9 @@ bool dir_disk_discard(const Repository *repository, const char *vm_id, const cha
         if (unlink(path) < 0 && errno != ENOENT)
             return error_set_errno(err, errno, "deleting %s", path);
     }
-    g_autofree char *note_file = g_strdup_printf("%s/disks/%s.json", repository->path, disk_id);
-    return unlink(note_file) == 0 || error_set_errno(err, errno, "deleting %s", note_file);
+    if (unlink(note_file) < 0)
+        return error_set_errno(err, errno, "deleting %s", note_file);
+    return dir_sync_parent(note_file, err);
 }
 
 bool dir_vm_read(const Repository *repository, const char *vm_id, Vm *ret_vm, Error *err) {
@@ -477,7 +483,7 @@ bool dir_vm_delete(const Repository *repository, const char *vm_id, bool purge, 
         return false;
     g_autofree char *folder = vm_folder(repository, vm_id);
     if (access(folder, F_OK) < 0 && errno == ENOENT)
-        return true;
+        return dir_sync_parent(folder, err); /* perhaps removed by a call that was interrupted */
     g_autofree char *path = vm_file(repository, vm_id, "vm.json");
     g_autofree char *draft = vm_file(repository, vm_id, "draft.json");
     g_auto(Vm) vm = {0};
@@ -489,10 +495,10 @@ bool dir_vm_delete(const Repository *repository, const char *vm_id, bool purge, 
     if (error_is_set(&damage)) { /* it never came to exist */
         if (definition_read(draft, &vm_type, &vm, NULL))
             undo_create(repository, &vm);
-        return tree_remove(folder, err);
+        return tree_remove(folder, err) && dir_sync_parent(folder, err);
     }
     g_autofree char *trash = NULL;
     if (!dir_trash_make(repository, vm_id, &trash, err) || !vm_to_trash(repository, &vm, folder, trash, err))
         return false;
-    return !purge || tree_remove(trash, err);
+    return !purge || (tree_remove(trash, err) && dir_sync_parent(trash, err));
 }

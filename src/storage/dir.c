@@ -185,18 +185,24 @@ static bool dir_assemblies_sweep(const Repository *repository, int64_t age_s, Er
 bool dir_trash_make(const Repository *repository, const char *id, char **ret_path, Error *err) {
     g_autofree char *time = time_to_text(clock_realtime_ns(clock_system()));
     g_autofree char *path = g_strdup_printf("%s/trash/%s-%s", repository->path, time, id);
-    if (!folder_make(path, 0700, err))
+    if (!folder_make(path, 0700, err) || !dir_sync_parent(path, err))
         return false;
     *ret_path = g_steal_pointer(&path);
     return true;
 }
 
+bool dir_sync_parent(const char *path, Error *err) {
+    g_autofree char *folder = g_path_get_dirname(path);
+    return folder_sync(folder, err);
+}
+
+/* The new name first: a power cut in between may leave two names, never none. */
 bool dir_move_to_trash(const char *path, const char *trash, Error *err) {
     g_autofree char *name = g_path_get_basename(path);
     g_autofree char *destination = g_build_filename(trash, name, NULL);
     if (rename(path, destination) < 0 && errno != ENOENT)
         return error_set_errno(err, errno, "moving %s to the trash", path);
-    return true;
+    return folder_sync(trash, err) && dir_sync_parent(path, err);
 }
 
 const RepositoryKindOps repository_dir = {

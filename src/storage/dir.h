@@ -5,8 +5,12 @@
 /* That the folder is this very repository (nothing is written into a mount point whose file system is
  * missing) and that nobody but the agent's user can lead out of it (dir-trust.h). */
 bool dir_check(const Repository *repository, Error *err);
-/* Moves a file or folder into a folder of the trash; a missing one is no error. */
+/* Moves a file or folder into a folder of the trash, for good also after a power cut; a missing one is no
+ * error.
+ */
 bool dir_move_to_trash(const char *path, const char *trash, Error *err);
+/* Makes the end of a file durable that was removed or moved away; the file need not be there. */
+bool dir_sync_parent(const char *path, Error *err);
 /* A new folder trash/<time>-<id>. */
 bool dir_trash_make(const Repository *repository, const char *id, char **ret_path, Error *err);
 

@@ -2,9 +2,47 @@
  * folder. */
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "base/file.h"
 #include "storage/test-place.h"
+
+/* Folders that were synced, whether or not the file `gone` was still there then. */
+static struct {
+    GPtrArray *folders;
+    char *gone;
+} synced;
+
+/* Instead of the C library's, for all that is linked into this program. */
+int fsync(int fd) {
+    g_autofree char *link = g_strdup_printf("/proc/self/fd/%d", fd);
+    g_autofree char *path = g_file_read_link(link, NULL);
+    if (synced.folders && path && access(synced.gone, F_OK) != 0)
+        g_ptr_array_add(synced.folders, g_steal_pointer(&path));
+    return (int)syscall(SYS_fsync, fd);
+}
+
+/* From now on, folders that are synced without that file of the repository. */
+static void syncs_watch(const Place *place, const char *gone) {
+    synced.folders = g_ptr_array_new_with_free_func(g_free);
+    synced.gone = g_build_filename(place->repository.path, gone, NULL);
+}
+
+static void syncs_end(void) {
+    g_clear_pointer(&synced.folders, g_ptr_array_unref);
+    g_clear_pointer(&synced.gone, g_free);
+}
+
+/* That the folder was; a name that ends with a slash means one in it. */
+static void expect_synced(const Place *place, const char *folder) {
+    g_autofree char *path = g_strdup_printf("%s/%s", place->repository.path, folder);
+    bool is_found = false;
+    for (guint i = 0; i < synced.folders->len && !is_found; i++)
+        is_found = g_str_has_suffix(path, "/") ? g_str_has_prefix(synced.folders->pdata[i], path)
+                                               : g_str_equal(synced.folders->pdata[i], path);
+    if (!is_found)
+        g_error("%s was not synced after %s was gone", path, synced.gone);
+}
 
 static void expect_refused(const Place *place, const char *path, const char *at) {
     g_auto(Repository) repository = {0};
@@ -203,6 +241,69 @@ static void test_unreadable_vm_keeps_the_kernel_and_the_iso(void) {
     g_assert_cmpint(access(kernel, F_OK), ==, 0);
 }
 
+/* A power cut after the answer brings nothing back. */
+static void test_what_is_deleted_is_durably_gone(void) {
+    g_auto(Place) place;
+    g_auto(Vm) vm = {0}, again = {0};
+    g_auto(Iso) iso = {0};
+    g_autofree char *work = NULL;
+    place_init(&place);
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    syncs_watch(&place, "vms/" VM_ID);
+    g_assert_true(repository_dir.vm_delete(&place.repository, VM_ID, false, NULL));
+    expect_synced(&place, "vms");
+    expect_synced(&place, "trash/");
+    syncs_end();
+    make_vm(&place, false, CLONE_METHOD_AUTO, &again);
+    syncs_watch(&place, "disks/" DISK_ID ".json");
+    g_assert_true(repository_dir.vm_delete(&place.repository, VM_ID, true, NULL));
+    expect_synced(&place, "disks");
+    expect_synced(&place, "trash");
+    syncs_end();
+    g_assert_true(repository_dir.work_folder(&place.repository, "import", &work, NULL));
+    g_autofree char *data = g_build_filename(work, "iso", NULL);
+    g_assert_true(file_replace(data, "x", 1, 0600, NULL));
+    iso_set_id(&iso, OTHER_ID);
+    g_assert_true(repository_dir.iso_store(&place.repository, &iso, work, NULL));
+    syncs_watch(&place, "isos/" OTHER_ID ".json");
+    g_assert_true(repository_dir.iso_delete(&place.repository, &iso, NULL));
+    expect_synced(&place, "isos");
+    syncs_end();
+}
+
+static void test_discarded_disks_and_templates_are_durably_gone(void) {
+    g_auto(Place) place;
+    g_auto(Vm) vm = {0};
+    place_init(&place);
+    place_add_template(&place);
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    syncs_watch(&place, "disks/" DISK_ID ".json");
+    g_assert_true(repository_dir.disk_discard(&place.repository, VM_ID, DISK_ID, NULL));
+    expect_synced(&place, "disks");
+    syncs_end();
+    g_autofree char *disk = g_strdup_printf("disks/%s.json", place.template.disks.items[0].id);
+    syncs_watch(&place, disk);
+    g_assert_true(repository_dir.template_delete(&place.repository, &place.template, NULL));
+    expect_synced(&place, "disks");
+    expect_synced(&place, "templates");
+    syncs_end();
+}
+
+static void test_failed_create_is_durably_undone(void) {
+    g_auto(Place) place;
+    g_auto(AgentVm) request;
+    g_auto(Vm) vm = {0};
+    place_init(&place);
+    request_init(&request, &place, false);
+    vm_add_disks(&request.vm); /* without an id */
+    vm_copy(&vm, &request.vm);
+    syncs_watch(&place, "disks/" DISK_ID ".json");
+    g_assert_false(repository_dir.vm_create(&request, &vm, NULL, NULL));
+    expect_synced(&place, "disks");
+    expect_synced(&place, "vms");
+    syncs_end();
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/storage-faults/folders-of-others", test_folders_that_others_can_change_are_refused);
@@ -215,5 +316,8 @@ int main(int argc, char **argv) {
         "/storage-faults/unreadable-note-of-a-template", test_unreadable_note_of_a_template_stops_its_clones);
     g_test_add_func("/storage-faults/unreadable-note-in-a-scan", test_scan_shows_an_unreadable_note);
     g_test_add_func("/storage-faults/unreadable-vm", test_unreadable_vm_keeps_the_kernel_and_the_iso);
+    g_test_add_func("/storage-faults/deleted-is-gone", test_what_is_deleted_is_durably_gone);
+    g_test_add_func("/storage-faults/discarded-is-gone", test_discarded_disks_and_templates_are_durably_gone);
+    g_test_add_func("/storage-faults/undone-is-gone", test_failed_create_is_durably_undone);
     return g_test_run();
 }
