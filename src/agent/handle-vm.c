@@ -128,8 +128,11 @@ bool handle_vm_update(AgentCall *call, Error *err) {
     AgentVmChanged *changed = call->result;
     const RepositoryKindOps *kind = repository_kind_of(&change->repository, err);
     g_auto(AgentVmState) state = {0};
-    if (!kind || !call->agent->driver->state(call->agent->session, change->vm.id, &state, err) ||
-        !kind->vm_prepare(&change->repository, &change->vm, is_running(&state), err))
+    if (!kind || !call->agent->driver->state(call->agent->session, change->vm.id, &state, err))
+        return false;
+    int flags =
+        (is_running(&state) ? VM_CHANGE_WHILE_IT_RUNS : 0) | (change->discard.n > 0 ? VM_CHANGE_DISCARDS : 0);
+    if (!kind->vm_prepare(&change->repository, &change->vm, flags, err))
         return false;
     const VmPlanSource source = {.vm = &change->vm,
         .repository = &change->repository,

@@ -412,24 +412,67 @@ static void unite(const Vm *old, const Vm *vm, bool is_running, Vm *ret_both) {
     }
 }
 
-bool dir_vm_prepare(const Repository *repository, Vm *vm, bool is_running, Error *err) {
-    g_auto(Vm) old = {0}, both = {0};
-    if (!read_older(repository, vm, &old, err) || !disks_bring_to(repository, &old, vm, !is_running, err) ||
-        !seed_update(repository, &old, vm, err))
-        return false;
-    unite(&old, vm, is_running, &both);
+/* Takes back what a change that failed has made: vm.json names all that was there before. */
+static void new_disks_undo(const Repository *repository, const Vm *vm) {
+    g_auto(Vm) stored = {0};
+    if (!dir_vm_read(repository, vm->id, &stored, NULL))
+        return;
+    for (size_t i = 0; i < vm->disks.n; i++) {
+        const Disk *disk = &vm->disks.items[i];
+        if (!is_cd(disk) && disk->id && !find_disk(&stored, disk->id))
+            dir_disk_discard(repository, vm->id, disk->id, NULL);
+    }
+}
+
+static bool names_all_disks(const Vm *stored, const Vm *vm) {
+    for (size_t i = 0; i < vm->disks.n; i++)
+        if (!is_cd(&vm->disks.items[i]) && !find_disk(stored, vm->disks.items[i].id))
+            return false;
+    return true;
+}
+
+static bool write_both(const Repository *repository, const Vm *old, const Vm *vm, int flags, Error *err) {
+    g_auto(Vm) both = {0};
+    g_auto(Error) failure = {0};
     g_autofree char *path = vm_file(repository, vm->id, "vm.json");
-    return definition_write(path, &vm_type, &both, err);
+    unite(old, vm, flags & VM_CHANGE_WHILE_IT_RUNS, &both);
+    if (seed_update(repository, old, vm, &failure) && definition_write(path, &vm_type, &both, &failure))
+        return true;
+    /* The discarded disks make the space that the second half needs. */
+    if (failure.code == ERROR_NO_SPACE && (flags & VM_CHANGE_DISCARDS) && names_all_disks(old, vm))
+        return true;
+    error_move(err, &failure);
+    return false;
+}
+
+bool dir_vm_prepare(const Repository *repository, Vm *vm, int flags, Error *err) {
+    g_auto(Vm) old = {0};
+    bool may_grow = !(flags & VM_CHANGE_WHILE_IT_RUNS);
+    if (!read_older(repository, vm, &old, err))
+        return false;
+    if (disks_bring_to(repository, &old, vm, may_grow, err) && write_both(repository, &old, vm, flags, err))
+        return true;
+    new_disks_undo(repository, vm);
+    return false;
 }
 
 /* The files go before the definition that does not name them any more: interrupted, it can be done again. */
+static bool write_one(
+    const Repository *repository, const Vm *old, Vm *vm, const char *definition, Error *err) {
+    g_autofree char *path = vm_file(repository, vm->id, "vm.json");
+    return disks_bring_to(repository, old, vm, true, err) && seed_update(repository, old, vm, err) &&
+           removed_disks_to_trash(repository, old, vm, err) && definition_write(path, &vm_type, vm, err) &&
+           domain_write(repository, vm->id, definition, err);
+}
+
 bool dir_vm_write(const Repository *repository, Vm *vm, const char *definition, Error *err) {
     g_auto(Vm) old = {0};
-    if (!read_older(repository, vm, &old, err) || !disks_bring_to(repository, &old, vm, true, err) ||
-        !seed_update(repository, &old, vm, err) || !removed_disks_to_trash(repository, &old, vm, err))
+    if (!read_older(repository, vm, &old, err))
         return false;
-    g_autofree char *path = vm_file(repository, vm->id, "vm.json");
-    return definition_write(path, &vm_type, vm, err) && domain_write(repository, vm->id, definition, err);
+    if (write_one(repository, &old, vm, definition, err))
+        return true;
+    new_disks_undo(repository, vm);
+    return false;
 }
 
 /* A disk may exist without vm.json naming it, when making it was interrupted: its note says whose it is. */

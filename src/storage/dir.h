@@ -18,7 +18,7 @@ bool dir_trash_bound(
     const Repository *repository, int64_t oldest_ns, uint64_t most_bytes, int64_t now_ns, Error *err);
 
 bool dir_vm_create(const AgentVm *request, Vm *vm, const Cancel *cancel, Error *err);
-bool dir_vm_prepare(const Repository *repository, Vm *vm, bool is_running, Error *err);
+bool dir_vm_prepare(const Repository *repository, Vm *vm, int flags, Error *err);
 bool dir_disk_discard(const Repository *repository, const char *vm_id, const char *disk_id, Error *err);
 bool dir_vm_write(const Repository *repository, Vm *vm, const char *definition, Error *err);
 bool dir_vm_read(const Repository *repository, const char *vm_id, Vm *ret_vm, Error *err);

@@ -12,6 +12,12 @@
  * whether somebody still works on it. */
 #define ASSEMBLY_FILE "data"
 
+/* What a change of a VM means for its files. */
+enum {
+    VM_CHANGE_WHILE_IT_RUNS = 1 << 0, /* the hypervisor grows its disks, not vm_prepare */
+    VM_CHANGE_DISCARDS = 1 << 1,      /* disks are discarded next */
+};
+
 typedef struct RepositoryKindOps {
     const char *name; /* RepositoryKind's name */
 
@@ -33,11 +39,14 @@ typedef struct RepositoryKindOps {
      * stays. */
     bool (*vm_create)(const AgentVm *request, Vm *vm, const Cancel *cancel, Error *err);
     /* The first half of a change, before a running VM is changed: makes disks that are new, grows those that
-     * grew (not while the VM runs: then the hypervisor does), and writes a vm.json that names the new and the
-     * old disks, so that nothing is debris whatever happens next. vm_write is the second half. */
-    bool (*vm_prepare)(const Repository *repository, Vm *vm, bool is_running, Error *err);
+     * grew, and writes a vm.json that names the new and the old disks, so that nothing is debris whatever
+     * happens next. vm_write is the second half. `flags`: VM_CHANGE_…. On failure no new disk stays. A change
+     * that makes no disk and discards some succeeds in a full repository too: vm.json stays as it is until
+     * then. */
+    bool (*vm_prepare)(const Repository *repository, Vm *vm, int flags, Error *err);
     /* Writes vm.json (and domain.xml when `definition` is given), refuses to replace a higher revision
-     * (ERROR_CONFLICT); makes disks that are new, grows disks that grew; removed disks go to the trash. */
+     * (ERROR_CONFLICT); makes disks that are new (on failure they do not stay), grows disks that grew;
+     * removed disks go to the trash. */
     bool (*vm_write)(const Repository *repository, Vm *vm, const char *definition, Error *err);
     /* Deletes a disk of the VM for good, without trash; one that is not there is success. */
     bool (*disk_discard)(const Repository *repository, const char *vm_id, const char *disk_id, Error *err);

@@ -1,7 +1,11 @@
 /* Proves that nothing is lost, and nothing followed, because of what somebody else or a fault left in a
  * folder. */
+#include <fcntl.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/file.h"
@@ -304,6 +308,91 @@ static void test_failed_create_is_durably_undone(void) {
     syncs_end();
 }
 
+/* ---- a full file system ---- */
+
+enum { PAGE = 4096 };
+
+/* A repository in a file system of 1 MiB that only this process sees; false: the test is skipped. */
+static bool small_place_init(Place *place) {
+    *place = (Place){0};
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+        g_test_skip("a file system of its own needs root");
+        return false;
+    }
+    char *folder = g_dir_make_tmp("lodge-small-XXXXXX", NULL);
+    g_assert_cmpint(mount("tmpfs", folder, "tmpfs", 0, "size=1m,mode=0711"), ==, 0);
+    place_init_at(place, folder);
+    return true;
+}
+
+static void small_place_end(const Place *place) {
+    g_assert_cmpint(umount2(place->folder, MNT_DETACH), ==, 0);
+}
+
+static void fill(const Place *place, size_t left_bytes) {
+    g_autofree char *ballast = g_build_filename(place->folder, "ballast", NULL);
+    struct statvfs info;
+    fd_auto int fd = open(ballast, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    g_assert_cmpint(ftruncate(fd, 0), ==, 0);
+    g_assert_cmpint(statvfs(place->folder, &info), ==, 0);
+    g_assert_cmpint(posix_fallocate(fd, 0, (off_t)(info.f_bavail * info.f_frsize - left_bytes)), ==, 0);
+}
+
+static void test_change_of_a_full_repository_leaves_no_disk(void) {
+    g_auto(Place) place;
+    g_auto(Vm) vm = {0};
+    int n_failed = 0;
+    if (!small_place_init(&place))
+        return;
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    for (size_t left = 0; left <= 2 * PAGE; left += PAGE) {
+        for (int second = 0; second < 2; second++) {
+            g_auto(Vm) wanted = {0};
+            g_auto(Error) err = {0};
+            vm_copy(&wanted, &vm);
+            disk_set_id(vm_add_disks(&wanted), OTHER_ID);
+            disk_set_size(&wanted.disks.items[1], MIB);
+            fill(&place, left);
+            bool is_done = second ? repository_dir.vm_write(&place.repository, &wanted, NULL, &err)
+                                  : repository_dir.vm_prepare(&place.repository, &wanted, 0, &err);
+            if (is_done)
+                continue;
+            n_failed++;
+            g_assert_cmpint(err.code, ==, ERROR_NO_SPACE);
+            g_assert_false(exists(&place, "disks/" OTHER_ID ".raw"));
+            g_assert_false(exists(&place, "disks/" OTHER_ID ".json"));
+            assert_no_debris(&place, 1);
+        }
+    }
+    g_assert_cmpint(n_failed, >=, 4); /* also where the disk and its note fit, but no vm.json */
+    small_place_end(&place);
+}
+
+static void test_change_of_a_full_repository_is_undone(void) {
+    g_auto(Place) place;
+    g_auto(Vm) vm = {0}, wanted = {0};
+    g_auto(Error) err = {0};
+    if (!small_place_init(&place))
+        return;
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    cloud_init_set_enabled(
+        vm_put_cloud_init(&vm), false); /* a medium that may hold new secrets is made again */
+    g_assert_true(repository_dir.vm_write(&place.repository, &vm, NULL, NULL));
+    vm_copy(&wanted, &vm);
+    disk_set_id(vm_add_disks(&wanted), OTHER_ID);
+    disk_set_size(&wanted.disks.items[1], MIB);
+    g_assert_true(repository_dir.vm_prepare(&place.repository, &wanted, 0, NULL));
+    fill(&place, 0);
+    g_assert_false(repository_dir.vm_prepare(&place.repository, &vm, 0, &err));
+    g_assert_cmpint(err.code, ==, ERROR_NO_SPACE);
+    g_assert_true(repository_dir.vm_prepare(&place.repository, &vm, VM_CHANGE_DISCARDS, NULL));
+    g_assert_true(repository_dir.disk_discard(&place.repository, VM_ID, OTHER_ID, NULL));
+    g_assert_true(repository_dir.vm_write(&place.repository, &vm, NULL, NULL));
+    g_assert_false(exists(&place, "disks/" OTHER_ID ".raw"));
+    assert_no_debris(&place, 1);
+    small_place_end(&place);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/storage-faults/folders-of-others", test_folders_that_others_can_change_are_refused);
@@ -319,5 +408,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/storage-faults/deleted-is-gone", test_what_is_deleted_is_durably_gone);
     g_test_add_func("/storage-faults/discarded-is-gone", test_discarded_disks_and_templates_are_durably_gone);
     g_test_add_func("/storage-faults/undone-is-gone", test_failed_create_is_durably_undone);
+    g_test_add_func("/storage-faults/full-leaves-no-disk", test_change_of_a_full_repository_leaves_no_disk);
+    g_test_add_func("/storage-faults/full-is-undone", test_change_of_a_full_repository_is_undone);
     return g_test_run();
 }

@@ -258,12 +258,13 @@ static void test_interrupted_change_is_no_debris(void) {
     vm_copy(&before, &vm);
     disk_set_id(&vm.disks.items[0], OTHER_ID); /* another disk instead of the first */
     disk_set_size(&vm.disks.items[0], MIB);
-    g_assert_true(repository_dir.vm_prepare(&place.repository, &vm, true, NULL));
+    g_assert_true(repository_dir.vm_prepare(&place.repository, &vm, VM_CHANGE_WHILE_IT_RUNS, NULL));
     assert_no_debris(&place, 1);
     g_assert_true(repository_dir.vm_read(&place.repository, VM_ID, &both, NULL));
     g_assert_cmpuint(both.disks.n, ==, 2);
     g_assert_true(both.disks.items[1].detached);
-    g_assert_true(repository_dir.vm_prepare(&place.repository, &before, true, NULL)); /* back */
+    g_assert_true(
+        repository_dir.vm_prepare(&place.repository, &before, VM_CHANGE_WHILE_IT_RUNS, NULL)); /* back */
     g_assert_true(repository_dir.disk_discard(&place.repository, VM_ID, OTHER_ID, NULL));
     g_assert_true(
         repository_dir.disk_discard(&place.repository, VM_ID, OTHER_ID, NULL)); /* may be repeated */

@@ -172,6 +172,15 @@ def many_people_on_the_same_names_break_nothing(house, rounds=25, seed=None):
 
 
 def a_full_disk_leaves_nothing_half_made(house):
+    _on_a_small_disk(house, _fill_and_free)
+
+
+def a_change_on_a_full_disk_leaves_no_file(house):
+    """A new disk does not fit: nothing of it stays. A disk is purged: that works, and makes space."""
+    _on_a_small_disk(house, _change_when_full)
+
+
+def _on_a_small_disk(house, prove):
     if os.geteuid() != 0:
         print("   skipped: making a small file system needs root", flush=True)
         return
@@ -179,32 +188,53 @@ def a_full_disk_leaves_nothing_half_made(house):
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=0711", "tmpfs", small], check=True)
     try:
-        _fill_and_free(house, small)
+        prove(house, small)
     finally:
         subprocess.run(["umount", "-l", small], check=True)
+
+
+def _fill(small, left):
+    ballast = small / "ballast"
+    ballast.write_bytes(b"")
+    information = os.statvfs(small)
+    ballast.write_bytes(b"x" * (information.f_bavail * information.f_frsize - left))
+
+
+def _change_when_full(house, small):
+    house.run("repository", "create", "small", "--path", small / "repository")
+    house.repository = small / "repository"
+    house.run("vm", "create", "web", "--template", "bench-boot", "--repository", "small", "--start")
+    house.run("vm", "attach-disk", "web", "--name", "data", "--size", "1M")
+    before, files = house.json("vm", "show", "web"), sorted(house.repository.glob("disks/*"))
+    for left in (4 * KIB, 0):
+        _fill(small, left)
+        done = house.run("vm", "attach-disk", "web", "--name", "more", "--size", "1M", status=None)
+        require(done.returncode == 1 and "space" in done.stderr, f"status {done.returncode}: {done.stderr}")
+        require(sorted(house.repository.glob("disks/*")) == files, f"{left} bytes left: files of disks came or went")
+        require(house.json("vm", "show", "web")["disks"] == before["disks"], f"{left} bytes left: the VM has other disks")
+    house.run("vm", "detach-disk", "web", "data", "--purge")
+    (small / "ballast").unlink()
+    house.run("vm", "attach-disk", "web", "--name", "more", "--size", "1M")
+    invariants.hold(house)
 
 
 def _fill_and_free(house, small):
     house.run("repository", "create", "small", "--path", small / "repository")
     house.repository = small / "repository"
     house.run("vm", "create", "first", "--template", "bench-boot", "--repository", "small")
-    ballast = small / "ballast"
-    information = os.statvfs(small)
     for left in (600 * KIB, 100 * KIB, 4 * KIB, 0):
-        ballast.write_bytes(b"")
-        information = os.statvfs(small)
-        ballast.write_bytes(b"x" * (information.f_bavail * information.f_frsize - left))
+        _fill(small, left)
         done = house.run("vm", "create", f"big-{left}", "--template", "bench-boot", "--repository", "small", "--count", 12, status=None)
         made = [name for name in house.states() if name.startswith(f"big-{left}")]
         print(f"   {left // KIB} KiB left: {len(made)} of 12 made", flush=True)
         require(len(made) < 12 and done.returncode == 1, f"12 VMs fit, status {done.returncode}: the scenario proves nothing")
         require("space" in done.stderr, f"the reason is not told: {done.stderr}")
         invariants.hold(house)
-    ballast.unlink()
+    (small / "ballast").unlink()
     house.run("vm", "create", "last", "--template", "bench-boot", "--repository", "small", "--start")
     invariants.hold(house)
 
 
 SCENARIOS = [a_restored_backup_loses_nothing, large_repositories_are_compared_after_a_restore,
              a_repository_that_cannot_be_read_after_a_restore_says_so, bad_backups_are_refused_and_change_nothing, many_people_on_the_same_names_break_nothing,
-             a_full_disk_leaves_nothing_half_made]
+             a_full_disk_leaves_nothing_half_made, a_change_on_a_full_disk_leaves_no_file]
