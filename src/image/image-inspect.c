@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "base/file.h"
 #include "image/qemu-img.h"
+#include "image/space-watch.h"
 
 #define MIB (UINT64_C(1) << 20)
 enum {
@@ -85,6 +86,7 @@ static bool run(Conversion *conversion, const char *folder, Error *err) {
     const ImageSource *source = conversion->source;
     uint64_t size = conversion->info.virtual_bytes;
     g_autofree char *options = qemu_img_options(conversion->info.format);
+    g_autoptr(SpaceWatch) watch = space_watch_new(folder, conversion->cancel);
     const JailBind binds[] = {{source->path, QEMU_IMG_SOURCE}, {folder, "/work", .is_writable = true}};
     const JailSpec spec = {.kind = JAIL_SINGLE,
         .first_id = source->first_id,
@@ -96,11 +98,14 @@ static bool run(Conversion *conversion, const char *folder, Error *err) {
         .limits = {.cpu_s = CONVERT_CPU_S, .file_bytes = size + size / 64 + 64 * MIB},
         .timeout_ms = CONVERT_TIMEOUT_MS,
         .output_limit = CONVERT_OUTPUT_LIMIT,
-        .cancel = conversion->cancel,
+        .cancel = space_watch_cancel(watch),
         .on_line = take_line,
         .on_line_data = conversion};
     g_auto(Error) failed = {0};
-    if (jail_run(&spec, NULL, &failed))
+    bool is_done = jail_run(&spec, NULL, &failed);
+    if (!space_watch_end(watch, err))
+        return false;
+    if (is_done)
         return true;
     bool is_full = failed.message && strstr(failed.message, "No space left on device");
     error_move(err, &failed);

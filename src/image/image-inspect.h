@@ -35,6 +35,7 @@ bool image_inspect(const ImageSource *source, const Cancel *cancel, ImageInfo *r
 /* Inspects and checks (ERROR_FOREIGN_IMAGE for metadata that leads beyond the file's end), then converts into
  * `destination` (absolute; must not exist; its folder gets a temporary folder meanwhile) as IMAGE_FORMAT_RAW
  * (sparse) or IMAGE_FORMAT_QCOW2, mode 0600, root's. *ret (may be NULL) describes the result, which has the
- * source's virtual size. On failure nothing is left. ERROR_NO_SPACE when the disk is full. */
+ * source's virtual size. On failure nothing is left. ERROR_NO_SPACE when the disk is full, or so full that
+ * running VMs could not write much more (space-watch.h): it goes on only while a reserve is left. */
 bool image_convert(const ImageSource *source, const char *destination, ImageFormat format,
     const ImageProgress *progress, const Cancel *cancel, ImageInfo *ret, Error *err);

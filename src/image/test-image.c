@@ -4,13 +4,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/file.h"
 #include "base/process.h"
 #include "image/image-inspect.h"
 #include "image/qemu-img.h"
+#include "image/space-watch.h"
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -240,6 +244,52 @@ static void test_a_cut_image_is_not_converted(Fixture *fixture, const void *data
     g_assert_cmpstr(err.message, ==, "the image is damaged or cut short");
 }
 
+/* Compressed to almost nothing, `mebibytes` when it is written out. */
+static void create_bomb(const Fixture *fixture, const char *path, size_t mebibytes) {
+    g_autofree char *data = g_malloc(MIB);
+    memset(data, 'x', MIB);
+    unlink(fixture->path);
+    for (size_t i = 0; i < mebibytes; i++)
+        patch(fixture, (off_t)(i * MIB), data, MIB);
+    const char *const argv[] = {
+        "qemu-img", "convert", "-q", "-c", "-f", "raw", "-O", "qcow2", fixture->path, path, NULL};
+    g_auto(Error) err = {0};
+    g_assert_true(process_run(&(ProcessSpec){.argv = argv}, NULL, &err));
+}
+
+/* In a file system of 64 MiB that only this process sees: 60 fit in, but then VMs could write no more. */
+static void test_conversion_leaves_a_reserve(Fixture *fixture, const void *data G_GNUC_UNUSED) {
+    g_autofree char *small = g_build_filename(fixture->folder, "small", NULL);
+    g_autofree char *bomb = g_build_filename(fixture->folder, "bomb", NULL);
+    g_autofree char *raw = g_build_filename(small, "raw", NULL);
+    const ImageSource source = {bomb, IMAGE_FORMAT_QCOW2, 1024 * MIB, 0};
+    g_auto(Error) err = {0};
+    g_assert_true(folder_make(small, 0711, NULL));
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+        g_test_skip("no mount namespace can be made here");
+        return;
+    }
+    g_assert_cmpint(mount("tmpfs", small, "tmpfs", 0, "size=64m,mode=0711"), ==, 0);
+    create_bomb(fixture, bomb, 60);
+    g_assert_false(image_convert(&source, raw, IMAGE_FORMAT_RAW, NULL, NULL, NULL, &err));
+    g_assert_cmpint(err.code, ==, ERROR_NO_SPACE);
+    g_autoptr(GDir) dir = g_dir_open(small, 0, NULL);
+    g_assert_null(g_dir_read_name(dir));
+    create_bomb(fixture, bomb, 40);
+    g_assert_true(image_convert(&source, raw, IMAGE_FORMAT_RAW, NULL, NULL, NULL, NULL));
+    g_assert_cmpint(umount2(small, MNT_DETACH), ==, 0);
+}
+
+static void test_watch_passes_a_cancel_on(Fixture *fixture, const void *data G_GNUC_UNUSED) {
+    g_autoptr(Cancel) cancel = cancel_new();
+    g_autoptr(SpaceWatch) watch = space_watch_new(fixture->folder, cancel);
+    struct pollfd stop = {.fd = cancel_fd(space_watch_cancel(watch)), .events = POLLIN};
+    g_assert_cmpint(poll(&stop, 1, 0), ==, 0);
+    cancel_trigger(cancel);
+    g_assert_cmpint(poll(&stop, 1, 10000), ==, 1);
+    g_assert_true(space_watch_end(watch, NULL));
+}
+
 static void test_only_a_disc_is_a_disc(Fixture *fixture, const void *data G_GNUC_UNUSED) {
     g_auto(Error) err = {0};
     patch(fixture, 40000, "data", 4);
@@ -277,5 +327,7 @@ int main(int argc, char **argv) {
     ADD("convert", test_conversion_keeps_the_content);
     ADD("convert-cut", test_a_cut_image_is_not_converted);
     ADD("convert-refused", test_a_refused_conversion_leaves_nothing);
+    ADD("convert-leaves-a-reserve", test_conversion_leaves_a_reserve);
+    ADD("cancel-through-the-watch", test_watch_passes_a_cancel_on);
     return g_test_run();
 }
