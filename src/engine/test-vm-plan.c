@@ -131,17 +131,22 @@ static void test_what_the_host_cannot_run_is_refused(void) {
     g_auto(Error) vcpus = {0}, memory = {0};
     vm_set_vcpus(&vm, 9);
     vm_set_memory(&vm, UINT64_C(2) << 30);
-    g_assert_true(vm_fits(&vm, &host, true, NULL)); /* nothing is known of it */
+    g_assert_true(vm_fits(&vm, &host, true, 0, NULL)); /* nothing is known of it */
     host_set_name(&host, "one");
     HostStatus *status = host_put_status(&host);
     host_status_set_vcpus_limit(status, 8);
     host_status_set_memory(status, UINT64_C(1) << 30);
-    g_assert_false(vm_fits(&vm, &host, false, &vcpus));
+    g_assert_false(vm_fits(&vm, &host, false, 0, &vcpus));
     g_assert_cmpstr(vcpus.field, ==, "/vcpus");
     vm_set_vcpus(&vm, 8);
-    g_assert_true(vm_fits(&vm, &host, false, NULL));
-    g_assert_false(vm_fits(&vm, &host, true, &memory));
+    g_assert_true(vm_fits(&vm, &host, false, 0, NULL));
+    g_assert_false(vm_fits(&vm, &host, true, 0, &memory));
     g_assert_cmpstr(memory.field, ==, "/memory");
+    vm_set_memory(&vm, UINT64_C(256) << 20);
+    host_set_memory_reserve(&host, UINT64_C(512) << 20);
+    g_assert_true(vm_fits(&vm, &host, true, UINT64_C(256) << 20, NULL));
+    g_assert_false(vm_fits(&vm, &host, true, (UINT64_C(256) << 20) + 1, NULL));
+    g_assert_false(vm_fits(&vm, &host, true, UINT64_MAX, NULL));
 }
 
 int main(int argc, char **argv) {

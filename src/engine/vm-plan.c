@@ -242,7 +242,23 @@ static void plan_cloud_init(const VmCreate *request, const Template *source, Vm 
     cloud_init_set_network_config(cloud_init, request->network_config);
 }
 
-bool vm_fits(const Vm *vm, const Host *host, bool starts, Error *err) {
+static bool fits_memory(const Vm *vm, const Host *host, uint64_t promised, Error *err) {
+    uint64_t memory = host->status.memory, reserve = host->memory_reserve;
+    uint64_t taken = reserve + MIN(promised, UINT64_MAX - reserve);
+    uint64_t left = memory > taken ? memory - taken : 0;
+    if (vm->memory <= left)
+        return true;
+    g_autofree char *wanted = g_format_size_full(vm->memory, G_FORMAT_SIZE_IEC_UNITS);
+    g_autofree char *free = g_format_size_full(left, G_FORMAT_SIZE_IEC_UNITS);
+    g_autofree char *all = g_format_size_full(memory, G_FORMAT_SIZE_IEC_UNITS);
+    g_autofree char *kept = g_format_size_full(reserve, G_FORMAT_SIZE_IEC_UNITS);
+    g_autofree char *given = g_format_size_full(promised, G_FORMAT_SIZE_IEC_UNITS);
+    return error_set(err, ERROR_NO_CAPACITY, "/memory",
+        "%s needs %s of memory, the host %s has %s left of %s (%s for running VMs, %s kept for itself)",
+        vm->name, wanted, host->name, free, all, given, kept);
+}
+
+bool vm_fits(const Vm *vm, const Host *host, bool starts, uint64_t promised, Error *err) {
     const HostStatus *status = &host->status;
     int64_t vcpus = vm_has(vm, VM_FIELD_VCPUS_MAXIMUM) ? vm->vcpus_maximum : vm->vcpus;
     if (!host_has(host, HOST_FIELD_STATUS))
@@ -251,11 +267,8 @@ bool vm_fits(const Vm *vm, const Host *host, bool starts, Error *err) {
         return error_set(err, ERROR_UNSUPPORTED, vcpus > vm->vcpus ? "/vcpus_maximum" : "/vcpus",
             "one VM on the host %s can have %" G_GINT64_FORMAT " vCPUs, not %" G_GINT64_FORMAT, host->name,
             status->vcpus_limit, vcpus);
-    if (starts && host_status_has(status, HOST_STATUS_FIELD_MEMORY) && vm->memory > status->memory)
-        return error_set(err, ERROR_NO_CAPACITY, "/memory",
-            "the host %s has %" G_GUINT64_FORMAT " bytes of memory in all, the VM wants %" G_GUINT64_FORMAT,
-            host->name, status->memory, vm->memory);
-    return true;
+    return !starts || !host_status_has(status, HOST_STATUS_FIELD_MEMORY) ||
+           fits_memory(vm, host, promised, err);
 }
 
 bool vm_plan(

@@ -2,11 +2,31 @@
 #include <string.h>
 #include "manager/job-kinds.h"
 #include "model/format.h"
+#include "model/subnet.h"
 
 /* ---- repository.create, network.create: the host opens it first, then the definition is stored ---- */
 
 static const char *planned_text(JobRun *run, const char *path) {
     return json_text_at(job_data(run), path);
+}
+
+/* Each may be named; the host decides the pool. */
+static bool find_place(
+    Inventory *inventory, const json_t *asked, const Object **ret_pool, const Object **ret_host, Error *err) {
+    const char *pool_id = json_text_at(asked, "pool"), *host_id = json_text_at(asked, "host");
+    const Object *host = host_id ? inventory_find(inventory, RESOURCE_HOST, host_id, err) : NULL;
+    if (host_id && !host)
+        return false;
+    const Object *pool = the_object(
+        inventory, RESOURCE_POOL, pool_id || !host ? pool_id : ((const Host *)host->data)->pool, "pool", err);
+    if (!pool || (!host && !(host = the_object(inventory, RESOURCE_HOST, NULL, "host", err))))
+        return false;
+    if (g_strcmp0(((const Host *)host->data)->pool, pool->id) != 0)
+        return error_set(err, ERROR_CONFLICT, "/pool", "the host %s does not belong to the pool %s",
+            host->name, pool->name);
+    *ret_pool = pool;
+    *ret_host = host;
+    return true;
 }
 
 /* Puts the planned definition, with id, pool and host settled, into the job's data. */
@@ -15,12 +35,8 @@ static bool plan_object(
     const char *name = json_text_at(asked->parameters, "name");
     if (inventory_has_name(inventory, kind, name))
         return error_set(err, ERROR_EXISTS, "/name", "there is a %s %s already", resources[kind].name, name);
-    const Object *pool =
-        the_object(inventory, RESOURCE_POOL, json_text_at(asked->parameters, "pool"), "pool", err);
-    const Object *host =
-        pool ? the_object(inventory, RESOURCE_HOST, json_text_at(asked->parameters, "host"), "host", err)
-             : NULL;
-    if (!host)
+    const Object *pool = NULL, *host = NULL;
+    if (!find_place(inventory, asked->parameters, &pool, &host, err))
         return false;
     g_autofree char *id = uuid_new();
     json_t *plan = json_deep_copy(asked->parameters);
@@ -53,8 +69,27 @@ static void store_opened(JobRun *run, ResourceId kind, const json_t *opened) {
     commit_and_go_on(run, change);
 }
 
+static bool lies_below(const char *path, const char *folder) {
+    size_t length = strlen(folder);
+    return g_str_has_prefix(path, folder) && (path[length] == '/' || path[length] == '\0');
+}
+
+/* One folder belongs to one repository. */
+static bool check_path(Inventory *inventory, const Job *job, Error *err) {
+    const GPtrArray *all = inventory_list(inventory, RESOURCE_REPOSITORY);
+    const char *path = json_text_at(job->data, "plan.path"), *host = json_text_at(job->data, "host");
+    for (guint i = 0; i < all->len; i++) {
+        const Repository *other = ((const Object *)all->pdata[i])->data;
+        if (g_strcmp0(other->host, host) == 0 &&
+            (lies_below(path, other->path) || lies_below(other->path, path)))
+            return error_set(err, ERROR_IN_USE, "/path", "path: %s belongs to the repository %s", other->path,
+                other->name);
+    }
+    return true;
+}
+
 static bool prepare_repository(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
-    return plan_object(inventory, RESOURCE_REPOSITORY, asked, job, err);
+    return plan_object(inventory, RESOURCE_REPOSITORY, asked, job, err) && check_path(inventory, job, err);
 }
 
 static void repository_opened(JobRun *run, const json_t *result) {
@@ -71,8 +106,28 @@ static const JobStepKind repository_steps[] = {
     {"open", "Makes or takes over the folder", repository_open, NULL}};
 static const JobKind repository_create = {"repository.create", repository_steps, 1, prepare_repository};
 
+/* What the host has beside Lodge's networks the driver finds out. */
+static bool check_network(Inventory *inventory, const json_t *asked, Error *err) {
+    const char *text = json_text_at(asked, "subnet");
+    Subnet subnet, other_subnet;
+    if (g_strcmp0(json_text_at(asked, "kind"), "bridge") == 0 && !json_text_at(asked, "bridge"))
+        return error_set(err, ERROR_INVALID, "/bridge", "bridge: is required for a network of kind bridge");
+    if (!text || !subnet_from_text(text, &subnet))
+        return true;
+    const GPtrArray *all = inventory_list(inventory, RESOURCE_NETWORK);
+    for (guint i = 0; i < all->len; i++) {
+        const Network *other = ((const Object *)all->pdata[i])->data;
+        if (other->subnet && subnet_from_text(other->subnet, &other_subnet) &&
+            subnet_overlaps(&subnet, &other_subnet))
+            return error_set(err, ERROR_IN_USE, "/subnet", "subnet: %s overlaps that of the network %s, %s",
+                text, other->name, other->subnet);
+    }
+    return true;
+}
+
 static bool prepare_network(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
-    return plan_object(inventory, RESOURCE_NETWORK, asked, job, err);
+    return check_network(inventory, asked->parameters, err) &&
+           plan_object(inventory, RESOURCE_NETWORK, asked, job, err);
 }
 
 static void network_opened(JobRun *run, const json_t *result) {

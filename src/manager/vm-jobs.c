@@ -2,65 +2,12 @@
 #include <string.h>
 #include "engine/vm-plan.h"
 #include "manager/job-kinds.h"
+#include "manager/vm-place.h"
 #include "model/format.h"
 
 enum { CHILDREN_AT_ONCE = 16, RESULT_DETAIL_LENGTH = 250 };
 
 /* ---- vm.create: plan, build the template if need be, a child each ---- */
-
-static bool is_mac_taken(const char *mac, void *inventory) {
-    return inventory_has_mac(inventory, mac, NULL);
-}
-
-static char *new_id(void *data G_GNUC_UNUSED) {
-    return uuid_new();
-}
-
-/* The pool that the request names, or the one of what it names: host, repository, template. */
-static const Object *wanted_pool(Inventory *inventory, const VmCreate *request, Error *err) {
-    const char *wanted = request->pool;
-    const Object *host = request->host ? inventory_get(inventory, RESOURCE_HOST, request->host) : NULL;
-    const Object *template =
-        request->template ? inventory_get(inventory, RESOURCE_TEMPLATE, request->template) : NULL;
-    const char *place = request->repository ? request->repository
-                        : template          ? ((const Template *)template->data)->repository
-                                            : NULL;
-    const Object *repository = place ? inventory_get(inventory, RESOURCE_REPOSITORY, place) : NULL;
-    if (!wanted && host)
-        wanted = ((const Host *)host->data)->pool;
-    if (!wanted && repository)
-        wanted = ((const Repository *)repository->data)->pool;
-    return the_object(inventory, RESOURCE_POOL, wanted, "pool", err);
-}
-
-static bool fill_world(Inventory *inventory, const VmCreate *request, VmPlanWorld *world, Error *err) {
-    const Object *pool = wanted_pool(inventory, request, err);
-    const Object *host = pool ? the_object(inventory, RESOURCE_HOST, request->host, "host", err) : NULL;
-    if (!host)
-        return false;
-    if (((const Host *)host->data)->maintenance)
-        return error_set(err, ERROR_WRONG_STATE, "/host", "the host %s is in maintenance", host->name);
-    const Object *source =
-        request->template ? inventory_find(inventory, RESOURCE_TEMPLATE, request->template, err) : NULL;
-    if (request->template && !source)
-        return false;
-    const Template *template = source ? source->data : NULL;
-    const char *wanted = request->repository ? request->repository : template ? template->repository : NULL;
-    const Object *repository = the_object(inventory, RESOURCE_REPOSITORY, wanted, "repository", err);
-    if (!repository)
-        return false;
-    const char *range = ((const Pool *)pool->data)->mac_range;
-    *world = (VmPlanWorld){.source = template,
-        .pool_id = pool->id,
-        .host_id = host->id,
-        .repository_id = repository->id,
-        .default_network_id = default_network(inventory),
-        .mac_prefix = range ? range : DEFAULT_MAC_PREFIX,
-        .is_mac_taken = is_mac_taken,
-        .new_id = new_id,
-        .data = inventory};
-    return true;
-}
 
 /* What cannot be copied or put into a drive is refused before anything starts. */
 static bool check_content(
@@ -82,10 +29,13 @@ static bool plan_all(
     g_autoptr(GRand) random = g_rand_new();
     g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     const Host *host = inventory_get(inventory, RESOURCE_HOST, world->host_id)->data;
+    uint64_t promised = host_promised_memory(inventory, world->host_id, NULL);
     for (int64_t i = 1; i <= request->count; i++) {
         g_auto(Vm) vm = {0};
-        if (!vm_plan(request, world, i, random, &vm, err) || !vm_fits(&vm, host, request->start, err))
+        if (!vm_plan(request, world, i, random, &vm, err) ||
+            !vm_fits(&vm, host, request->start, promised, err))
             return false;
+        promised += vm.memory;
         if (!is_object_name(vm.name))
             return error_set(err, ERROR_INVALID, "/name", "name: %s is too long or not a name", vm.name);
         if (inventory_has_name(inventory, RESOURCE_VM, vm.name) ||
@@ -113,7 +63,7 @@ static bool prepare_create(Inventory *inventory, const JobRequest *asked, Job *j
     model_apply_defaults(&vm_create_type, &request);
     if (request.mac && request.count > 1)
         return error_set(err, ERROR_INVALID, "/mac", "mac: only with a count of 1");
-    if (!fill_world(inventory, &request, &world, err) || !check_content(inventory, &request, &world, err))
+    if (!vm_place(inventory, &request, &world, err) || !check_content(inventory, &request, &world, err))
         return false;
     g_autoptr(json_t) plans = json_array();
     if (!plan_all(inventory, &request, &world, plans, err))
@@ -285,6 +235,10 @@ static const JobKind vm_create = {"vm.create", create_steps, G_N_ELEMENTS(create
 
 /* ---- vm.clone: as vm.create, but from a stopped VM ---- */
 
+static bool is_mac_taken(const char *mac, void *inventory) {
+    return inventory_has_mac(inventory, mac, NULL);
+}
+
 static bool new_identity(Inventory *inventory, const Vm *source, const char *name, Vm *ret_vm, Error *err) {
     g_autoptr(json_t) json = vm_encode(source, MODEL_ENCODE_DEFINITION);
     json_object_del(json, "created");
@@ -303,11 +257,10 @@ static bool new_identity(Inventory *inventory, const Vm *source, const char *nam
         disk_set_serial(&vm.disks.items[i], NULL);
     }
     const Object *pool = inventory_get(inventory, RESOURCE_POOL, vm.pool);
-    const char *prefix = pool ? ((const Pool *)pool->data)->mac_range : NULL;
     g_autoptr(GRand) random = g_rand_new();
     for (size_t i = 0; i < vm.nics.n; i++) {
         g_autofree char *nic_id = uuid_new(), *mac = NULL;
-        if (!vm_plan_mac(prefix ? prefix : DEFAULT_MAC_PREFIX, is_mac_taken, inventory, random, &mac, err))
+        if (!vm_plan_mac(vm_mac_prefix(pool), is_mac_taken, inventory, random, &mac, err))
             return false;
         nic_set_id(&vm.nics.items[i], nic_id);
         nic_set_mac(&vm.nics.items[i], mac);
@@ -332,6 +285,8 @@ static bool prepare_clone(Inventory *inventory, const JobRequest *asked, Job *jo
     for (int64_t i = 1; i <= request.count; i++) {
         g_autofree char *name = vm_plan_name(request.name, i, request.count);
         g_auto(Vm) vm = {0};
+        if (!is_object_name(name))
+            return error_set(err, ERROR_INVALID, "/name", "name: %s is too long or not a name", name);
         if (inventory_has_name(inventory, RESOURCE_VM, name))
             return error_set(err, ERROR_EXISTS, "/name", "there is a VM %s already", name);
         if (!new_identity(inventory, source, name, &vm, err))
@@ -505,13 +460,24 @@ static void state_arrived(JobRun *run, const json_t *result) {
     job_step_done(run);
 }
 
+/* Looked at again: others may have been started since it was asked for. */
+static void start_here(JobRun *run, const char *vm_id) {
+    const Object *object = inventory_get(job_inventory(run), RESOURCE_VM, vm_id);
+    g_auto(Error) err = {0};
+    if (object && !vm_may_start(job_inventory(run), object->data, &err)) {
+        job_step_failed(run, &err);
+        return;
+    }
+    show_vm_state(job_inventory(run), vm_id, VM_STATE_STARTING, job_definition(run)->id);
+    call_with_definition(run, vm_id, AGENT_METHOD_VM_START, NULL, state_arrived);
+}
+
 static void make_start(JobRun *run) {
     if (!json_is_true(json_object_get(job_parameters(run), "start"))) {
         job_step_done(run);
         return;
     }
-    show_vm_state(job_inventory(run), made_id(run), VM_STATE_STARTING, job_definition(run)->id);
-    call_with_definition(run, made_id(run), AGENT_METHOD_VM_START, NULL, state_arrived);
+    start_here(run, made_id(run));
 }
 
 static const JobStepKind make_steps[] = {
@@ -528,8 +494,7 @@ static bool prepare_vm(Inventory *inventory, const JobRequest *asked, Job *job, 
     job_claim_add(job, RESOURCE_VM, vm->id, false, job->kind);
     if (!vm->host)
         return error_set(err, ERROR_WRONG_STATE, NULL, "%s has no host", vm->name);
-    const Object *host = inventory_get(inventory, RESOURCE_HOST, vm->host);
-    return !host || !g_str_equal(job->kind, "vm.start") || vm_fits(vm, host->data, true, err);
+    return !g_str_equal(job->kind, "vm.start") || vm_may_start(inventory, vm, err);
 }
 
 static const Vm *target_vm(JobRun *run) {
@@ -539,11 +504,7 @@ static const Vm *target_vm(JobRun *run) {
 }
 
 static void start_run(JobRun *run) {
-    const Vm *vm = target_vm(run);
-    if (vm)
-        show_vm_state(job_inventory(run), vm->id, VM_STATE_STARTING, job_definition(run)->id);
-    call_with_definition(
-        run, job_definition(run)->target + strlen("vm/"), AGENT_METHOD_VM_START, NULL, state_arrived);
+    start_here(run, job_definition(run)->target + strlen("vm/"));
 }
 
 static void call_by_id(JobRun *run, AgentMethodId method, json_t *take_more, FleetDoneFn done) {

@@ -1,7 +1,7 @@
 /* Formats of strings: one predicate each, and the table that names them. */
 #include "model/format.h"
-#include <arpa/inet.h>
 #include <string.h>
+#include "model/subnet.h"
 
 enum { UUID_LENGTH = 36, MAC_LENGTH = 17, NAME_MAX_LENGTH = 63, INTERFACE_MAX_LENGTH = 15 };
 #define BASE64 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
@@ -58,23 +58,13 @@ static bool is_ssh_key(const char *text) {
     return key > 0 && (!*rest || *rest == ' ') && is_line(text);
 }
 
+/* A network, not an address in it. */
 static bool is_subnet(const char *text) {
-    static const struct {
-        uint32_t first;
-        int prefix;
-    } private[] = {{0x0a000000, 8}, {0xac100000, 12}, {0xc0a80000, 16}, {0x64400000, 10}, {0xc6120000, 15}};
-    g_auto(GStrv) parts = g_strsplit(text, "/", 3);
-    struct in_addr address;
-    guint64 prefix = 0;
-    if (g_strv_length(parts) != 2 || inet_pton(AF_INET, parts[0], &address) != 1 ||
-        !g_ascii_string_to_unsigned(parts[1], 10, 8, 29, &prefix, NULL))
+    Subnet subnet;
+    if (!subnet_from_text(text, &subnet) || !subnet_is_private(&subnet))
         return false;
-    uint32_t first = ntohl(address.s_addr);
-    bool is_private = false;
-    for (size_t i = 0; i < G_N_ELEMENTS(private); i++)
-        is_private |=
-            (int)prefix >= private[i].prefix && (first ^ private[i].first) >> (32 - private[i].prefix) == 0;
-    return is_private && !(first & (UINT32_MAX >> prefix));
+    g_autofree char *first = subnet_address_text(subnet.first);
+    return g_str_has_prefix(text, first);
 }
 
 /* IFNAMSIZ and dev_valid_name() of Linux. */

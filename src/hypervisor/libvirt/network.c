@@ -9,6 +9,7 @@
 #include "hypervisor/libvirt/network-remains.h"
 #include "hypervisor/libvirt/session.h"
 #include "hypervisor/libvirt/xml-read.h"
+#include "model/subnet.h"
 
 enum {
     ROUTES_LIMIT = 16 * 1024 * 1024,
@@ -16,38 +17,6 @@ enum {
     LAST_OWN_SUBNET = 254,
     BRIDGE_PREFIX_LENGTH = 6
 };
-
-/* An IPv4 subnet in host byte order. */
-typedef struct Subnet {
-    uint32_t first, mask;
-    int prefix_length;
-} Subnet;
-
-static bool subnet_from_text(const char *text, Subnet *ret) {
-    g_auto(GStrv) parts = g_strsplit(text, "/", 3);
-    struct in_addr address;
-    char *end = NULL;
-    if (g_strv_length(parts) != 2 || inet_pton(AF_INET, parts[0], &address) != 1 ||
-        !g_ascii_isdigit(parts[1][0]))
-        return false;
-    guint64 length = g_ascii_strtoull(parts[1], &end, 10);
-    if (*end || length < 8 || length > 29)
-        return false;
-    ret->prefix_length = (int)length;
-    ret->mask = UINT32_MAX << (32 - length);
-    ret->first = ntohl(address.s_addr) & ret->mask;
-    return true;
-}
-
-static char *address_text(uint32_t address) {
-    return g_strdup_printf(
-        "%u.%u.%u.%u", address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255);
-}
-
-static bool overlaps(const Subnet *a, const Subnet *b) {
-    uint32_t mask = a->mask & b->mask;
-    return (a->first & mask) == (b->first & mask);
-}
 
 /* Any route of this host but the default one; /proc/net/route, proc(5), holds numbers in network byte order.
  */
@@ -62,7 +31,7 @@ static bool is_routed(const Subnet *subnet) {
             continue;
         Subnet route = {.first = ntohl((uint32_t)g_ascii_strtoull(columns[1], NULL, 16)),
             .mask = ntohl((uint32_t)g_ascii_strtoull(columns[7], NULL, 16))};
-        if (route.mask && overlaps(subnet, &route))
+        if (route.mask && subnet_overlaps(subnet, &route))
             return true;
     }
     return false;
@@ -84,9 +53,9 @@ static char *network_xml(const HypervisorSession *session, const Network *networ
     g_autofree char *name = domain_network_name(session->instance, network->id);
     g_autofree char *mac = network_bridge_mac(network->id);
     uint32_t last = subnet->first | ~subnet->mask;
-    g_autofree char *own = address_text(subnet->first + 1);
-    g_autofree char *start = address_text(subnet->first + 2);
-    g_autofree char *end = address_text(last - 1);
+    g_autofree char *own = subnet_address_text(subnet->first + 1);
+    g_autofree char *start = subnet_address_text(subnet->first + 2);
+    g_autofree char *end = subnet_address_text(last - 1);
     return g_markup_printf_escaped(
         "<network>\n  <name>%s</name>\n  <uuid>%s</uuid>\n  <forward mode='nat'/>\n"
         "  <bridge name='%s' stp='off' delay='0'/>\n  <mac address='%s'/>\n  <ip address='%s' prefix='%d'>\n"
@@ -107,7 +76,7 @@ static bool read_running(virNetwork *running, Network *network, Error *err) {
     if (bridge)
         network_set_bridge(network, bridge);
     if (subnet_from_text(text, &subnet)) {
-        g_autofree char *first = address_text(subnet.first);
+        g_autofree char *first = subnet_address_text(subnet.first);
         g_autofree char *plain = g_strdup_printf("%s/%d", first, subnet.prefix_length);
         network_set_subnet(network, plain);
     }

@@ -1,0 +1,180 @@
+/* The repository decides the host when it lies on one; the host decides the pool. */
+#include "manager/vm-place.h"
+#include "manager/job-kinds.h"
+#include "model/format.h"
+
+static bool is_mac_taken(const char *mac, void *inventory) {
+    return inventory_has_mac(inventory, mac, NULL);
+}
+
+static char *new_id(void *data G_GNUC_UNUSED) {
+    return uuid_new();
+}
+
+const char *vm_mac_prefix(const Object *pool) {
+    const char *range = pool ? ((const Pool *)pool->data)->mac_range : NULL;
+    return range ? range : DEFAULT_MAC_PREFIX;
+}
+
+/* ---- memory ---- */
+
+static bool occupies_memory(const Vm *vm) {
+    if (!vm_has(vm, VM_FIELD_STATUS))
+        return false;
+    switch (vm->status.state) {
+    case VM_STATE_STARTING:
+    case VM_STATE_RUNNING:
+    case VM_STATE_PAUSED:
+    case VM_STATE_STOPPING:
+        return true;
+    default:
+        return false;
+    }
+}
+
+uint64_t host_promised_memory(Inventory *inventory, const char *host_id, const char *without_vm_id) {
+    const GPtrArray *vms = inventory_list(inventory, RESOURCE_VM);
+    uint64_t promised = 0;
+    for (guint i = 0; i < vms->len; i++) {
+        const Vm *vm = ((const Object *)vms->pdata[i])->data;
+        if (g_strcmp0(vm->host, host_id) == 0 && g_strcmp0(vm->id, without_vm_id) != 0 && occupies_memory(vm))
+            promised += vm->memory;
+    }
+    return promised;
+}
+
+bool vm_may_start(Inventory *inventory, const Vm *vm, Error *err) {
+    const Object *object = vm->host ? inventory_get(inventory, RESOURCE_HOST, vm->host) : NULL;
+    const Host *host = object ? object->data : NULL;
+    if (!host || (vm->status.state != VM_STATE_STARTING && occupies_memory(vm)))
+        return true;
+    if (host->maintenance)
+        return error_set(err, ERROR_WRONG_STATE, "/host", "the host %s is in maintenance", host->name);
+    return vm_fits(vm, host, true, host_promised_memory(inventory, host->id, vm->id), err);
+}
+
+/* ---- place ---- */
+
+typedef struct Place {
+    const Object *pool, *host, *repository, *template;
+} Place;
+
+/* Named, or the template's, or the only one that fits to what was named. */
+static bool find_repository(Inventory *inventory, const VmCreate *request, Place *place, Error *err) {
+    const Template *template = place->template ? place->template->data : NULL;
+    const char *wanted = request->repository ? request->repository : template ? template->repository : NULL;
+    if (wanted) {
+        place->repository = inventory_find(inventory, RESOURCE_REPOSITORY, wanted, err);
+        return place->repository != NULL;
+    }
+    const GPtrArray *all = inventory_list(inventory, RESOURCE_REPOSITORY);
+    g_autoptr(GString) names = g_string_new(NULL);
+    guint n = 0;
+    for (guint i = 0; i < all->len; i++) {
+        const Object *object = all->pdata[i];
+        const Repository *repository = object->data;
+        if ((request->pool && repository->pool && g_strcmp0(repository->pool, request->pool) != 0) ||
+            (request->host && repository->host && g_strcmp0(repository->host, request->host) != 0))
+            continue;
+        place->repository = object;
+        g_string_append_printf(names, "%s%s", n++ ? ", " : "", object->name);
+    }
+    if (n == 1)
+        return true;
+    return error_set(err, ERROR_INVALID, "/repository",
+        n ? "repository: there are several, name one: %s" : "repository: there is none%s yet", names->str);
+}
+
+static bool can_take(const Object *object, const char *pool_id) {
+    const Host *host = object->data;
+    return g_strcmp0(host->pool, pool_id) == 0 && !host->maintenance &&
+           (host->status.state == HOST_STATE_CONNECTED || host->status.state == HOST_STATE_DEGRADED);
+}
+
+static int64_t free_memory(Inventory *inventory, const Object *object) {
+    const Host *host = object->data;
+    return (int64_t)host->status.memory - (int64_t)host->memory_reserve -
+           (int64_t)host_promised_memory(inventory, object->id, NULL);
+}
+
+/* The one in the pool with the most free memory; the only one even while it is out of reach. */
+static const Object *best_host(Inventory *inventory, const char *pool_id) {
+    const GPtrArray *all = inventory_list(inventory, RESOURCE_HOST);
+    const Object *best = NULL, *only = NULL;
+    guint n = 0;
+    for (guint i = 0; i < all->len; i++) {
+        const Object *object = all->pdata[i];
+        if (g_strcmp0(((const Host *)object->data)->pool, pool_id) == 0) {
+            only = object;
+            n++;
+        }
+        if (can_take(object, pool_id) &&
+            (!best || free_memory(inventory, object) > free_memory(inventory, best)))
+            best = object;
+    }
+    return best ? best : n == 1 ? only : NULL;
+}
+
+static bool find_host(Inventory *inventory, const VmCreate *request, Place *place, Error *err) {
+    const Repository *repository = place->repository->data;
+    const char *wanted = request->host ? request->host : repository->host;
+    if (wanted) {
+        place->host = inventory_find(inventory, RESOURCE_HOST, wanted, err);
+    } else {
+        place->host = best_host(inventory, place->pool->id);
+        if (!place->host)
+            error_set(err, ERROR_NO_CAPACITY, "/pool", "the pool %s has no host that can be reached",
+                place->pool->name);
+    }
+    if (!place->host)
+        return false;
+    if (repository->host && g_strcmp0(repository->host, place->host->id) != 0)
+        return error_set(err, ERROR_CONFLICT, "/host", "the repository %s lies on another host than %s",
+            place->repository->name, place->host->name);
+    return true;
+}
+
+/* Named, or that of what was named. */
+static bool find_pool(Inventory *inventory, const VmCreate *request, Place *place, Error *err) {
+    const Repository *repository = place->repository->data;
+    const char *host_id = request->host ? request->host : repository->host;
+    const Object *host = host_id ? inventory_get(inventory, RESOURCE_HOST, host_id) : NULL;
+    const char *wanted = request->pool ? request->pool
+                         : host        ? ((const Host *)host->data)->pool
+                                       : repository->pool;
+    place->pool = the_object(inventory, RESOURCE_POOL, wanted, "pool", err);
+    return place->pool != NULL;
+}
+
+static bool check_pool(const Place *place, Error *err) {
+    const Host *host = place->host->data;
+    const Repository *repository = place->repository->data;
+    if (g_strcmp0(host->pool, place->pool->id) != 0)
+        return error_set(err, ERROR_CONFLICT, "/pool", "the host %s does not belong to the pool %s",
+            host->name, place->pool->name);
+    if (repository->pool && g_strcmp0(repository->pool, place->pool->id) != 0)
+        return error_set(err, ERROR_CONFLICT, "/pool", "the repository %s does not belong to the pool %s",
+            repository->name, place->pool->name);
+    return !host->maintenance ||
+           error_set(err, ERROR_WRONG_STATE, "/host", "the host %s is in maintenance", host->name);
+}
+
+bool vm_place(Inventory *inventory, const VmCreate *request, VmPlanWorld *ret_world, Error *err) {
+    Place place = {0};
+    if (request->template &&
+        !(place.template = inventory_find(inventory, RESOURCE_TEMPLATE, request->template, err)))
+        return false;
+    if (!find_repository(inventory, request, &place, err) || !find_pool(inventory, request, &place, err) ||
+        !find_host(inventory, request, &place, err) || !check_pool(&place, err))
+        return false;
+    *ret_world = (VmPlanWorld){.source = place.template ? place.template->data : NULL,
+        .pool_id = place.pool->id,
+        .host_id = place.host->id,
+        .repository_id = place.repository->id,
+        .default_network_id = default_network(inventory),
+        .mac_prefix = vm_mac_prefix(place.pool),
+        .is_mac_taken = is_mac_taken,
+        .new_id = new_id,
+        .data = inventory};
+    return true;
+}
