@@ -117,6 +117,9 @@ static bool step(Walk *walk, const char *name, Error *err) {
     if (fstatat(walk->fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0)
         return S_ISLNK(status.st_mode) ? follow_link(walk, name, path, &status, err)
                                        : enter(walk, name, g_steal_pointer(&path), err);
+    if (errno == ENOENT && walk->may_make && walk->rest[strspn(walk->rest, "/")])
+        return error_set(err, ERROR_NOT_FOUND, "/repository/path",
+            "%s does not exist: make it, or mount what should lie there; only the last folder is made", path);
     if (errno != ENOENT || !walk->may_make)
         return error_set_errno(err, errno, "looking at %s", path);
     return make_folder(walk, name, path, err) && enter(walk, name, g_steal_pointer(&path), err);

@@ -65,7 +65,9 @@ static void test_folders_that_others_can_change_are_refused(void) {
     g_auto(Place) place;
     place_init(&place);
     g_autofree char *open = g_build_filename(place.folder, "open", NULL),
-                    *inner = g_build_filename(open, "inner", "repository", NULL);
+                    *parent = g_build_filename(open, "inner", NULL),
+                    *inner = g_build_filename(parent, "repository", NULL);
+    g_auto(Error) err = {0};
     struct stat status;
     g_assert_true(folder_make(open, 0700, NULL));
     g_assert_cmpint(chmod(open, 0777), ==, 0);
@@ -74,6 +76,10 @@ static void test_folders_that_others_can_change_are_refused(void) {
     g_assert_cmpint(chmod(open, 01777), ==, 0); /* as /tmp: what is ours in it stays ours */
     expect_refused(&place, open, open);
     repository_set_path(&place.repository, inner);
+    g_assert_false(repository_dir.open(&place.repository, &err)); /* perhaps a disk that is not mounted */
+    g_assert_cmpint(err.code, ==, ERROR_NOT_FOUND);
+    g_assert_cmpstr(err.field, ==, "/repository/path");
+    g_assert_true(folder_make(parent, 0711, NULL));
     g_assert_true(repository_dir.open(&place.repository, NULL));
     g_assert_cmpint(stat(inner, &status), ==, 0);
     g_assert_cmpint(status.st_mode & 07777, ==, 0711);
