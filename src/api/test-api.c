@@ -82,7 +82,7 @@ static World *world_new(void) {
     g_assert_nonnull(self->store);
     self->inventory = inventory_new(self->store, &self->clock.clock);
     g_assert_true(inventory_load(self->inventory, NULL));
-    self->jobs = jobs_new(self->inventory, kinds, G_N_ELEMENTS(kinds), NULL);
+    self->jobs = jobs_new(self->inventory, kinds, G_N_ELEMENTS(kinds), NULL, NULL);
     ApiOptions options = {.inventory = self->inventory,
         .jobs = self->jobs,
         .clock = &self->clock.clock,

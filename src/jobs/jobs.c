@@ -10,9 +10,9 @@
 #include "jobs/job-audit.h"
 #include "model/format.h"
 
-enum { MAX_ENDED_JOBS = 10000, TRIM_AFTER_MS = 5000 };
+enum { MAX_ENDED_JOBS = 10000, TRIM_AFTER_MS = 5000, START_RETRY_MS = 2000 };
 /* Claim revisions are taken from a block that the store remembers as used, so that they never repeat. */
-enum { REVISION_BLOCK = 1000000 };
+enum { REVISION_BLOCK = 1000000, MOST_CLAIMS = 1000 };
 #define REVISION_KEY "meta/claim-revision"
 #define EPOCH_KEY "meta/jobs-epoch" /* the store's, when its jobs were last taken up */
 
@@ -57,20 +57,20 @@ static int64_t stored_number(Store *store, const char *key, int64_t when_missing
     return g_ascii_strtoll(text, NULL, 10);
 }
 
-static void reserve_revisions(Jobs *jobs) {
+static bool reserve_revisions(Jobs *jobs, Error *err) {
     Store *store = inventory_store(jobs->inventory);
     int64_t used = stored_number(store, REVISION_KEY, 0);
     g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT, used + REVISION_BLOCK);
     StoreTransaction *transaction = store_transaction_new();
     store_transaction_put(transaction, REVISION_KEY, text, strlen(text), 0);
-    g_auto(Error) err = {0};
-    if (!store_commit_wait(store, transaction, NULL, &err))
-        g_error("cannot reserve claim revisions: %s", err.message);
+    if (!store_commit_wait(store, transaction, NULL, err))
+        return error_wrap(err, ERROR_NONE, "claim revisions cannot be reserved");
     jobs->next_revision = used + 1;
     jobs->last_revision = used + REVISION_BLOCK;
+    return true;
 }
 
-Jobs *jobs_new(Inventory *inventory, const JobKind *const *kinds, size_t n_kinds, void *host) {
+Jobs *jobs_new(Inventory *inventory, const JobKind *const *kinds, size_t n_kinds, void *host, Error *err) {
     Jobs *jobs = g_new0(Jobs, 1);
     jobs->inventory = inventory;
     jobs->host = host;
@@ -84,8 +84,10 @@ Jobs *jobs_new(Inventory *inventory, const JobKind *const *kinds, size_t n_kinds
     jobs->idempotency = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     jobs->waiters = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_ptr_array_unref);
     remember_keys(jobs);
-    reserve_revisions(jobs);
-    return jobs;
+    if (reserve_revisions(jobs, err))
+        return jobs;
+    jobs_free(jobs, NULL);
+    return NULL;
 }
 
 void jobs_free(Jobs *jobs, Store *take_store) {
@@ -264,6 +266,8 @@ void job_claim_add(Job *job, ResourceId kind, const char *id, bool shared, const
 
 /* ---- 2. queued, then started ---- */
 
+static gboolean start_what_can(void *data);
+
 static JobRun *run_new(Jobs *jobs, const Job *job) {
     JobRun *run = g_new0(JobRun, 1);
     run->jobs = jobs;
@@ -284,13 +288,21 @@ static void start(Jobs *jobs, const Job *job) {
     job_set_step(&run->job, 0);
     for (size_t i = 0; i < run->job.claims.n; i++) {
         Claim *claim = &run->job.claims.items[i];
-        if (jobs->next_revision > jobs->last_revision)
-            reserve_revisions(jobs);
         claim_set_revision(claim, jobs->next_revision++);
         claim_set_job(claim, run->job.id);
         claim_set_since(claim, now);
     }
     go_on(run);
+}
+
+/* Enough for any job. On a full disk those that wait go on waiting. */
+static bool has_revisions(Jobs *jobs) {
+    g_auto(Error) err = {0};
+    if (jobs->last_revision - jobs->next_revision >= MOST_CLAIMS || reserve_revisions(jobs, &err))
+        return true;
+    log_warning("no job is started now: %s", err.message);
+    jobs->start_source = g_timeout_add(START_RETRY_MS, start_what_can, jobs);
+    return false;
 }
 
 static gboolean start_what_can(void *data) {
@@ -310,6 +322,8 @@ static gboolean start_what_can(void *data) {
             }
             continue;
         }
+        if (!has_revisions(jobs))
+            break;
         g_free(link->data);
         g_queue_delete_link(jobs->queued, link);
         if (job && !job_has_ended(job))

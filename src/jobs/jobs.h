@@ -42,8 +42,8 @@ typedef struct JobKind {
     bool (*prepare)(Inventory *inventory, const JobRequest *request, Job *job, Error *err);
 } JobKind;
 
-/* `host` is handed to every step (job_host). */
-Jobs *jobs_new(Inventory *inventory, const JobKind *const *kinds, size_t n_kinds, void *host);
+/* `host` is handed to every step (job_host). Blocks; NULL when the store cannot be written. */
+Jobs *jobs_new(Inventory *inventory, const JobKind *const *kinds, size_t n_kinds, void *host, Error *err);
 /* Running jobs stay in the store and go on at the next start. Closes the store first, because the call-backs
  * of its last commits need the jobs. Both accept NULL. */
 void jobs_free(Jobs *jobs, Store *take_store);

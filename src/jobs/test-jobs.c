@@ -145,7 +145,7 @@ static void open_world(World *world) {
     g_assert_nonnull(world->store);
     world->inventory = inventory_new(world->store, clock_system());
     g_assert_true(inventory_load(world->inventory, &err));
-    world->jobs = jobs_new(world->inventory, kinds, G_N_ELEMENTS(kinds), world);
+    world->jobs = jobs_new(world->inventory, kinds, G_N_ELEMENTS(kinds), world, NULL);
 }
 
 static void close_world(World *world) {
@@ -421,6 +421,19 @@ static void test_a_result_that_outgrows_the_store_is_dropped(World *world, const
     g_assert_false(job_has(job_of(world, id), JOB_FIELD_RESULT));
 }
 
+static void test_a_full_disk_is_said_at_the_start(World *world, const void *data G_GNUC_UNUSED) {
+    g_auto(Error) err = {0};
+    signal(SIGXFSZ, SIG_IGN);
+    jobs_free(world->jobs, NULL);
+    limit_file_size(1024);
+    world->jobs = jobs_new(world->inventory, kinds, G_N_ELEMENTS(kinds), world, &err);
+    limit_file_size(RLIM_INFINITY);
+    g_assert_null(world->jobs);
+    g_assert_true(err.code == ERROR_NO_SPACE || err.code == ERROR_IO);
+    world->jobs = jobs_new(world->inventory, kinds, G_N_ELEMENTS(kinds), world, NULL);
+    g_assert_nonnull(world->jobs);
+}
+
 static void test_breaking_a_parent_cancels_its_children_and_makes_no_more(
     World *world, const void *data G_GNUC_UNUSED) {
     g_autofree char *id = g_strdup(submit(world, "test.parent", "{}", NULL));
@@ -495,6 +508,7 @@ int main(int argc, char **argv) {
     ADD("/jobs/cancel-late", test_a_queued_job_whose_cancel_is_not_durable_yet_does_not_start);
     ADD("/jobs/break-early", test_claims_broken_before_a_step_keep_it_from_running);
     ADD("/jobs/full-disk", test_a_full_disk_holds_a_job_until_there_is_room);
+    ADD("/jobs/full-disk-at-start", test_a_full_disk_is_said_at_the_start);
     ADD("/jobs/outgrown-record", test_a_record_that_outgrows_the_store_ends_the_job);
     ADD("/jobs/outgrown-result", test_a_result_that_outgrows_the_store_is_dropped);
     ADD("/jobs/break-parent", test_breaking_a_parent_cancels_its_children_and_makes_no_more);

@@ -71,7 +71,11 @@ static void call_free(Call *call) {
     g_free(call);
 }
 
-static void free_orphan(void *call) {
+/* It will not be answered any more. A run whose claims were broken belongs to its step alone. */
+static void drop_call(void *data) {
+    Call *call = data;
+    if (job_is_abandoned(call->run))
+        job_step_done(call->run);
     call_free(call);
 }
 
@@ -532,7 +536,7 @@ static void link_free(void *data) {
     Link *link = data;
     close_link(link);
     while (!g_queue_is_empty(link->waiting))
-        call_free(g_queue_pop_head(link->waiting));
+        drop_call(g_queue_pop_head(link->waiting));
     g_queue_free(link->waiting);
     g_hash_table_unref(link->calls);
     g_ptr_array_unref(link->unknown);
@@ -619,7 +623,7 @@ void fleet_free(Fleet *fleet) {
     inventory_unsubscribe(fleet->inventory, fleet->subscription);
     g_hash_table_unref(fleet->links);
     g_clear_handle_id(&fleet->orphan_source, g_source_remove);
-    g_queue_free_full(fleet->orphans, free_orphan);
+    g_queue_free_full(fleet->orphans, drop_call);
     g_hash_table_unref(fleet->answered);
     g_free(fleet);
 }

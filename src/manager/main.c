@@ -293,7 +293,9 @@ static bool start(Manager *manager, Error *err) {
         g_ptr_array_add(kinds, (void *)removal_job_kinds[i]);
     manager->fleet = fleet_new(manager->inventory, clock_system());
     manager->jobs =
-        jobs_new(manager->inventory, (const JobKind *const *)kinds->pdata, kinds->len, manager->fleet);
+        jobs_new(manager->inventory, (const JobKind *const *)kinds->pdata, kinds->len, manager->fleet, err);
+    if (!manager->jobs)
+        return false;
     jobs_on_settled(manager->jobs, fleet_settled, manager->fleet);
     manager->policy = boot_policy_new(manager->inventory, manager->jobs, err);
     if (!manager->policy)

@@ -3,6 +3,7 @@ import concurrent.futures
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sqlite3
@@ -92,8 +93,8 @@ def a_repository_that_cannot_be_read_after_a_restore_says_so(house):
     description = house.repository / "lodge-repository.json"
     description.rename(house.folder / "away.json")
     house.run("system", "restore", backup, "--yes")
-    wait_until("the repository says what is wrong",
-               lambda: "compared" in (house.answers() and house.list("repository")[0].get("status", {}).get("reason", "") or ""))
+    wait_until("the manager is back in a new epoch", lambda: _store_epoch(house) == 2)
+    wait_until("the repository says what is wrong", lambda: "compared" in house.list("repository")[0].get("status", {}).get("reason", ""))
     house.run("vm", "update", "web", "--description", "over what was never looked at", status=6)
     (house.folder / "away.json").rename(description)
     wait_until("it was read again", lambda: house.json("vm", "show", "web").get("description") == "newer than the backup")
@@ -218,6 +219,22 @@ def _change_when_full(house, small):
     invariants.hold(house)
 
 
+def a_manager_without_room_says_so_and_ends(house):
+    house.run("vm", "create", "web", "--template", "bench-boot")
+    house.end("lodged", signal.SIGKILL)  # leaves a log of the store that has outgrown the limit below
+
+    def allow_no_file_to_grow():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40 * KIB, 40 * KIB))
+
+    words = [house.programs["lodged"], "--instance", house.instance, "--state", house.folder / "manager", "--socket", house.folder / "lodged.sock"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False, restore_signals=False, preexec_fn=allow_no_file_to_grow)
+    require(done.returncode == 1 and "cannot start" in done.stderr, f"status {done.returncode}: {done.stderr}")
+    house.start("lodged")
+    wait_until("the host is connected when there is room", house.has_host)
+    house.run("vm", "start", "web")
+
+
 def _fill_and_free(house, small):
     house.run("repository", "create", "small", "--path", small / "repository")
     house.repository = small / "repository"
@@ -237,4 +254,4 @@ def _fill_and_free(house, small):
 
 SCENARIOS = [a_restored_backup_loses_nothing, large_repositories_are_compared_after_a_restore,
              a_repository_that_cannot_be_read_after_a_restore_says_so, bad_backups_are_refused_and_change_nothing, many_people_on_the_same_names_break_nothing,
-             a_full_disk_leaves_nothing_half_made, a_change_on_a_full_disk_leaves_no_file]
+             a_full_disk_leaves_nothing_half_made, a_change_on_a_full_disk_leaves_no_file, a_manager_without_room_says_so_and_ends]
