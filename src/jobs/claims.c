@@ -39,7 +39,8 @@ static bool is_parents(const GPtrArray *entries, const Job *job) {
     return false;
 }
 
-static bool is_free_for(const GPtrArray *entries, const Job *job, const Claim *claim, char **ret_waits_for) {
+static bool is_free_for(
+    const GPtrArray *entries, const Job *job, const Claim *claim, ClaimConflict *ret_conflict) {
     bool has_asked = false; /* who asked later matters only if it holds, as a child that did not wait */
     if (claim->shared && is_parents(entries, job))
         return true;
@@ -49,18 +50,17 @@ static bool is_free_for(const GPtrArray *entries, const Job *job, const Claim *c
         has_asked = has_asked || is_own;
         if (is_own || (has_asked && !entry->is_held) || (entry->is_shared && claim->shared))
             continue;
-        if (ret_waits_for)
-            *ret_waits_for = g_strdup_printf("%s, which job %.8s %s", claim->object, entry->job_id,
-                entry->is_held ? "holds" : "asked for first");
+        if (ret_conflict)
+            *ret_conflict = (ClaimConflict){claim->object, entry->job_id};
         return false;
     }
     return true;
 }
 
-bool claims_are_free(const Claims *claims, const Job *job, char **ret_waits_for) {
+bool claims_are_free(const Claims *claims, const Job *job, ClaimConflict *ret_conflict) {
     for (size_t i = 0; i < job->claims.n; i++)
         if (!is_free_for(g_hash_table_lookup(claims->objects, job->claims.items[i].object), job,
-                &job->claims.items[i], ret_waits_for))
+                &job->claims.items[i], ret_conflict))
             return false;
     return true;
 }

@@ -11,9 +11,14 @@ typedef struct Claims Claims;
 
 Claims *claims_new(void);
 void claims_free(Claims *claims);
-/* Whether `job` could hold all its claims now, respecting those who asked earlier. When not, *ret_waits_for
- * (newly allocated) says for what. */
-bool claims_are_free(const Claims *claims, const Job *job, char **ret_waits_for);
+/* Why a job has to wait. Borrowed, until claims change. */
+typedef struct ClaimConflict {
+    const char *object; /* "vm/<id>" */
+    const char *job_id; /* who holds it, or asked for it first */
+} ClaimConflict;
+/* Whether `job` could hold all its claims now, respecting those who asked earlier. *ret_conflict may be NULL;
+ * it is set when not. */
+bool claims_are_free(const Claims *claims, const Job *job, ClaimConflict *ret_conflict);
 void claims_wait(Claims *claims, const Job *job); /* remembers that it asked */
 void claims_hold(Claims *claims, const Job *job); /* it no longer waits */
 void claims_release(Claims *claims, const char *job_id);

@@ -305,6 +305,35 @@ static bool has_revisions(Jobs *jobs) {
     return false;
 }
 
+/* "web-1: vm.start by eva, job 1a2b3c4d" */
+static char *describe_conflict(Jobs *jobs, const ClaimConflict *conflict) {
+    g_auto(GStrv) parts = g_strsplit(conflict->object, "/", 2);
+    ResourceId kind = parts[0] && parts[1] ? resource_find(parts[0]) : RESOURCE_MAX;
+    const Object *object = kind != RESOURCE_MAX ? inventory_get(jobs->inventory, kind, parts[1]) : NULL;
+    const Object *holder = inventory_get(jobs->inventory, RESOURCE_JOB, conflict->job_id);
+    const Job *job = holder ? holder->data : NULL;
+    return g_strdup_printf("%s: %s by %s, job %.8s", object && object->name ? object->name : conflict->object,
+        job ? job->kind : "a job", job && job->principal ? job->principal : "Lodge", conflict->job_id);
+}
+
+/* Shown, not stored. */
+static void show_conflict(Jobs *jobs, Job *job, const ClaimConflict *conflict) {
+    g_autofree char *waits_for = describe_conflict(jobs, conflict);
+    if (g_strcmp0(job->waits_for, waits_for) == 0)
+        return;
+    job_set_waits_for(job, waits_for);
+    inventory_runtime_changed(jobs->inventory, RESOURCE_JOB, job->id);
+}
+
+static void displace(Jobs *jobs, const Job *job, const char *other_id) {
+    const JobKind *kind = g_hash_table_lookup(jobs->kinds, job->kind);
+    const Object *object = inventory_get(jobs->inventory, RESOURCE_JOB, other_id);
+    const Job *other = object ? object->data : NULL;
+    if (other && kind && g_strcmp0(other->kind, kind->displaces) == 0 && !other->cancel_requested &&
+        g_strcmp0(other->target, job->target) == 0)
+        job_cancel(jobs, other_id, NULL);
+}
+
 static gboolean start_what_can(void *data) {
     Jobs *jobs = data;
     jobs->start_source = 0;
@@ -312,14 +341,12 @@ static gboolean start_what_can(void *data) {
         next = link->next;
         const Object *object = inventory_get(jobs->inventory, RESOURCE_JOB, link->data);
         Job *job = object ? object->data : NULL;
-        g_autofree char *waits_for = NULL;
+        ClaimConflict conflict = {0};
         if (job && g_hash_table_contains(jobs->runs, job->id)) /* being cancelled: that is not durable yet */
             continue;
-        if (job && !job_has_ended(job) && !claims_are_free(jobs->claims, job, &waits_for)) {
-            if (g_strcmp0(job->waits_for, waits_for) != 0) { /* shown, not stored */
-                job_set_waits_for(job, waits_for);
-                inventory_runtime_changed(jobs->inventory, RESOURCE_JOB, job->id);
-            }
+        if (job && !job_has_ended(job) && !claims_are_free(jobs->claims, job, &conflict)) {
+            show_conflict(jobs, job, &conflict);
+            displace(jobs, job, conflict.job_id);
             continue;
         }
         if (!has_revisions(jobs))

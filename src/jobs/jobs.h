@@ -40,6 +40,9 @@ typedef struct JobKind {
     /* Refuses what cannot be done before anything starts; adds claims with job_claim_add; sets target_name.
      * Pure. */
     bool (*prepare)(Inventory *inventory, const JobRequest *request, Job *job, Error *err);
+    /* A kind of jobs that are cancelled when this one has to wait for them and both have the same target: who
+     * pulls the plug does not wait until the guest has been asked politely. NULL: none. */
+    const char *displaces;
 } JobKind;
 
 /* `host` is handed to every step (job_host). Blocks; NULL when the store cannot be written. */

@@ -138,14 +138,27 @@ static void remember_settings(JobRun *run) {
     inventory_commit(job_inventory(run), change, NULL, NULL);
 }
 
+static bool is_cancellation(const json_t *fault) {
+    return g_strcmp0(json_text_at(fault, "code"), error_info(ERROR_CANCELLED)->name) == 0;
+}
+
+/* What to tell of many: a real failure rather than that the others were cancelled. */
+static const json_t *first_fault(const json_t *results) {
+    const json_t *first = NULL;
+    for (size_t i = 0; i < json_array_size(results); i++) {
+        const json_t *fault = json_object_get(json_array_get(results, i), "error");
+        if (fault && (!first || (is_cancellation(first) && !is_cancellation(fault))))
+            first = fault;
+    }
+    return first;
+}
+
 static void finish_making(JobRun *run, Making *making) {
     size_t n = json_array_size(making->plans), failed = making->failed;
     job_forget(run, "vms"); /* each is in a child's record: this one needs the room for a thousand results */
     job_result(run, json_pack("{so}", "vms", making->results));
     g_auto(Error) err = {0};
-    const json_t *first = NULL;
-    for (size_t i = 0; i < n && !first; i++)
-        first = json_object_get(json_array_get(making->results, i), "error");
+    const json_t *first = first_fault(making->results);
     if (first)
         error_from_json(first, &err);
     if (first && n > 1)
@@ -170,13 +183,21 @@ static json_t *short_fault(const Fault *fault) {
     return json;
 }
 
+static json_t *why_not(const Job *child) {
+    if (child->state != JOB_STATE_CANCELLED)
+        return short_fault(&child->error);
+    g_auto(Error) err = {0};
+    error_set(&err, ERROR_CANCELLED, NULL, "it was cancelled");
+    return error_to_json(&err);
+}
+
 static void one_made(JobRun *run, const Job *child, void *data) {
     MakingOne *one = data;
     Making *making = one->making;
     json_t *result = json_array_get(making->results, one->index);
     if (child->state != JOB_STATE_SUCCEEDED) {
         making->failed++;
-        json_object_set_new(result, "error", short_fault(&child->error));
+        json_object_set_new(result, "error", why_not(child));
     } else if (child->result) {
         json_object_update((json_t *)result, child->result);
     }
@@ -537,16 +558,16 @@ static void resume_run(JobRun *run) {
     call_by_id(run, AGENT_METHOD_VM_RESUME, NULL, state_arrived);
 }
 
-#define ONE_STEP(identifier, method, step_name, text, function)                          \
+#define ONE_STEP(identifier, method, step_name, text, function, displaced)               \
     static const JobStepKind identifier##_steps[] = {{step_name, text, function, NULL}}; \
-    static const JobKind identifier = {method, identifier##_steps, 1, prepare_vm}
+    static const JobKind identifier = {method, identifier##_steps, 1, prepare_vm, displaced}
 
-ONE_STEP(vm_start, "vm.start", "start", "Starts it", start_run);
-ONE_STEP(vm_stop, "vm.stop", "stop", "Asks the guest to stop and waits", stop_run);
-ONE_STEP(vm_kill, "vm.kill", "kill", "Pulls the plug", kill_run);
-ONE_STEP(vm_reset, "vm.reset", "reset", "Resets it", reset_run);
-ONE_STEP(vm_pause, "vm.pause", "pause", "Holds it", pause_run);
-ONE_STEP(vm_resume, "vm.resume", "resume", "Lets it go on", resume_run);
+ONE_STEP(vm_start, "vm.start", "start", "Starts it", start_run, NULL);
+ONE_STEP(vm_stop, "vm.stop", "stop", "Asks the guest to stop and waits", stop_run, NULL);
+ONE_STEP(vm_kill, "vm.kill", "kill", "Pulls the plug", kill_run, "vm.stop");
+ONE_STEP(vm_reset, "vm.reset", "reset", "Resets it", reset_run, NULL);
+ONE_STEP(vm_pause, "vm.pause", "pause", "Holds it", pause_run, NULL);
+ONE_STEP(vm_resume, "vm.resume", "resume", "Lets it go on", resume_run, NULL);
 
 /* ---- vm.delete ---- */
 

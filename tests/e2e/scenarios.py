@@ -313,17 +313,36 @@ def memory_is_promised_once(house):
     house.run("vm", "start", other)
 
 
+def a_cancelled_create_is_cancelled(house):
+    house.run("template", "build", "bench-boot")
+    house.power_cut("lodge-agent", LODGE_FAKE_DELAY_MS="1000")
+    wait_until("the host is connected", house.has_host)
+    house.run("vm", "create", "slow", "--template", "bench-boot", "--count", 3, "--start", "--no-wait")
+    job = next(job for job in house.list("job") if job["kind"] == "vm.create" and job["state"] == "running")
+    wait_until("its children work", lambda: len([child for child in house.list("job") if child["kind"] == "vm.make" and child["state"] == "running"]) == 3)
+    house.run("job", "cancel", job["id"])
+    house.wait_for_jobs(60)
+    job = house.json("job", "show", job["id"])
+    require(job["state"] == "cancelled" and "error" not in job, f"it {job['state']}: {job.get('error')}")
+    codes = {result.get("error", {}).get("code") for result in job["result"]["vms"]}
+    require(codes == {"cancelled"}, f"its results say {codes}")
+    invariants.hold(house)
+
+
 def pulling_the_plug_waits_for_nobody(house):
-    """Forty guests that do not listen are being asked to stop; another one is killed at once."""
+    """Forty guests that do not listen are being asked to stop; another one is killed at once, and so is one of them."""
     house.run("vm", "create", "web", "--template", "bench-boot", "--count", 41, "--start", seconds=180)
     (house.folder / "agent" / "fake" / "control").write_text("deaf=1\n")
     deaf = [f"web-{number}" for number in range(1, 41)]
     for name in deaf:
         house.run("vm", "stop", name, "--grace", 60, "--no-wait")
     wait_until("all are being stopped", lambda: len([job for job in house.list("job") if job["state"] == "running"]) == len(deaf))
-    begun = time.monotonic()
-    house.run("vm", "kill", "web-41")
-    require(time.monotonic() - begun < 5, f"it was killed after {time.monotonic() - begun:.1f} s")
+    for name in ("web-41", "web-1"):
+        begun = time.monotonic()
+        house.run("vm", "kill", name)
+        require(time.monotonic() - begun < 5, f"{name} was killed after {time.monotonic() - begun:.1f} s")
+    stop = next(job for job in house.list("job") if job["kind"] == "vm.stop" and job["target_name"] == "web-1")
+    require(stop["state"] == "cancelled", f"the stop that was displaced {stop['state']}")
     (house.folder / "agent" / "fake" / "control").write_text("")
 
 
@@ -344,6 +363,7 @@ SCENARIOS = [
     a_deaf_guest_is_killed_only_by_force,
     what_does_not_fit_together_is_refused_before_anything_starts,
     memory_is_promised_once,
+    a_cancelled_create_is_cancelled,
     pulling_the_plug_waits_for_nobody,
     lists_come_in_every_format,
     malformed_requests_are_answered_with_problems,
