@@ -181,12 +181,21 @@ static bool show_answer(Run *run, json_t *answer, Error *err) {
     return output_value(&arguments->options, run->method->result, answer, err);
 }
 
+static void add_parameter(GString *path, const char *name, const json_t *value) {
+    g_autofree char *text = value_to_plain(value);
+    session_path_add(path, name, text);
+}
+
+/* A list is its parameter repeated. */
 static void add_parameters(GString *path, const json_t *parameters) {
     const char *name;
-    json_t *value;
+    json_t *value, *item;
+    size_t i;
     json_object_foreach ((json_t *)parameters, name, value) {
-        g_autofree char *text = value_to_plain(value);
-        session_path_add(path, name, text);
+        if (!json_is_array(value))
+            add_parameter(path, name, value);
+        json_array_foreach (value, i, item)
+            add_parameter(path, name, item);
     }
 }
 

@@ -181,6 +181,18 @@ static void test_import_uploads_the_file(CliServer *server) {
     cli_result_free(result);
 }
 
+static void test_import_repeats_the_parameters_of_lists(CliServer *server) {
+    g_autofree char *path = g_build_filename(server->folder, "disk.raw", NULL);
+    g_assert_true(file_replace(path, "image bytes", 11, 0600, NULL));
+    server_answer(server, "POST /v1/templates/import", 202, JOB("queued", ""));
+    CliResult *result = cli_run(server, "template", "import", "t", path, "--firmware", "bios", "--firmware",
+        "uefi", "--tag", "a", "--no-wait", NULL);
+    g_assert_cmpstr(result->err, ==, "");
+    g_assert_cmpstr(server_query(server, 0, "firmware"), ==, "bios uefi");
+    g_assert_cmpstr(server_query(server, 0, "tags"), ==, "a");
+    cli_result_free(result);
+}
+
 static void test_upload_goes_on_where_it_stopped(CliServer *server) {
     g_autofree char *path = g_build_filename(server->folder, "cd.iso", NULL);
     g_assert_true(file_replace(path, "image bytes", 11, 0600, NULL));
@@ -298,6 +310,7 @@ static const struct {
     {"/cli/api-sends-what-it-is-given", test_api_sends_what_it_is_given},
     {"/cli/backup-is-whole-or-not-there", test_backup_is_whole_or_not_there},
     {"/cli/import-uploads-the-file", test_import_uploads_the_file},
+    {"/cli/import-repeats-the-parameters-of-lists", test_import_repeats_the_parameters_of_lists},
     {"/cli/upload-goes-on-where-it-stopped", test_upload_goes_on_where_it_stopped},
     {"/cli/console-sends-what-is-typed-before-it-leaves", test_console_sends_what_is_typed_before_it_leaves},
     {"/cli/console-shows-the-last-words-of-the-server", test_console_shows_the_last_words_of_the_server},

@@ -48,9 +48,12 @@ static void remember(CliServer *server, const HttpRequest *request, const char *
     g_assert_cmpuint(server->n_requests, <, CLI_REQUESTS_MAX);
     const HttpTarget *target = http_request_target(request);
     GHashTable *query = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    for (guint i = 0; i < target->parameter_names->len; i++)
-        g_hash_table_insert(
-            query, g_strdup(target->parameter_names->pdata[i]), g_strdup(target->parameter_values->pdata[i]));
+    for (guint i = 0; i < target->parameter_names->len; i++) {
+        const char *name = target->parameter_names->pdata[i], *value = target->parameter_values->pdata[i];
+        const char *before = g_hash_table_lookup(query, name);
+        char *all = before ? g_strconcat(before, " ", value, NULL) : g_strdup(value);
+        g_hash_table_insert(query, g_strdup(name), all);
+    }
     size_t length = 0;
     const char *body = http_request_body(request, &length);
     server->requests[server->n_requests++] = (CliRequest){.line = g_strdup(line),

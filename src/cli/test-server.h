@@ -11,7 +11,7 @@ enum { CLI_REQUESTS_MAX = 64 };
 typedef struct CliRequest {
     char *line; /* "GET /v1/vms" */
     char *body, *idempotency_key, *last_event_id, *authorization;
-    GHashTable *query;
+    GHashTable *query; /* a repeated parameter's values are joined by spaces */
 } CliRequest;
 
 typedef struct CliServer {
