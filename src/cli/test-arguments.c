@@ -116,20 +116,40 @@ static void test_imports_tell_urls_from_files(void) {
 static void test_files_hold_keys_and_secrets(void) {
     g_autofree char *path = NULL, *line = NULL, *user = NULL, *script = NULL;
     fd_auto int fd = g_file_open_tmp("lodge-test-XXXXXX", &path, NULL);
-    static const char keys[] = "# mine\nssh-ed25519 AAAA one\n\nssh-ed25519 BBBB two\n";
+    static const char keys[] = "# mine\nssh-ed25519 AAAAC3 one\n\nssh-ed25519 AAAAC4 two\n";
     g_assert_true(fd_write_all(fd, keys, strlen(keys), NULL));
     line = g_strdup_printf("lodge vm create web --ssh-key %s", path);
     expect_sent(line, METHOD_VM_CREATE,
-        "{\"ssh_keys\":[\"ssh-ed25519 AAAA one\",\"ssh-ed25519 BBBB two\"],\"name\":\"web\"}");
+        "{\"ssh_keys\":[\"ssh-ed25519 AAAAC3 one\",\"ssh-ed25519 AAAAC4 two\"],\"name\":\"web\"}");
     script = g_strdup_printf("lodge vm create web --user-data %s", path);
     expect_sent(script, METHOD_VM_CREATE,
-        "{\"user_data\":\"# mine\\nssh-ed25519 AAAA one\\n\\nssh-ed25519 BBBB two\\n\",\"name\":\"web\"}");
+        "{\"user_data\":\"# mine\\nssh-ed25519 AAAAC3 one\\n\\nssh-ed25519 AAAAC4 "
+        "two\\n\",\"name\":\"web\"}");
     g_assert_true(file_replace(path, "secret word\n", 12, 0600, NULL));
     user = g_strdup_printf("lodge principal create eva --password-file %s", path);
     expect_sent(user, METHOD_PRINCIPAL_CREATE, "{\"password\":\"secret word\",\"name\":\"eva\"}");
     expect_refused("lodge principal create eva --password word", "there is no --password");
     g_unlink(path);
     expect_refused(line, "--ssh-key");
+}
+
+static void expect_key_refused(const char *path, const char *content, const char *part) {
+    g_autofree char *line = g_strdup_printf("lodge vm create web --ssh-key %s", path);
+    g_assert_true(file_replace(path, content, strlen(content), 0600, NULL));
+    expect_refused(line, part);
+}
+
+static void test_private_keys_stay_here(void) {
+    g_autofree char *path = NULL, *advice = NULL;
+    fd_auto int fd = g_file_open_tmp("lodge-test-XXXXXX", &path, NULL);
+    g_assert_cmpint(fd, >=, 0);
+    advice = g_strconcat(path, ".pub", NULL);
+    expect_key_refused(path,
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPENSSH PRIVATE KEY-----\n",
+        advice);
+    expect_key_refused(path, "PuTTY-User-Key-File-3: ssh-ed25519\n", advice);
+    expect_key_refused(path, "ssh-rsa AAAAB3 me\nhunter2\n", "line 2 of ");
+    g_unlink(path);
 }
 
 static void test_switches_can_be_turned_off(void) {
@@ -197,6 +217,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/cli/arguments/one-verb-takes-many-objects", test_one_verb_takes_many_objects);
     g_test_add_func("/cli/arguments/imports-tell-urls-from-files", test_imports_tell_urls_from_files);
     g_test_add_func("/cli/arguments/files-hold-keys-and-secrets", test_files_hold_keys_and_secrets);
+    g_test_add_func("/cli/arguments/private-keys-stay-here", test_private_keys_stay_here);
     g_test_add_func("/cli/arguments/switches-can-be-turned-off", test_switches_can_be_turned_off);
     g_test_add_func("/cli/completion/follows-the-tables", test_completion_follows_the_tables);
     g_test_add_func("/cli/help/every-verb-has-help", test_every_verb_has_help);

@@ -185,13 +185,45 @@ bool value_read_input(const char *path, size_t limit, char **ret_text, size_t *r
     return true;
 }
 
-static json_t *lines_of(const FieldDescriptor *field, const char *text, Error *err) {
+/* As in authorized_keys (sshd(8)): options, the key's type, its base64, which begins with the length of the
+ * type's name, and a comment. */
+static bool is_public_key(const char *line) {
+    static const char *const types[] = {"ssh-ed25519 AAAA", "ssh-rsa AAAA", "ssh-dss AAAA",
+        "ecdsa-sha2-nistp256 AAAA", "ecdsa-sha2-nistp384 AAAA", "ecdsa-sha2-nistp521 AAAA",
+        "sk-ssh-ed25519@openssh.com AAAA", "sk-ecdsa-sha2-nistp256@openssh.com AAAA"};
+    for (size_t i = 0; i < G_N_ELEMENTS(types); i++) {
+        const char *found = strstr(line, types[i]);
+        if (found && (found == line || found[-1] == ' '))
+            return true;
+    }
+    return false;
+}
+
+/* What is no public key may be a secret: it is neither sent nor shown. */
+static bool check_line(
+    const FieldDescriptor *field, const char *path, const char *line, size_t number, Error *err) {
+    if (!g_str_equal(field->name, "ssh_keys") || is_public_key(line))
+        return true;
+    bool is_private = strstr(line, "PRIVATE KEY") || g_str_has_prefix(line, "PuTTY-User-Key-File");
+    if (is_private && !g_str_equal(path, "-"))
+        return error_set(err, ERROR_INVALID, NULL,
+            "%s is a private key and was not sent; the public one is usually %s.pub", path, path);
+    if (is_private)
+        return error_set(err, ERROR_INVALID, NULL,
+            "this is a private key and was not sent; the public one is in the .pub file");
+    return error_set(err, ERROR_INVALID, NULL,
+        "line %zu of %s is no public key such as those in .pub files (ssh-ed25519 AAAA… name)", number, path);
+}
+
+static json_t *lines_of(const FieldDescriptor *field, const char *path, const char *text, Error *err) {
     g_autoptr(json_t) list = json_array();
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
     for (char **line = lines; *line; line++) {
         g_strstrip(*line);
         if (!**line || **line == '#')
             continue;
+        if (!check_line(field, path, *line, (size_t)(line - lines) + 1, err))
+            return NULL;
         json_t *item = value_from_text(field, *line, err);
         if (!item)
             return NULL;
@@ -214,7 +246,7 @@ json_t *value_from_file(const FieldDescriptor *field, const char *path, Error *e
         return NULL;
     }
     if (field->is_list)
-        return lines_of(field, text, err);
+        return lines_of(field, path, text, err);
     if (field->flags & FIELD_SECRET && field->format == FORMAT_LINE)
         g_strchomp(text);
     return value_from_text(field, text, err);
