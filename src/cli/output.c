@@ -78,13 +78,26 @@ static void append_columns(GArray *chosen, const ColumnDescriptor *columns) {
         g_array_append_val(chosen, *columns);
 }
 
+/* By the longest value that the schema allows: a column of single words, numbers or times is never cut. */
+static TableWidth width_of(const FieldDescriptor *field) {
+    enum { SHORT = 64, LONG = 1024 };
+    if (!field || field->is_list || field->kind == FIELD_OBJECT || field->kind == FIELD_JSON)
+        return TABLE_TEXT;
+    bool is_name = field->format == FORMAT_NAME || field->format == FORMAT_REFERENCE;
+    if (field->kind != FIELD_STRING || field->format == FORMAT_MAC || field->format == FORMAT_UUID)
+        return TABLE_WHOLE;
+    if (field->format == FORMAT_TEXT || field->maximum >= LONG)
+        return TABLE_TEXT;
+    return is_name || field->maximum > SHORT ? TABLE_WORD : TABLE_WHOLE;
+}
+
 static void append_table(const CliOptions *options, const ResourceDescriptor *resource, const json_t *objects,
     const GArray *columns, int width, GString *out) {
-    g_autoptr(GPtrArray) titles = g_ptr_array_new();
+    g_autofree TableColumn *titles = g_new0(TableColumn, columns->len);
     const ColumnDescriptor *column = (const ColumnDescriptor *)(void *)columns->data;
     for (guint i = 0; i < columns->len; i++)
-        g_ptr_array_add(titles, (void *)column[i].title);
-    g_autoptr(Table) table = table_new((const char *const *)titles->pdata, columns->len);
+        titles[i] = (TableColumn){column[i].title, width_of(value_field_at(resource->type, column[i].path))};
+    g_autoptr(Table) table = table_new(titles, columns->len);
     size_t row;
     json_t *object;
     json_array_foreach ((json_t *)objects, row, object) {
@@ -223,11 +236,13 @@ static bool append_small_table(const TypeDescriptor *type, const json_t *list, i
     g_autoptr(GPtrArray) columns = g_ptr_array_new(), titles = g_ptr_array_new_with_free_func(g_free);
     if (!is_flat(type, list, columns))
         return false;
+    g_autofree TableColumn *column = g_new0(TableColumn, columns->len);
     for (guint i = 0; i < columns->len; i++) {
         g_autofree char *label = label_of(((const FieldDescriptor *)columns->pdata[i])->name);
         g_ptr_array_add(titles, g_utf8_strup(label, -1));
+        column[i].title = titles->pdata[i];
     }
-    g_autoptr(Table) table = table_new((const char *const *)titles->pdata, titles->len);
+    g_autoptr(Table) table = table_new(column, columns->len);
     size_t row;
     json_t *item;
     json_array_foreach ((json_t *)list, row, item)

@@ -55,7 +55,7 @@ static void test_width_is_what_the_terminal_shows(void) {
     g_assert_cmpint(text_width("仮想"), ==, 4);
 }
 
-static const char *const two[] = {"NAME", "DESCRIPTION"};
+static const TableColumn two[] = {{"NAME", TABLE_WORD}, {"DESCRIPTION", TABLE_TEXT}};
 
 static Table *sample_table(void) {
     Table *table = table_new(two, 2);
@@ -78,19 +78,44 @@ static void test_only_the_last_column_is_shortened(void) {
     g_autoptr(GString) out = g_string_new(NULL), narrow = g_string_new(NULL);
     table_write(table, false, 16, out);
     g_assert_cmpstr(out->str, ==, "仮想  a\nb     a rather …\n");
-    table_write(table, false, 3, narrow);
+    table_write(table, false, 10, narrow);
     g_assert_cmpstr(narrow->str, ==, "仮想  a\nb     a r…\n");
 }
 
 static void test_wide_columns_give_before_the_first(void) {
-    static const char *const titles[] = {"NAME", "WHAT IT IS", "N"};
+    static const TableColumn titles[] = {
+        {"NAME", TABLE_WORD}, {"WHAT IT IS", TABLE_TEXT}, {"N", TABLE_WHOLE}};
     g_autoptr(Table) table = table_new(titles, G_N_ELEMENTS(titles));
     table_add(table, "a-long-name-stays");
     table_add(table, "something that is wide");
     table_add(table, "123456");
     g_autoptr(GString) out = g_string_new(NULL);
     table_write(table, false, 35, out);
-    g_assert_cmpstr(out->str, ==, "a-long-name-stays  something…  123…\n");
+    g_assert_cmpstr(out->str, ==, "a-long-name-stays  somethi…  123456\n");
+}
+
+static void expect_table(
+    const TableColumn *columns, size_t n, const char *cells, int width, const char *expected) {
+    g_autoptr(Table) table = table_new(columns, n);
+    g_auto(GStrv) parts = g_strsplit(cells, " ", -1);
+    for (char **part = parts; *part; part++)
+        table_add(table, *part);
+    g_autoptr(GString) out = g_string_new(NULL);
+    table_write(table, true, width, out);
+    g_assert_cmpstr(out->str, ==, expected);
+}
+
+static void test_what_is_of_no_use_when_cut_is_whole(void) {
+    static const TableColumn columns[] = {
+        {"NAME", TABLE_WORD}, {"VCPUS", TABLE_WHOLE}, {"MAC", TABLE_WHOLE}, {"REPOSITORY", TABLE_WORD}};
+    size_t n = G_N_ELEMENTS(columns);
+    static const char cells[] = "web-12 2 52:54:00:00:00:01 main";
+    expect_table(columns, n, cells, 40,
+        "NAME    VCPUS  MAC                REPOS…\nweb-12  2      52:54:00:00:00:01  main\n");
+    expect_table(columns, n, cells, 38,
+        "NAME    VCP…  MAC                REPO…\nweb-12  2     52:54:00:00:00:01  main\n");
+    expect_table(columns, n, cells, 36, "NAME    VCPUS  MAC\nweb-12  2      52:54:00:00:00:01\n");
+    expect_table(columns, n, cells, 20, "NAME    VCP…  MAC\nweb-12  2     52:54:00:00:00:01\n");
 }
 
 static void expect_csv(const char *text, const char *expected) {
@@ -177,13 +202,15 @@ static void test_unknown_column_is_refused(void) {
 static void test_lists_fit_80_columns(void) {
     g_autoptr(json_t) vms = sample_vms();
     json_object_set_new(json_array_get(vms, 0), "host_name", json_string("a-host-with-quite-a-long-name"));
+    json_t *addresses = json_object_get(json_object_get(json_array_get(vms, 0), "status"), "addresses");
+    json_object_set_new(json_array_get(addresses, 0), "address", json_string("192.168.122.254"));
     CliOptions options = {0};
     g_autoptr(GString) out = g_string_new(NULL);
     g_assert_true(output_list_text(&options, RESOURCE_VM, vms, 80, out, NULL));
     g_auto(GStrv) lines = g_strsplit(out->str, "\n", -1);
     for (char **line = lines; *line; line++)
         g_assert_cmpint(text_width(*line), <=, 80);
-    g_assert_nonnull(strstr(out->str, "a-ho"));
+    g_assert_nonnull(strstr(out->str, "52:54:00:00:00:01  192.168.122.254  main"));
 }
 
 static void test_show_has_a_line_for_each_field(void) {
@@ -211,6 +238,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/cli/table/columns-stand-under-each-other", test_columns_stand_under_each_other);
     g_test_add_func("/cli/table/only-the-last-column-is-shortened", test_only_the_last_column_is_shortened);
     g_test_add_func("/cli/table/wide-columns-give-before-the-first", test_wide_columns_give_before_the_first);
+    g_test_add_func("/cli/table/whole-or-not-there", test_what_is_of_no_use_when_cut_is_whole);
     g_test_add_func("/cli/csv/quotes-what-it-must", test_csv_quotes_what_it_must);
     g_test_add_func("/cli/yaml/unambiguous", test_yaml_is_unambiguous);
     g_test_add_func("/cli/output/lists-come-in-every-format", test_lists_come_in_every_format);
