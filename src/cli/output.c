@@ -24,6 +24,14 @@ bool output_is_human(const CliOptions *options) {
     return has_format(options, "table") || has_format(options, "wide");
 }
 
+bool output_has_columns(const CliOptions *options) {
+    return options->values[CLI_OPTION_COLUMNS] || has_format(options, "csv");
+}
+
+bool output_has_choice(const CliOptions *options) {
+    return options->values[CLI_OPTION_COLUMNS] || options->values[CLI_OPTION_OUTPUT];
+}
+
 int terminal_width(FILE *stream) {
     struct winsize size = {0};
     if (!isatty(fileno(stream)))
@@ -71,6 +79,12 @@ static bool choose_columns(
         g_array_append_val(chosen, own);
     }
     return true;
+}
+
+bool output_check_columns(const CliOptions *options, ResourceId resource, Error *err) {
+    g_autoptr(GArray) columns = g_array_new(FALSE, FALSE, sizeof(ColumnDescriptor));
+    const char *names = options->values[CLI_OPTION_COLUMNS];
+    return !names || choose_columns(&resources[resource], names, columns, err);
 }
 
 static void append_columns(GArray *chosen, const ColumnDescriptor *columns) {
@@ -319,7 +333,7 @@ void output_fields_text(const TypeDescriptor *type, const json_t *object, GStrin
 }
 
 bool output_object(const CliOptions *options, ResourceId resource, const json_t *object, Error *err) {
-    if (!has_format(options, "csv") && !options->values[CLI_OPTION_COLUMNS])
+    if (!output_has_columns(options))
         return output_value(options, resources[resource].type, object, err);
     g_autoptr(json_t) list = json_pack("[O]", object);
     return output_list(options, resource, list, err);

@@ -22,6 +22,12 @@ void output_fields_text(const TypeDescriptor *type, const json_t *object, GStrin
 /* "lodge: TITLE: detail (field)" and the hint. */
 void output_error(const Error *err);
 bool output_is_human(const CliOptions *options);
+/* Rows and columns were asked for: --columns, or -o csv. */
+bool output_has_columns(const CliOptions *options);
+/* The user said how the result is to be written. */
+bool output_has_choice(const CliOptions *options);
+/* ERROR_INVALID when --columns names what a resource does not have: to be known before something is done. */
+bool output_check_columns(const CliOptions *options, ResourceId resource, Error *err);
 /* Columns of the terminal behind `stream`, 0 when it is none. */
 int terminal_width(FILE *stream);
 bool output_write(const GString *text, Error *err);

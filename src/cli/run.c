@@ -112,7 +112,10 @@ static bool show_job(const Run *run, const json_t *job, Error *err) {
     if (is_making(run->method))
         return show_made(run, job, true, err);
     fprintf(stderr, "%s %s: done\n", run->method->verb, name ? name : resources[run->method->resource].name);
-    return output_is_human(options) || output_value(options, run->method->result, job, err);
+    if (!output_has_columns(options))
+        return output_is_human(options) || output_value(options, run->method->result, job, err);
+    g_autoptr(json_t) target = target_of(run, job);
+    return !target || output_object(options, run->method->resource, target, err);
 }
 
 static bool show_submitted(const Run *run, const json_t *job, Error *err) {
@@ -156,6 +159,23 @@ static bool finish_jobs(Run *run, uint64_t timeout_s, Error *err) {
     return has_all;
 }
 
+/* An answer that is no job: what was made or read is the result, of a change only what was asked for. */
+static bool show_object(const Run *run, const json_t *answer, Error *err) {
+    const CliOptions *options = &run->arguments->options;
+    const MethodDescriptor *method = run->method;
+    bool is_of_resource = method->result == resources[method->resource].type;
+    bool is_get = method->kind == METHOD_KIND_GET || method->kind == METHOD_KIND_SINGLETON_GET;
+    if (!is_of_resource)
+        return output_value(options, method->result, answer, err);
+    if (is_making(method) && output_is_human(options) && !json_object_get(answer, "secret")) {
+        g_autoptr(json_t) list = json_pack("[O]", answer);
+        return output_list(options, method->resource, list, err);
+    }
+    if (!is_get && !is_making(method) && !output_has_choice(options))
+        return true;
+    return output_object(options, method->resource, answer, err);
+}
+
 static bool show_answer(Run *run, json_t *answer, Error *err) {
     const Arguments *arguments = run->arguments;
     if (cli_option_is(&arguments->options, CLI_OPTION_DRY_RUN, false))
@@ -164,21 +184,7 @@ static bool show_answer(Run *run, json_t *answer, Error *err) {
         g_ptr_array_add(run->jobs, json_incref(answer));
         return true;
     }
-    if (json_is_null(answer) || run->method->kind == METHOD_KIND_DELETE)
-        return true;
-    if (is_making(run->method) && output_is_human(&arguments->options) &&
-        !json_object_get(answer, "secret")) {
-        g_autoptr(json_t) list = json_pack("[O]", answer);
-        return output_list(&arguments->options, run->method->resource, list, err);
-    }
-    bool is_of_resource = run->method->result == resources[run->method->resource].type;
-    if (is_of_resource &&
-        (run->method->kind == METHOD_KIND_GET || run->method->kind == METHOD_KIND_SINGLETON_GET))
-        return output_object(&arguments->options, run->method->resource, answer, err);
-    if (output_is_human(&arguments->options) && run->method->kind != METHOD_KIND_CREATE &&
-        run->method->kind != METHOD_KIND_GET && run->method->kind != METHOD_KIND_SINGLETON_GET)
-        return true;
-    return output_value(&arguments->options, run->method->result, answer, err);
+    return json_is_null(answer) || show_object(run, answer, err);
 }
 
 static void add_parameter(GString *path, const char *name, const json_t *value) {
@@ -272,6 +278,8 @@ static bool run_all(Run *run, Error *err) {
 bool run_method(const Arguments *arguments, Session *session, Error *err) {
     const MethodDescriptor *method = &methods[arguments->method];
     g_autoptr(GPtrArray) jobs = g_ptr_array_new_with_free_func((GDestroyNotify)json_decref);
+    if (!output_check_columns(&arguments->options, method->resource, err))
+        return false;
     Run run = {.arguments = arguments, .method = method, .session = session, .jobs = jobs};
     if (cli_option_is(&arguments->options, CLI_OPTION_DRY_RUN, false) && !method->has_dry_run)
         return error_set(err, ERROR_INVALID, NULL, "%s has no dry run", method->name);

@@ -120,6 +120,43 @@ static void test_problem_becomes_exit_status(CliServer *server) {
     cli_result_free(result);
 }
 
+static const char token[] =
+    "{\"id\":\"t-1\",\"name\":\"ci\",\"secret\":\"lodge_abc\",\"principal_name\":\"eva\"}";
+
+static void test_what_was_made_comes_in_the_columns_asked_for(CliServer *server) {
+    server_answer(server, "POST /v1/tokens", 201, token);
+    server_answer(server, "POST /v1/pools", 201, "{\"name\":\"p\",\"description\":\"a, b\"}");
+    server_answer(server, "PATCH /v1/pools/p", 200, "{\"name\":\"p\",\"description\":\"c\"}");
+    CliResult *secret =
+        cli_run(server, "token", "create", "ci", "-o", "csv", "--columns", "secret", "--no-headers", NULL);
+    g_assert_cmpstr(secret->out, ==, "lodge_abc\n");
+    CliResult *made = cli_run(server, "pool", "create", "p", "-o", "csv", NULL);
+    g_assert_cmpstr(made->out, ==, "NAME,HOSTS,VMS,DESCRIPTION\np,,,\"a, b\"\n");
+    CliResult *changed = cli_run(server, "pool", "update", "p", "--description", "c", "--columns",
+        "description", "--no-headers", NULL);
+    g_assert_cmpstr(changed->out, ==, "c\n");
+    cli_result_free(secret);
+    cli_result_free(made);
+    cli_result_free(changed);
+}
+
+static void test_a_changed_vm_comes_in_the_columns_asked_for(CliServer *server) {
+    server_answer(server, "PATCH /v1/vms/web", 202, JOB("queued", ""));
+    server_answer(server, job_path, 200, JOB("succeeded", ",\"target\":\"vm/x-1\""));
+    server_answer(server, "GET /v1/vms/x-1", 200, "{\"name\":\"web\",\"vcpus\":2}");
+    CliResult *result =
+        cli_run(server, "vm", "update", "web", "--vcpus", "2", "--columns", "name,vcpus", "-o", "csv", NULL);
+    g_assert_cmpstr(result->out, ==, "NAME,VCPUS\nweb,2\n");
+    cli_result_free(result);
+}
+
+static void test_wrong_columns_are_known_before_something_is_made(CliServer *server) {
+    CliResult *result = cli_run(server, "pool", "create", "p", "--columns", "colour", NULL);
+    g_assert_cmpint(result->status, ==, 2);
+    g_assert_cmpuint(server->n_requests, ==, 0);
+    cli_result_free(result);
+}
+
 static void test_delete_needs_yes_and_goes_on(CliServer *server) {
     CliResult *asked = cli_run(server, "principal", "delete", "eva", NULL);
     g_assert_cmpint(asked->status, ==, 2);
@@ -305,6 +342,9 @@ static const struct {
     {"/cli/partly-failed-create-shows-what-is-there", test_partly_failed_create_shows_what_is_there},
     {"/cli/timeout-leaves-the-job", test_timeout_leaves_the_job},
     {"/cli/problem-becomes-exit-status", test_problem_becomes_exit_status},
+    {"/cli/columns-of-what-was-made", test_what_was_made_comes_in_the_columns_asked_for},
+    {"/cli/columns-of-what-was-changed", test_a_changed_vm_comes_in_the_columns_asked_for},
+    {"/cli/wrong-columns-are-known-before", test_wrong_columns_are_known_before_something_is_made},
     {"/cli/delete-needs-yes-and-goes-on", test_delete_needs_yes_and_goes_on},
     {"/cli/dry-run-asks-for-one", test_dry_run_asks_for_one},
     {"/cli/api-sends-what-it-is-given", test_api_sends_what_it_is_given},
