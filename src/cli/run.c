@@ -106,12 +106,16 @@ static bool show_made(const Run *run, const json_t *job, bool is_done, Error *er
     return false;
 }
 
+/* One line for people when something is done that has no result of its own. */
+static void tell_done(const Run *run, const char *name) {
+    fprintf(stderr, "%s %s: done\n", run->method->verb, name ? name : resources[run->method->resource].name);
+}
+
 static bool show_job(const Run *run, const json_t *job, Error *err) {
     const CliOptions *options = &run->arguments->options;
-    const char *name = json_text_at(job, "target_name");
     if (is_making(run->method))
         return show_made(run, job, true, err);
-    fprintf(stderr, "%s %s: done\n", run->method->verb, name ? name : resources[run->method->resource].name);
+    tell_done(run, json_text_at(job, "target_name"));
     if (!output_has_columns(options))
         return output_is_human(options) || output_value(options, run->method->result, job, err);
     g_autoptr(json_t) target = target_of(run, job);
@@ -176,7 +180,7 @@ static bool show_object(const Run *run, const json_t *answer, Error *err) {
     return output_object(options, method->resource, answer, err);
 }
 
-static bool show_answer(Run *run, json_t *answer, Error *err) {
+static bool show_answer(Run *run, const char *reference, json_t *answer, Error *err) {
     const Arguments *arguments = run->arguments;
     if (cli_option_is(&arguments->options, CLI_OPTION_DRY_RUN, false))
         return output_value(&arguments->options, NULL, answer, err);
@@ -184,6 +188,9 @@ static bool show_answer(Run *run, json_t *answer, Error *err) {
         g_ptr_array_add(run->jobs, json_incref(answer));
         return true;
     }
+    bool is_get = run->method->kind == METHOD_KIND_GET || run->method->kind == METHOD_KIND_SINGLETON_GET;
+    if (!is_get && !is_making(run->method))
+        tell_done(run, *reference ? reference : NULL);
     return json_is_null(answer) || show_object(run, answer, err);
 }
 
@@ -228,7 +235,7 @@ static bool run_request(Run *run, const char *reference, Error *err) {
         if (!session_request(run->session, &request, &answer, err))
             return false;
     }
-    return show_answer(run, answer, err);
+    return show_answer(run, reference, answer, err);
 }
 
 static bool confirm(const Arguments *arguments, const MethodDescriptor *method, Error *err) {
@@ -295,7 +302,10 @@ bool run_method(const Arguments *arguments, Session *session, Error *err) {
         return console_run(session, path, arguments->words->pdata[0], err);
     }
     case METHOD_KIND_DOWNLOAD:
-        return transfer_download(session, method->path, arguments->file, err);
+        if (!transfer_download(session, method->path, arguments->file, err))
+            return false;
+        tell_done(&run, g_str_equal(arguments->file, "-") ? NULL : arguments->file);
+        return true;
     default:
         return run_all(&run, err);
     }

@@ -120,6 +120,25 @@ static void test_problem_becomes_exit_status(CliServer *server) {
     cli_result_free(result);
 }
 
+static void test_what_is_done_is_told(CliServer *server) {
+    g_autofree char *path = g_build_filename(server->folder, "backup", NULL);
+    g_autofree char *backed_up = g_strdup_printf("backup %s: done\n", path);
+    server_answer(server, "PATCH /v1/pools/p", 200, "{\"name\":\"p\"}");
+    server_answer(server, "DELETE /v1/tokens/ci", 204, "");
+    server_answer(server, "POST /v1/jobs/1111/cancel", 200, JOB("running", ""));
+    server_answer(server, "GET /v1/system/backup", 200, "the store");
+    CliResult *results[] = {cli_run(server, "pool", "update", "p", "--description", "c", NULL),
+        cli_run(server, "token", "delete", "ci", NULL), cli_run(server, "job", "cancel", "1111", NULL),
+        cli_run(server, "system", "backup", path, NULL)};
+    const char *const told[] = {"update p: done\n", "delete ci: done\n", "cancel 1111: done\n", backed_up};
+    for (size_t i = 0; i < G_N_ELEMENTS(results); i++) {
+        g_assert_cmpstr(results[i]->out, ==, "");
+        g_assert_cmpstr(results[i]->err, ==, told[i]);
+        g_assert_cmpint(results[i]->status, ==, 0);
+        cli_result_free(results[i]);
+    }
+}
+
 static const char token[] =
     "{\"id\":\"t-1\",\"name\":\"ci\",\"secret\":\"lodge_abc\",\"principal_name\":\"eva\"}";
 
@@ -342,6 +361,7 @@ static const struct {
     {"/cli/partly-failed-create-shows-what-is-there", test_partly_failed_create_shows_what_is_there},
     {"/cli/timeout-leaves-the-job", test_timeout_leaves_the_job},
     {"/cli/problem-becomes-exit-status", test_problem_becomes_exit_status},
+    {"/cli/what-is-done-is-told", test_what_is_done_is_told},
     {"/cli/columns-of-what-was-made", test_what_was_made_comes_in_the_columns_asked_for},
     {"/cli/columns-of-what-was-changed", test_a_changed_vm_comes_in_the_columns_asked_for},
     {"/cli/wrong-columns-are-known-before", test_wrong_columns_are_known_before_something_is_made},
