@@ -111,11 +111,27 @@ static void tell_done(const Run *run, const char *name) {
     fprintf(stderr, "%s %s: done\n", run->method->verb, name ? name : resources[run->method->resource].name);
 }
 
+/* "  memory, firmware: at the next start": JSON pointers in the job's result. */
+static void tell_pending(const json_t *job) {
+    const json_t *pending = json_object_get(json_object_get(job, "result"), "pending");
+    g_autoptr(GString) fields = g_string_new(NULL);
+    size_t i;
+    json_t *pointer;
+    json_array_foreach ((json_t *)pending, i, pointer) {
+        const char *text = json_is_string(pointer) ? json_string_value(pointer) : "";
+        g_string_append_printf(fields, "%s%s", fields->len ? ", " : "", text + (*text == '/'));
+    }
+    g_strdelimit(fields->str, "/", '.');
+    if (fields->len)
+        fprintf(stderr, "  %s: at the next start\n", fields->str);
+}
+
 static bool show_job(const Run *run, const json_t *job, Error *err) {
     const CliOptions *options = &run->arguments->options;
     if (is_making(run->method))
         return show_made(run, job, true, err);
     tell_done(run, json_text_at(job, "target_name"));
+    tell_pending(job);
     if (!output_has_columns(options))
         return output_is_human(options) || output_value(options, run->method->result, job, err);
     g_autoptr(json_t) target = target_of(run, job);

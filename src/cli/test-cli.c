@@ -139,6 +139,16 @@ static void test_what_is_done_is_told(CliServer *server) {
     }
 }
 
+static void test_what_waits_for_the_next_start_is_told(CliServer *server) {
+    server_answer(server, "PATCH /v1/vms/web", 202, JOB("queued", ""));
+    server_answer(server, job_path, 200,
+        JOB("succeeded", ",\"target_name\":\"web\",\"result\":{\"pending\":[\"/memory\",\"/disks/0/bus\"]}"));
+    CliResult *result = cli_run(server, "vm", "update", "web", "--memory", "1G", NULL);
+    g_assert_cmpstr(result->out, ==, "");
+    g_assert_cmpstr(result->err, ==, "update web: done\n  memory, disks.0.bus: at the next start\n");
+    cli_result_free(result);
+}
+
 static const char token[] =
     "{\"id\":\"t-1\",\"name\":\"ci\",\"secret\":\"lodge_abc\",\"principal_name\":\"eva\"}";
 
@@ -362,6 +372,7 @@ static const struct {
     {"/cli/timeout-leaves-the-job", test_timeout_leaves_the_job},
     {"/cli/problem-becomes-exit-status", test_problem_becomes_exit_status},
     {"/cli/what-is-done-is-told", test_what_is_done_is_told},
+    {"/cli/what-waits-for-the-next-start-is-told", test_what_waits_for_the_next_start_is_told},
     {"/cli/columns-of-what-was-made", test_what_was_made_comes_in_the_columns_asked_for},
     {"/cli/columns-of-what-was-changed", test_a_changed_vm_comes_in_the_columns_asked_for},
     {"/cli/wrong-columns-are-known-before", test_wrong_columns_are_known_before_something_is_made},
