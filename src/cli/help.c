@@ -34,21 +34,32 @@ static void append_entry(GString *out, const char *term, const char *doc) {
     append_wrapped(out, doc);
 }
 
+static void append_option(GString *out, const CliOption *option) {
+    g_autoptr(GString) term = g_string_new(NULL);
+    if (option->letter)
+        g_string_append_printf(term, "-%c, ", option->letter);
+    g_string_append_printf(
+        term, "--%s%s%s", option->name, option->value ? " " : "", option->value ? option->value : "");
+    g_autofree char *values = option->values ? g_strjoinv(", ", (char **)option->values) : NULL;
+    g_autofree char *doc = values ? g_strdup_printf("%s (%s)", option->doc, values) : g_strdup(option->doc);
+    append_entry(out, term->str, doc);
+}
+
 static void append_options(GString *out, const char *command, bool has_common) {
-    for (CliOptionId id = 0; id < CLI_OPTION_MAX; id++) {
-        const CliOption *option = &cli_options[id];
-        if (!cli_option_applies(id, command) || (!has_common && !option->commands))
-            continue;
-        g_autoptr(GString) term = g_string_new(NULL);
-        if (option->letter)
-            g_string_append_printf(term, "-%c, ", option->letter);
-        g_string_append_printf(
-            term, "--%s%s%s", option->name, option->value ? " " : "", option->value ? option->value : "");
-        g_autofree char *values = option->values ? g_strjoinv(", ", (char **)option->values) : NULL;
-        g_autofree char *doc =
-            values ? g_strdup_printf("%s (%s)", option->doc, values) : g_strdup(option->doc);
-        append_entry(out, term->str, doc);
-    }
+    for (CliOptionId id = 0; id < CLI_OPTION_MAX; id++)
+        if (cli_option_applies(id, command) && (has_common || cli_options[id].commands))
+            append_option(out, &cli_options[id]);
+}
+
+/* Which commands have --dry-run. */
+static void append_dry_runs(GString *out) {
+    g_autoptr(GString) verbs = g_string_new(NULL);
+    for (MethodId id = 0; id < METHOD_MAX; id++)
+        if (methods[id].has_dry_run && methods[id].is_in_cli)
+            g_string_append_printf(verbs, "%s%s %s", verbs->len ? ", " : "",
+                resources[methods[id].resource].name, methods[id].verb);
+    g_string_append_c(out, '\n');
+    append_entry(out, "With --dry-run:", verbs->str);
 }
 
 void help_general(GString *out) {
@@ -63,6 +74,7 @@ void help_general(GString *out) {
     }
     g_string_append(out, "\nOptions:\n");
     append_options(out, NULL, true);
+    append_dry_runs(out);
 }
 
 static void append_words(GString *out, const MethodDescriptor *method) {
@@ -124,6 +136,8 @@ void help_verb(MethodId id, GString *out) {
         if (flag_is_offered(method, &method->parameters->fields[i]))
             append_flag(out, &method->parameters->fields[i]);
     append_options(out, command, false);
+    if (method->has_dry_run)
+        append_option(out, &cli_options[CLI_OPTION_DRY_RUN]);
     g_string_append(out, "\n`lodge help` lists the options of all commands.\n");
 }
 

@@ -24,6 +24,10 @@ bool output_is_human(const CliOptions *options) {
     return has_format(options, "table") || has_format(options, "wide");
 }
 
+bool output_is_data(const CliOptions *options) {
+    return has_format(options, "json") || has_format(options, "yaml");
+}
+
 bool output_has_columns(const CliOptions *options) {
     return options->values[CLI_OPTION_COLUMNS] || has_format(options, "csv");
 }

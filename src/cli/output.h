@@ -22,6 +22,8 @@ void output_fields_text(const TypeDescriptor *type, const json_t *object, GStrin
 /* "lodge: TITLE: detail (field)" and the hint. */
 void output_error(const Error *err);
 bool output_is_human(const CliOptions *options);
+/* JSON or YAML: whole values. */
+bool output_is_data(const CliOptions *options);
 /* Rows and columns were asked for: --columns, or -o csv. */
 bool output_has_columns(const CliOptions *options);
 /* The user said how the result is to be written. */

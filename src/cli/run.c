@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "cli/console.h"
 #include "cli/output.h"
+#include "cli/plan.h"
 #include "cli/run.h"
 #include "cli/transfer.h"
 #include "cli/value.h"
@@ -196,10 +197,19 @@ static bool show_object(const Run *run, const json_t *answer, Error *err) {
     return output_object(options, method->resource, answer, err);
 }
 
+static bool show_plan(const Run *run, const json_t *plan, Error *err) {
+    const CliOptions *options = &run->arguments->options;
+    if (output_is_data(options))
+        return output_value(options, NULL, plan, err);
+    g_autoptr(GString) out = g_string_new(NULL);
+    plan_text(run->session, run->method, plan, terminal_width(stdout), out);
+    return output_write(out, err);
+}
+
 static bool show_answer(Run *run, const char *reference, json_t *answer, Error *err) {
     const Arguments *arguments = run->arguments;
     if (cli_option_is(&arguments->options, CLI_OPTION_DRY_RUN, false))
-        return output_value(&arguments->options, NULL, answer, err);
+        return show_plan(run, answer, err);
     if (run->method->is_job) {
         g_ptr_array_add(run->jobs, json_incref(answer));
         return true;
@@ -305,7 +315,8 @@ bool run_method(const Arguments *arguments, Session *session, Error *err) {
         return false;
     Run run = {.arguments = arguments, .method = method, .session = session, .jobs = jobs};
     if (cli_option_is(&arguments->options, CLI_OPTION_DRY_RUN, false) && !method->has_dry_run)
-        return error_set(err, ERROR_INVALID, NULL, "%s has no dry run", method->name);
+        return error_set(err, ERROR_INVALID, NULL, "%s %s has no dry run; `lodge help` names what has one",
+            resources[method->resource].name, method->verb);
     if (!confirm(arguments, method, err))
         return false;
     switch (method->kind) {

@@ -200,12 +200,43 @@ static void test_delete_needs_yes_and_goes_on(CliServer *server) {
     cli_result_free(result);
 }
 
-static void test_dry_run_asks_for_one(CliServer *server) {
-    server_answer(server, "POST /v1/vms", 200, "{\"steps\":[{\"name\":\"clone\"}]}");
+static void test_dry_run_is_told_in_words(CliServer *server) {
+    server_answer(server, "POST /v1/vms", 200,
+        "{\"target_name\":\"web\",\"parameters\":{\"name\":\"web\",\"memory\":1073741824,\"template\":\"t-"
+        "1\"},"
+        "\"steps\":[{\"name\":\"make\",\"description\":\"Makes the VMs\"}],\"claims\":[{\"object\":"
+        "\"template/"
+        "t-1\",\"shared\":true}],\"data\":{\"vms\":[{\"name\":\"web\",\"vcpus\":1,\"template\":\"t-1\","
+        "\"memory\":1073741824}]}}");
+    server_answer(server, "GET /v1/templates/t-1", 200, "{\"name\":\"debian\"}");
+    server_answer(server, "GET /v1/jobs", 200,
+        "{\"items\":[{\"short_id\":\"12345678\",\"kind\":\"template.build\",\"claims\":[{\"object\":"
+        "\"template/t-1\",\"shared\":false}]}]}");
     CliResult *result = cli_run(server, "vm", "create", "web", "--dry-run", NULL);
-    g_assert_cmpstr(result->out, ==, "Steps:\n  Name: clone\n");
+    g_assert_cmpstr(result->out, ==,
+        "create web\n  memory: 1 GiB\n  template: debian\nSteps:\n  1. Makes the VMs\nWould be made:\n"
+        "NAME  VCPUS  MEMORY  MAC  TEMPLATE  REPOSITORY  HOST\nweb   1      1 GiB   -    debian    -         "
+        "  -\n"
+        "Would hold template debian, together with others.\n"
+        "Would wait for job 12345678 (template.build), which has template debian.\nNothing was done.\n");
     g_assert_cmpstr(server_query(server, 0, "dry_run"), ==, "true");
     cli_result_free(result);
+}
+
+static void test_dry_run_as_data_is_the_answer(CliServer *server) {
+    server_answer(server, "DELETE /v1/vms/web", 200, "{\"target\":\"web\"}");
+    CliResult *result = cli_run(server, "vm", "delete", "web", "--dry-run", "-o", "json", NULL);
+    g_autoptr(json_t) answer = json_parse(result->out, strlen(result->out), NULL);
+    g_assert_cmpstr(json_text_at(answer, "target"), ==, "web");
+    g_assert_cmpuint(server->n_requests, ==, 1);
+    cli_result_free(result);
+    CliResult *refused = cli_run(server, "vm", "start", "web", "--dry-run", NULL);
+    g_assert_nonnull(strstr(refused->err, "vm start has no dry run"));
+    g_assert_cmpint(refused->status, ==, 2);
+    cli_result_free(refused);
+    CliResult *help = cli_run(server, "help", NULL);
+    g_assert_nonnull(strstr(help->out, "vm create, vm update, vm delete"));
+    cli_result_free(help);
 }
 
 static void test_api_sends_what_it_is_given(CliServer *server) {
@@ -377,7 +408,8 @@ static const struct {
     {"/cli/columns-of-what-was-changed", test_a_changed_vm_comes_in_the_columns_asked_for},
     {"/cli/wrong-columns-are-known-before", test_wrong_columns_are_known_before_something_is_made},
     {"/cli/delete-needs-yes-and-goes-on", test_delete_needs_yes_and_goes_on},
-    {"/cli/dry-run-asks-for-one", test_dry_run_asks_for_one},
+    {"/cli/dry-run-in-words", test_dry_run_is_told_in_words},
+    {"/cli/dry-run-as-data", test_dry_run_as_data_is_the_answer},
     {"/cli/api-sends-what-it-is-given", test_api_sends_what_it_is_given},
     {"/cli/backup-is-whole-or-not-there", test_backup_is_whole_or_not_there},
     {"/cli/import-uploads-the-file", test_import_uploads_the_file},
