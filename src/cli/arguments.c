@@ -20,8 +20,7 @@ void arguments_clear(Arguments *arguments) {
 /* The verb, the command, or NULL as long as neither is known. */
 static const char *context_of(const Arguments *arguments) {
     if (arguments->method < METHOD_MAX)
-        return methods[arguments->method].kind == METHOD_KIND_UPDATE ? "update"
-                                                                     : methods[arguments->method].verb;
+        return method_command(&methods[arguments->method]);
     return arguments->command < CLI_COMMAND_MAX ? cli_commands[arguments->command].name : NULL;
 }
 

@@ -66,7 +66,7 @@ static void offer_names(GString *out, const CliOptions *options, const char *typ
 
 static void offer_flags(GString *out, const char *typed, MethodId id) {
     const MethodDescriptor *method = id < METHOD_MAX ? &methods[id] : NULL;
-    const char *command = !method ? NULL : method->kind == METHOD_KIND_UPDATE ? "update" : method->verb;
+    const char *command = method ? method_command(method) : NULL;
     for (size_t i = 0; method && i < method->parameters->n_fields; i++) {
         g_autofree char *name = flag_name(&method->parameters->fields[i]);
         if (flag_is_offered(method, &method->parameters->fields[i]))

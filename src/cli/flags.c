@@ -94,3 +94,25 @@ bool method_takes_many(const MethodDescriptor *method) {
             return false;
     return true;
 }
+
+const char *method_command(const MethodDescriptor *method) {
+    return method->kind == METHOD_KIND_UPDATE ? "update" : method->verb;
+}
+
+bool method_has_option(const MethodDescriptor *method, CliOptionId id) {
+    if (!cli_option_applies(id, method_command(method)))
+        return false;
+    switch (cli_options[id].concern) {
+    case CLI_CONCERN_RESULT:
+        return method->kind != METHOD_KIND_WEBSOCKET && method->kind != METHOD_KIND_DOWNLOAD;
+    case CLI_CONCERN_JOB:
+        return method->is_job;
+    case CLI_CONCERN_DRY_RUN:
+        return method->has_dry_run;
+    case CLI_CONCERN_CONFIRM:
+        return method->needs_confirmation;
+    case CLI_CONCERN_ALL:
+        break;
+    }
+    return cli_options[id].commands != NULL;
+}

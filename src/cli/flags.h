@@ -3,6 +3,7 @@
  * called. The manual pages (tools/lodgeschema/man.py) follow the same rules. Static data; any thread.
  */
 #pragma once
+#include "cli/options.h"
 #include "model/method.h"
 
 /* `--disk-size`; a field with `cli` has that name; secrets are read from files: `--password-file`. Newly
@@ -24,3 +25,7 @@ const FieldDescriptor *flag_find(const MethodDescriptor *method, const char *nam
 bool method_has_reference(const MethodDescriptor *method);
 /* Whether several objects can be named at once. */
 bool method_takes_many(const MethodDescriptor *method);
+/* The verb by which options say what they are for. */
+const char *method_command(const MethodDescriptor *method);
+/* Whether the option is of use with the method, so that help names it there. */
+bool method_has_option(const MethodDescriptor *method, CliOptionId id);

@@ -45,9 +45,10 @@ static void append_option(GString *out, const CliOption *option) {
     append_entry(out, term->str, doc);
 }
 
-static void append_options(GString *out, const char *command, bool has_common) {
+/* Those of a command that is no method: its own, and those of all that send something. */
+static void append_options(GString *out, const char *command) {
     for (CliOptionId id = 0; id < CLI_OPTION_MAX; id++)
-        if (cli_option_applies(id, command) && (has_common || cli_options[id].commands))
+        if (cli_option_applies(id, command) && (cli_options[id].commands || !cli_options[id].concern))
             append_option(out, &cli_options[id]);
 }
 
@@ -65,15 +66,17 @@ static void append_dry_runs(GString *out) {
 void help_general(GString *out) {
     g_string_append(
         out, "lodge NOUN VERB [NAME] [OPTIONS]\n\nNouns (`lodge NOUN --help` lists the verbs):\n");
-    for (ResourceId id = 0; id < RESOURCE_MAX; id++)
-        append_entry(out, resources[id].name, resources[id].doc);
+    for (const char *const *noun = cli_nouns; *noun; noun++)
+        append_entry(out, *noun, resources[resource_find(*noun)].doc);
     g_string_append(out, "\nCommands:\n");
     for (CliCommandId id = 0; id < CLI_COMMAND_MAX; id++) {
         g_autofree char *term = g_strdup_printf("%s %s", cli_commands[id].name, cli_commands[id].arguments);
         append_entry(out, term, cli_commands[id].doc);
     }
     g_string_append(out, "\nOptions:\n");
-    append_options(out, NULL, true);
+    for (CliOptionId id = 0; id < CLI_OPTION_MAX; id++)
+        if (!cli_options[id].commands)
+            append_option(out, &cli_options[id]);
     append_dry_runs(out);
 }
 
@@ -128,16 +131,15 @@ static void append_flag(GString *out, const FieldDescriptor *field) {
 
 void help_verb(MethodId id, GString *out) {
     const MethodDescriptor *method = &methods[id];
-    const char *command = method->kind == METHOD_KIND_UPDATE ? "update" : method->verb;
     g_string_append_printf(out, "lodge %s %s", resources[method->resource].name, method->verb);
     append_words(out, method);
     g_string_append_printf(out, " [OPTIONS]\n\n%s\n\nOptions:\n", method->doc);
     for (size_t i = 0; i < method->parameters->n_fields; i++)
         if (flag_is_offered(method, &method->parameters->fields[i]))
             append_flag(out, &method->parameters->fields[i]);
-    append_options(out, command, false);
-    if (method->has_dry_run)
-        append_option(out, &cli_options[CLI_OPTION_DRY_RUN]);
+    for (CliOptionId option = 0; option < CLI_OPTION_MAX; option++)
+        if (method_has_option(method, option))
+            append_option(out, &cli_options[option]);
     g_string_append(out, "\n`lodge help` lists the options of all commands.\n");
 }
 
@@ -145,26 +147,34 @@ void help_command(CliCommandId id, GString *out) {
     const CliCommand *command = &cli_commands[id];
     g_string_append_printf(
         out, "lodge %s %s [OPTIONS]\n\n%s\n\nOptions:\n", command->name, command->arguments, command->doc);
-    append_options(out, command->name, true);
+    append_options(out, command->name);
+}
+
+static void help_named(const Arguments *arguments, GString *out) {
+    if (arguments->command < CLI_COMMAND_MAX)
+        help_command(arguments->command, out);
+    else if (arguments->method < METHOD_MAX)
+        help_verb(arguments->method, out);
+    else if (arguments->resource < RESOURCE_MAX)
+        help_noun(arguments->resource, out);
+    else
+        help_general(out);
 }
 
 /* `lodge help NOUN VERB` and `lodge NOUN VERB --help` are the same. */
-void help_for(const Arguments *arguments, GString *out) {
-    const GPtrArray *words = arguments->words;
-    ResourceId resource = arguments->resource;
-    MethodId method = arguments->method;
-    if (arguments->command == CLI_COMMAND_HELP) {
-        resource = words->len > 0 ? resource_find(words->pdata[0]) : RESOURCE_MAX;
-        method =
-            words->len > 1 && resource < RESOURCE_MAX ? method_find(resource, words->pdata[1]) : METHOD_MAX;
-    } else if (arguments->command < CLI_COMMAND_MAX) {
-        help_command(arguments->command, out);
-        return;
+bool help_for(const Arguments *arguments, GString *out, Error *err) {
+    bool is_asked = cli_option_is(&arguments->options, CLI_OPTION_HELP, false);
+    if (arguments->command != CLI_COMMAND_HELP || (is_asked && arguments->words->len == 0)) {
+        help_named(arguments, out);
+        return true;
     }
-    if (method < METHOD_MAX)
-        help_verb(method, out);
-    else if (resource < RESOURCE_MAX)
-        help_noun(resource, out);
-    else
-        help_general(out);
+    g_autoptr(GPtrArray) words = g_ptr_array_new();
+    g_auto(Arguments) asked = {0};
+    g_ptr_array_add(words, (void *)"lodge");
+    g_ptr_array_extend(words, arguments->words, NULL, NULL);
+    g_ptr_array_add(words, (void *)"--help");
+    if (!arguments_parse((int)words->len, (const char *const *)words->pdata, &asked, err))
+        return false;
+    help_named(&asked, out);
+    return true;
 }

@@ -57,8 +57,7 @@ static bool run_with_session(const Arguments *arguments, Error *err) {
 
 static bool run_help(const Arguments *arguments, Error *err) {
     g_autoptr(GString) out = g_string_new(NULL);
-    help_for(arguments, out);
-    return output_write(out, err);
+    return help_for(arguments, out, err) && output_write(out, err);
 }
 
 static bool run(const Arguments *arguments, Error *err) {

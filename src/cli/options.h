@@ -6,12 +6,22 @@
 #include "base/error.h"
 #include "cli-tables.h"
 
+/* What a method must have so that an option is of use with it. */
+typedef enum CliConcern {
+    CLI_CONCERN_ALL,
+    CLI_CONCERN_RESULT,
+    CLI_CONCERN_JOB,
+    CLI_CONCERN_DRY_RUN,
+    CLI_CONCERN_CONFIRM,
+} CliConcern;
+
 typedef struct CliOption {
     const char *name, *doc;
     char letter;                 /* or 0 */
     const char *value;           /* how its argument is called; NULL: a switch, --NAME or --no-NAME */
     const char *const *values;   /* all that are allowed, NULL-terminated, or NULL */
     const char *const *commands; /* only these verbs and commands have it, NULL-terminated; NULL: all */
+    CliConcern concern;
     bool is_list;
 } CliOption;
 
@@ -21,6 +31,7 @@ typedef struct CliCommand {
 
 extern const CliOption cli_options[CLI_OPTION_MAX];
 extern const CliCommand cli_commands[CLI_COMMAND_MAX];
+extern const char *const *const cli_nouns; /* all resources in the order of help, NULL-terminated */
 
 typedef struct CliOptions {
     const char *values[CLI_OPTION_MAX]; /* NULL: not given; a switch: "true" or "false" */

@@ -3,7 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-enum { MAX_LENGTH = 40, LETTERS_PER_MISTAKE = 3 };
+enum { MAX_LENGTH = 40, LETTERS_PER_MISTAKE = 3, PREFIX_LETTERS = 2 };
 
 static int smallest(int a, int b, int c) {
     return MIN(MIN(a, b), c);
@@ -27,6 +27,17 @@ static int distance(const char *a, const char *b) {
     return rows[strlen(a) % 3][n];
 }
 
+/* The shortest one that goes on where the typed word ends. */
+static const char *longer_word(const char *typed, const GPtrArray *candidates) {
+    const char *shortest = NULL;
+    for (guint i = 0; i < candidates->len; i++) {
+        const char *candidate = candidates->pdata[i];
+        if (g_str_has_prefix(candidate, typed) && (!shortest || strlen(candidate) < strlen(shortest)))
+            shortest = candidate;
+    }
+    return shortest;
+}
+
 const char *suggest_nearest(const char *typed, const GPtrArray *candidates) {
     const char *nearest = NULL;
     size_t length = strlen(typed);
@@ -44,7 +55,7 @@ const char *suggest_nearest(const char *typed, const GPtrArray *candidates) {
         least = mistakes;
         nearest = candidate;
     }
-    return nearest;
+    return nearest || letters < PREFIX_LETTERS ? nearest : longer_word(typed, candidates);
 }
 
 char *suggest_text(const char *typed, const GPtrArray *candidates, const char *otherwise) {

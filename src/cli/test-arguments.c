@@ -73,6 +73,8 @@ static void test_typos_get_a_suggestion(void) {
     expect_refused("lodge vn list", "did you mean vm?");
     expect_refused("lodge vm lsit", "did you mean list?");
     expect_refused("lodge vm list --fitler a=b", "did you mean --filter?");
+    expect_refused("lodge vm create web --mem 1G", "did you mean --memory?");
+    expect_refused("lodge vm li", "did you mean list?");
     expect_refused("lodge vm create web --colour red", "--help lists the options");
     expect_refused("lodge xyzzy", "`lodge help` lists them");
 }
@@ -188,6 +190,43 @@ static void test_every_verb_has_help(void) {
     }
 }
 
+static void expect_help(const char *line, const char *part, bool is_there) {
+    g_auto(Arguments) arguments = {0};
+    g_autoptr(GString) out = g_string_new(NULL);
+    g_assert_true(parse(line, &arguments, NULL));
+    g_assert_true(help_for(&arguments, out, NULL));
+    if ((strstr(out->str, part) != NULL) != is_there)
+        g_error("%s has %s\"%s\":\n%s", line, is_there ? "no " : "", part, out->str);
+}
+
+static void test_help_tells_of_what_was_named(void) {
+    expect_help("lodge help login", "lodge login URL", true);
+    expect_help("lodge help login", "--ca-fingerprint", true);
+    expect_help("lodge help login", "--columns", false);
+    expect_help("lodge help api", "--data", true);
+    expect_help("lodge help completion", "lodge completion bash|zsh|fish", true);
+    expect_help("lodge help help", "lodge help [NOUN [VERB]]", true);
+    expect_help("lodge help vms", "Verbs:", true);
+    expect_help("lodge help", "Nouns (`lodge NOUN --help` lists the verbs):\n  vm ", true);
+    g_auto(Arguments) arguments = {0};
+    g_auto(Error) err = {0};
+    g_autoptr(GString) out = g_string_new(NULL);
+    g_assert_true(parse("lodge help vn", &arguments, NULL));
+    g_assert_false(help_for(&arguments, out, &err));
+    g_assert_nonnull(strstr(err.message, "did you mean vm?"));
+}
+
+static void test_help_names_the_options_that_are_of_use(void) {
+    expect_help("lodge vm list --help", "--columns LIST", true);
+    expect_help("lodge vm list --help", "-o, --output FORMAT", true);
+    expect_help("lodge vm list --help", "--wait", false);
+    expect_help("lodge vm start --help", "--wait", true);
+    expect_help("lodge vm start --help", "--dry-run", false);
+    expect_help("lodge vm create --help", "--dry-run", true);
+    expect_help("lodge vm delete --help", "--yes", true);
+    expect_help("lodge vm console --help", "--columns", false);
+}
+
 /* A flag that two fields of a method, or a field and an option, both claim could never be given. */
 static void test_no_flag_has_two_meanings(void) {
     for (MethodId id = 0; id < METHOD_MAX; id++) {
@@ -198,8 +237,7 @@ static void test_no_flag_has_two_meanings(void) {
                 continue;
             bool is_negated = false;
             char *name = flag_name(field);
-            const char *command = methods[id].kind == METHOD_KIND_UPDATE ? "update" : methods[id].verb;
-            if (cli_option_find(name, command, &is_negated) != CLI_OPTION_MAX)
+            if (cli_option_find(name, method_command(&methods[id]), &is_negated) != CLI_OPTION_MAX)
                 g_error("%s: --%s is an option already", methods[id].name, name);
             g_assert_true(g_hash_table_add(seen, name));
         }
@@ -221,6 +259,8 @@ int main(int argc, char **argv) {
     g_test_add_func("/cli/arguments/switches-can-be-turned-off", test_switches_can_be_turned_off);
     g_test_add_func("/cli/completion/follows-the-tables", test_completion_follows_the_tables);
     g_test_add_func("/cli/help/every-verb-has-help", test_every_verb_has_help);
+    g_test_add_func("/cli/help/of-what-was-named", test_help_tells_of_what_was_named);
+    g_test_add_func("/cli/help/options-of-use", test_help_names_the_options_that_are_of_use);
     g_test_add_func("/cli/flags/no-flag-has-two-meanings", test_no_flag_has_two_meanings);
     return g_test_run();
 }

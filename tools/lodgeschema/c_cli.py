@@ -19,9 +19,10 @@ def write(schema):
         short = f"'{option['short']}'" if "short" in option else "0"
         source.append(f"    [CLI_OPTION_{upper(name)}] = {{.name = {c_string(name)}, .letter = {short}, .value = {value}, "
                       f".values = {_strings(option.get('values'))}, .commands = {_strings(option.get('for'))}, "
-                      f".is_list = {'true' if option.get('list') else 'false'}, .doc = {c_string(option['doc'])}}},")
+                      f".concern = CLI_CONCERN_{upper(option.get('with', 'all'))}, .is_list = {'true' if option.get('list') else 'false'}, .doc = {c_string(option['doc'])}}},")
     source += ["};", "", "const CliCommand cli_commands[CLI_COMMAND_MAX] = {"]
     for name, command in schema.commands.items():
         source.append(f"    [CLI_COMMAND_{upper(name)}] = {{.name = {c_string(name)}, .arguments = {c_string(command['arguments'])}, "
                       f".doc = {c_string(command['doc'])}}},")
-    return {"cli-tables.h": "\n".join(header), "cli-tables.c": "\n".join(source + ["};", ""])}
+    source += ["};", "", f"const char *const *const cli_nouns = {_strings(schema.nouns)};"]
+    return {"cli-tables.h": "\n".join(header), "cli-tables.c": "\n".join(source + [""])}

@@ -30,6 +30,7 @@ METHOD_KINDS = {
     "singleton-action": ("POST", "/{plural}/{verb}"),
     "download": ("GET", "/{plural}/{verb}"),
 }
+CONCERNS = ("result", "job", "dry-run", "confirm")  # what a method may have that an option is about
 MAX_FIELDS = 64  # one presence word
 MAX_SAFE_SIZE = 2**53 - 1
 
@@ -144,6 +145,7 @@ class Schema:
         self.errors, self.enums, self.types, self.resources = {}, {}, {}, {}
         self.methods, self.agent_methods, self.roles = [], [], {}
         self.options, self.commands = {}, {}  # of the command line, beside the methods
+        self.nouns = []  # all resources in the order of help
 
     def type_order(self):
         """Types so that each stands behind those it contains."""
@@ -205,6 +207,13 @@ def _check(schema):
         for name in (method.parameters, method.result):
             if name not in schema.types:
                 raise SchemaError(f"method {method.name}: unknown type {name}")
+    for noun in schema.nouns:
+        if noun not in schema.resources:
+            raise SchemaError(f"nouns: unknown resource {noun}")
+    schema.nouns += [name for name in schema.resources if name not in schema.nouns]
+    for name, option in schema.options.items():
+        if option.get("with") not in (None, *CONCERNS):
+            raise SchemaError(f"option {name}: `with` must be one of {', '.join(CONCERNS)}")
     schema.type_order()
 
 
@@ -219,6 +228,7 @@ def load(folder):
         schema.roles.update(table.get("roles", {}))
         schema.options.update(table.get("option", {}))
         schema.commands.update(table.get("command", {}))
+        schema.nouns += table.get("nouns", {}).get("order", [])
         for name, data in table.get("enum", {}).items():
             schema.enums[name] = Enum(name, data)
         for name, data in table.get("type", {}).items():
