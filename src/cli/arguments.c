@@ -17,8 +17,7 @@ void arguments_clear(Arguments *arguments) {
     g_clear_pointer(&arguments->parameters, json_decref);
 }
 
-/* The verb, the command, or NULL as long as neither is known. */
-static const char *context_of(const Arguments *arguments) {
+const char *arguments_context(const Arguments *arguments) {
     if (arguments->method < METHOD_MAX)
         return method_command(&methods[arguments->method]);
     return arguments->command < CLI_COMMAND_MAX ? cli_commands[arguments->command].name : NULL;
@@ -88,7 +87,7 @@ static bool refuse_flag(const Parser *parser, const char *flag, Error *err) {
             g_ptr_array_add(known, g_strconcat("--", name, NULL));
     }
     for (CliOptionId id = 0; id < CLI_OPTION_MAX; id++)
-        if (cli_option_applies(id, context_of(arguments)))
+        if (cli_option_applies(id, arguments_context(arguments)))
             g_ptr_array_add(known, g_strconcat("--", cli_options[id].name, NULL));
     g_autofree char *advice = suggest_text(flag, known, "; --help lists the options");
     return error_set(err, ERROR_INVALID, NULL, "there is no %s here%s", flag, advice);
@@ -105,7 +104,7 @@ static bool parse_long_flag(Parser *parser, const char *argument, Error *err) {
         if (field)
             return parse_field_flag(parser, field, is_negated, flag, inline_value, err);
     }
-    CliOptionId id = cli_option_find(flag + 2, context_of(arguments), &is_negated);
+    CliOptionId id = cli_option_find(flag + 2, arguments_context(arguments), &is_negated);
     if (id < CLI_OPTION_MAX)
         return parse_option(parser, id, is_negated, flag, inline_value, err);
     return refuse_flag(parser, flag, err);
@@ -118,7 +117,7 @@ static bool parse_flag(Parser *parser, const char *argument, Error *err) {
     }
     if (argument[1] == '-')
         return parse_long_flag(parser, argument, err);
-    CliOptionId id = cli_option_find_letter(argument[1], context_of(parser->arguments));
+    CliOptionId id = cli_option_find_letter(argument[1], arguments_context(parser->arguments));
     char flag[] = {'-', argument[1], 0};
     if (id == CLI_OPTION_MAX || (argument[2] && !cli_options[id].value))
         return error_set(err, ERROR_INVALID, NULL, "there is no %s here", argument);

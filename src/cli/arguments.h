@@ -18,6 +18,9 @@ typedef struct Arguments {
 void arguments_clear(Arguments *arguments);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Arguments, arguments_clear)
 
+/* By what options say what they are for: the verb, the command, or NULL as long as neither is known. */
+const char *arguments_context(const Arguments *arguments);
+
 /* ERROR_INVALID names the flag or the word. Files that flags name are read. With --help nothing is missing.
  * On failure what was understood so far is kept, for help. */
 bool arguments_parse(int argc, const char *const *argv, Arguments *arguments, Error *err);

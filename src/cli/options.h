@@ -29,6 +29,12 @@ typedef struct CliCommand {
     const char *name, *arguments, *doc;
 } CliCommand;
 
+/* Which objects completion offers behind a verb; a row with NULLs ends the table. */
+typedef struct CliCandidates {
+    const char *method, *filter;
+} CliCandidates;
+
+extern const CliCandidates cli_candidates[];
 extern const CliOption cli_options[CLI_OPTION_MAX];
 extern const CliCommand cli_commands[CLI_COMMAND_MAX];
 extern const char *const *const cli_nouns; /* all resources in the order of help, NULL-terminated */

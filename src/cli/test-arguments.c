@@ -176,6 +176,18 @@ static void test_completion_follows_the_tables(void) {
     expect_candidates("vm|create|web|--disk", "--disk-size\n");
     expect_candidates("vm|list|-o|j", "json\n");
     expect_candidates("completion|f", "fish\n");
+    expect_candidates("login|https://host|--ca", "--ca-fingerprint\n--ca-file\n");
+    expect_candidates("login|https://host|--col", "");
+    expect_candidates("vm|start|--dr", "");
+    expect_candidates("help|log", "login\n");
+    expect_candidates("help|vm|cr", "create\n");
+    expect_candidates("vm|list|--columns|n", "name\n");
+    expect_candidates("vm|list|--columns|name,st", "name,state\n");
+    expect_candidates("vm|list|--filter|fir", "firmware\n");
+    expect_candidates("vm|list|--filter|name~web,sta", "name~web,state\nname~web,started\n");
+    expect_candidates("vm|list|--sort|-mem", "-memory\n-memory_maximum\n-memory_actual\n");
+    expect_candidates("vm|update|web|--unset|mem", "memory\nmemory-maximum\n");
+    expect_candidates("vm|update|web|--unset|na", "");
     g_autoptr(GString) out = g_string_new(NULL);
     g_assert_true(completion_script("bash", out, NULL));
     g_assert_nonnull(strstr(out->str, "__complete"));

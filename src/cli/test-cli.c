@@ -239,6 +239,29 @@ static void test_dry_run_as_data_is_the_answer(CliServer *server) {
     cli_result_free(help);
 }
 
+static void expect_candidates(
+    CliServer *server, size_t n, const char *filter, const char *expected, CliResult *result) {
+    g_assert_cmpstr(result->out, ==, expected);
+    g_assert_cmpstr(server_query(server, n, "filter"), ==, filter);
+    cli_result_free(result);
+}
+
+static void test_completion_asks_for_what_fits(CliServer *server) {
+    static const char open_jobs[] = "state!=succeeded,state!=failed,state!=cancelled,state!=lost";
+    server_answer(server, "GET /v1/vms", 200, "{\"items\":[{\"name\":\"web\"}]}");
+    server_answer(server, "GET /v1/jobs", 200, "{\"items\":[{\"id\":\"1234\",\"short_id\":\"12\"}]}");
+    server_answer(server, "GET /v1/disks", 200, "{\"items\":[{\"name\":\"data\"}]}");
+    server_answer(
+        server, "GET /v1/guest-oses", 200, "{\"items\":[{\"id\":\"debian12\",\"name\":\"Debian 12\"}]}");
+    expect_candidates(
+        server, 0, "state=running", "web\n", cli_run(server, "__complete", "vm", "stop", "w", NULL));
+    expect_candidates(server, 1, open_jobs, "12\n", cli_run(server, "__complete", "job", "cancel", "", NULL));
+    expect_candidates(
+        server, 2, "vm=web", "data\n", cli_run(server, "__complete", "vm", "detach-disk", "web", "", NULL));
+    expect_candidates(server, 3, NULL, "debian12\n",
+        cli_run(server, "__complete", "vm", "create", "x", "--guest-os", "deb", NULL));
+}
+
 static void test_api_sends_what_it_is_given(CliServer *server) {
     server_answer(server, "PATCH /v1/pools/p", 200, "{\"name\":\"p\"}");
     CliResult *result =
@@ -410,6 +433,7 @@ static const struct {
     {"/cli/delete-needs-yes-and-goes-on", test_delete_needs_yes_and_goes_on},
     {"/cli/dry-run-in-words", test_dry_run_is_told_in_words},
     {"/cli/dry-run-as-data", test_dry_run_as_data_is_the_answer},
+    {"/cli/completion-asks-for-what-fits", test_completion_asks_for_what_fits},
     {"/cli/api-sends-what-it-is-given", test_api_sends_what_it_is_given},
     {"/cli/backup-is-whole-or-not-there", test_backup_is_whole_or_not_there},
     {"/cli/import-uploads-the-file", test_import_uploads_the_file},

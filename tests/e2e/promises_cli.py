@@ -216,7 +216,9 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
     for words, expected in ((["v"], ["vm"]), (["vm", "cons"], ["console"]), (["vm", "show", "we"], ["web-1", "web-2"]), (["vm", "start", "web-1", "web-"], ["web-1", "web-2"]),
                             (["vm", "create", "x", "--templ"], ["--template"]), (["vm", "create", "x", "--template", "bench"], ["bench-boot"]),
-                            (["vm", "list", "-o", "y"], ["yaml"]), (["vm", "create", "x", "--firmware", ""], ["bios", "uefi"]), (["host", "show", ""], ["one"])):
+                            (["vm", "list", "-o", "y"], ["yaml"]), (["vm", "create", "x", "--firmware", ""], ["bios", "uefi"]), (["host", "show", ""], ["one"]),
+                            (["vm", "stop", ""], []), (["vm", "create", "x", "--guest-os", "debian12"], ["debian12"]), (["help", "vm", "cre"], ["create"]), (["job", "cancel", ""], []),
+                            (["vm", "list", "--columns", "name,hos"], ["name,host"])):
         require(complete(*words) == expected, f"{words} completes to {complete(*words)}, expected {expected}")
     house.end("lodged", signal.SIGKILL)
     require(complete("vm", "show", "") == [], "without a server there are names")

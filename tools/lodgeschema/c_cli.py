@@ -25,4 +25,6 @@ def write(schema):
         source.append(f"    [CLI_COMMAND_{upper(name)}] = {{.name = {c_string(name)}, .arguments = {c_string(command['arguments'])}, "
                       f".doc = {c_string(command['doc'])}}},")
     source += ["};", "", f"const char *const *const cli_nouns = {_strings(schema.nouns)};"]
+    rows = [f"    {{{c_string(method)}, {c_string(conditions)}}}," for method, conditions in schema.candidates.items()]
+    source += ["", "const CliCandidates cli_candidates[] = {"] + rows + ["    {NULL, NULL},", "};"]
     return {"cli-tables.h": "\n".join(header), "cli-tables.c": "\n".join(source + [""])}

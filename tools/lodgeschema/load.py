@@ -146,6 +146,7 @@ class Schema:
         self.methods, self.agent_methods, self.roles = [], [], {}
         self.options, self.commands = {}, {}  # of the command line, beside the methods
         self.nouns = []  # all resources in the order of help
+        self.candidates = {}  # filters of what completion offers, by method
 
     def type_order(self):
         """Types so that each stands behind those it contains."""
@@ -211,6 +212,9 @@ def _check(schema):
         if noun not in schema.resources:
             raise SchemaError(f"nouns: unknown resource {noun}")
     schema.nouns += [name for name in schema.resources if name not in schema.nouns]
+    unknown = set(schema.candidates) - {method.name for method in schema.methods}
+    if unknown:
+        raise SchemaError(f"candidates: unknown method {', '.join(sorted(unknown))}")
     for name, option in schema.options.items():
         if option.get("with") not in (None, *CONCERNS):
             raise SchemaError(f"option {name}: `with` must be one of {', '.join(CONCERNS)}")
@@ -228,6 +232,7 @@ def load(folder):
         schema.roles.update(table.get("roles", {}))
         schema.options.update(table.get("option", {}))
         schema.commands.update(table.get("command", {}))
+        schema.candidates.update(table.get("candidates", {}))
         schema.nouns += table.get("nouns", {}).get("order", [])
         for name, data in table.get("enum", {}).items():
             schema.enums[name] = Enum(name, data)
