@@ -43,6 +43,8 @@ static void test_flags_become_fields(void) {
         "\"name\":\"web\"}");
     expect_sent("lodge vm create --no-start -- web", METHOD_VM_CREATE, "{\"start\":false,\"name\":\"web\"}");
     expect_sent("lodge vms list -o json", METHOD_VM_LIST, "{}");
+    expect_sent("lodge vm attach-nic web --mac 52:54:00:AB:CD:0E", METHOD_VM_ATTACH_NIC,
+        "{\"mac\":\"52:54:00:ab:cd:0e\"}");
     expect_sent("lodge vm stop web --grace 5 --force", METHOD_VM_STOP, "{\"timeout_s\":5,\"force\":true}");
     expect_sent("lodge vm clone web copy --count 2", METHOD_VM_CLONE, "{\"count\":2,\"name\":\"copy\"}");
     expect_sent("lodge repository create main --path /srv/lodge", METHOD_REPOSITORY_CREATE,

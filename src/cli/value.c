@@ -129,7 +129,8 @@ static json_t *parse_pairs(const TypeDescriptor *type, const char *text, Error *
     return g_steal_pointer(&object);
 }
 
-static json_t *parse_string(const FieldDescriptor *field, const char *text, Error *err) {
+static json_t *parse_string(const FieldDescriptor *field, const char *written, Error *err) {
+    g_autofree char *text = field->format == FORMAT_MAC ? g_ascii_strdown(written, -1) : g_strdup(written);
     if (!g_utf8_validate(text, -1, NULL)) {
         error_set(err, ERROR_INVALID, NULL, "is not UTF-8");
         return NULL;
