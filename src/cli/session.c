@@ -97,12 +97,26 @@ bool session_open(const CliOptions *options, Session **ret_session, Error *err) 
     return true;
 }
 
+/* Outside /v1, and from a proxy in between, only the status says what is wrong. */
 void session_answer_error(const HttpResponse *response, Error *err) {
+    static const struct {
+        unsigned status;
+        ErrorCode code;
+        const char *text;
+    } known[] = {{401, ERROR_UNAUTHENTICATED, "the server asks for a log-in"},
+        {403, ERROR_DENIED, "the server refuses this"}, {404, ERROR_NOT_FOUND, "there is no such path"},
+        {409, ERROR_CONFLICT, "the server says that this contradicts what is there"}};
     g_autoptr(json_t) problem = json_parse((const char *)response->body->data, response->body->len, NULL);
-    if (json_is_object(problem) && json_text_at(problem, "code"))
+    if (json_is_object(problem) && json_text_at(problem, "code")) {
         error_from_json(problem, err);
-    else
-        error_set(err, ERROR_PROTOCOL, NULL, "the server answered with status %u", response->status);
+        return;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(known); i++)
+        if (known[i].status == response->status) {
+            error_set(err, known[i].code, NULL, "%s", known[i].text);
+            return;
+        }
+    error_set(err, ERROR_PROTOCOL, NULL, "the server answered with status %u", response->status);
 }
 
 static bool perform(Session *session, const HttpClientRequest *request, bool may_repeat,

@@ -272,6 +272,20 @@ static void test_api_sends_what_it_is_given(CliServer *server) {
     cli_result_free(result);
 }
 
+static void test_a_bare_status_becomes_an_exit_status(CliServer *server) {
+    static const struct {
+        unsigned status;
+        int exit_status;
+    } cases[] = {{401, 5}, {403, 5}, {404, 3}, {409, 4}, {502, 1}};
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        server_answer(server, "GET /nope", cases[i].status, "nothing here");
+        CliResult *result = cli_run(server, "api", "GET", "/nope", NULL);
+        g_assert_cmpint(result->status, ==, cases[i].exit_status);
+        g_assert_true((cases[i].status == 404) == (strstr(result->err, "there is no such path") != NULL));
+        cli_result_free(result);
+    }
+}
+
 static void test_backup_is_whole_or_not_there(CliServer *server) {
     g_autofree char *path = g_build_filename(server->folder, "backup", NULL), *text = NULL;
     server_answer(server, "GET /v1/system/backup", 403, "{\"code\":\"denied\",\"detail\":\"no\"}");
@@ -435,6 +449,7 @@ static const struct {
     {"/cli/dry-run-as-data", test_dry_run_as_data_is_the_answer},
     {"/cli/completion-asks-for-what-fits", test_completion_asks_for_what_fits},
     {"/cli/api-sends-what-it-is-given", test_api_sends_what_it_is_given},
+    {"/cli/bare-status-becomes-exit-status", test_a_bare_status_becomes_an_exit_status},
     {"/cli/backup-is-whole-or-not-there", test_backup_is_whole_or_not_there},
     {"/cli/import-uploads-the-file", test_import_uploads_the_file},
     {"/cli/import-repeats-the-parameters-of-lists", test_import_repeats_the_parameters_of_lists},
