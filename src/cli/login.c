@@ -56,8 +56,8 @@ static bool confirm_fingerprint(const Arguments *arguments, const char *fingerpr
         g_autofree char *own = g_str_has_prefix(expected, "sha256:") ? g_ascii_strdown(expected, -1)
                                                                      : g_strconcat("sha256:", expected, NULL);
         return g_ascii_strcasecmp(own, fingerprint) == 0 ||
-               error_set(err, ERROR_DENIED, NULL, "the server's authority has another fingerprint: %s",
-                   fingerprint);
+               error_set(err, ERROR_OTHER_AUTHORITY, NULL,
+                   "the server's authority has another fingerprint: %s", fingerprint);
     }
     fprintf(stderr, "The server's authority has the fingerprint\n  %s\n", fingerprint);
     if (!isatty(STDIN_FILENO))
@@ -74,7 +74,8 @@ static bool find_authority(
     const Arguments *arguments, const char *host, uint16_t port, char **ret_pem, Error *err) {
     const char *file = arguments->options.values[CLI_OPTION_CA_FILE];
     if (file)
-        return file_read(file, FILE_LIMIT, ret_pem, NULL, err);
+        return file_read(file, FILE_LIMIT, ret_pem, NULL, err) ||
+               error_wrap(err, ERROR_LOCAL_FILE, "cannot read the authority");
     g_autofree char *pem = NULL, *fingerprint = NULL;
     if (!tls_peer_authority(host, port, CONNECT_TIMEOUT_MS, &pem, err) ||
         !tls_fingerprint(pem, &fingerprint, err) || !confirm_fingerprint(arguments, fingerprint, err))
@@ -121,6 +122,8 @@ static bool fetch_token(
         return false;
     if (response.status / 100 != 2) {
         session_answer_error(&response, err);
+        if (err->code == ERROR_UNAUTHENTICATED || err->code == ERROR_DENIED)
+            err->code = ERROR_LOGIN_REFUSED;
         return false;
     }
     g_autoptr(json_t) token = json_parse((const char *)response.body->data, response.body->len, err);

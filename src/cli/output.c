@@ -44,7 +44,8 @@ int terminal_width(FILE *stream) {
 }
 
 bool output_write(const GString *text, Error *err) {
-    return fd_write_all(STDOUT_FILENO, text->str, text->len, err);
+    return fd_write_all(STDOUT_FILENO, text->str, text->len, err) ||
+           error_wrap(err, ERROR_IO, "cannot write to standard output");
 }
 
 /* By title in any case, or by path. */

@@ -144,7 +144,8 @@ static bool show_submitted(const Run *run, const json_t *job, Error *err) {
     const char *id = json_text_at(job, "id");
     if (!output_is_human(options))
         return output_value(options, run->method->result, job, err);
-    return puts(id ? id : "-") >= 0;
+    g_autoptr(GString) line = g_string_new(id ? id : "-");
+    return output_write(g_string_append_c(line, '\n'), err);
 }
 
 static bool finish_job(Run *run, const json_t *submitted, uint64_t timeout_s, Error *err) {

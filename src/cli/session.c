@@ -69,7 +69,7 @@ static bool load_trust(Session *session, const CliOptions *options, const json_t
         session->token = g_strdup(json_text_at(known, "token"));
     } else {
         if (!file_read(token_file, TOKEN_LIMIT, &session->token, NULL, err))
-            return error_wrap(err, ERROR_NONE, "cannot read the token");
+            return error_wrap(err, ERROR_LOCAL_FILE, "cannot read the token");
         g_strstrip(session->token);
     }
     if (g_str_has_prefix(session->server, "https:") && !session->authority_file)

@@ -405,6 +405,47 @@ static void test_unknown_authority_needs_a_login(CliServer *server) {
     cli_result_free(result);
 }
 
+static void expect_failure(CliResult *result, int status, const char *part) {
+    g_assert_cmpstr(result->out, ==, "");
+    if (!strstr(result->err, part))
+        g_error("\"%s\" is missing in: %s", part, result->err);
+    g_assert_cmpint(result->status, ==, status);
+    cli_result_free(result);
+}
+
+static void test_local_files_are_the_users(CliServer *server) {
+    static const char hint[] = "on the machine where the command runs";
+    expect_failure(cli_run(server, "iso", "import", "x", "/nonexistent", NULL), 2, hint);
+    expect_failure(cli_run(server, "system", "restore", "/nonexistent", "--yes", NULL), 2, hint);
+    expect_failure(cli_run(server, "system", "backup", "/nonexistent/x", NULL), 2, hint);
+    expect_failure(cli_run(server, "vm", "create", "x", "--ssh-key", "/nonexistent", NULL), 2, hint);
+    expect_failure(cli_run(server, "vm", "list", "--token-file", "/nonexistent", NULL), 2, hint);
+    expect_failure(cli_run(server, "api", "POST", "/v1/vms", "-d", "@/nonexistent", NULL), 2, hint);
+    expect_failure(
+        cli_run(server, "login", "https://127.0.0.1:9", "--ca-file", "/nonexistent", NULL), 2, hint);
+    g_assert_cmpuint(server->n_requests, ==, 0);
+}
+
+static void test_full_output_is_no_full_repository(CliServer *server) {
+    server->output = "/dev/full";
+    server_answer(server, "GET /v1/vms", 200, "{\"items\":[]}");
+    expect_failure(cli_run(server, "vm", "list", NULL), 1, "cannot write to standard output");
+    server_answer(server, "POST /v1/vms/web/start", 202, JOB("queued", ""));
+    expect_failure(cli_run(server, "vm", "start", "web", "--no-wait", NULL), 1, "Check the disk");
+    server_answer(server, "GET /v1/system/backup", 200, "the store");
+    expect_failure(cli_run(server, "system", "backup", "-", NULL), 1, "No space left on device");
+}
+
+static void test_refused_login_says_what_to_check(CliServer *server) {
+    g_autofree char *url = g_strdup_printf("https://127.0.0.1:%u", server->tls_port);
+    expect_failure(cli_run(server, "login", url, "--ca-fingerprint", "00", NULL), 5,
+        "`lodge system info` on the server");
+    server_answer(server, "POST /v1/system/login", 401, "{\"code\":\"unauthenticated\",\"detail\":\"no\"}");
+    expect_failure(cli_run_with_input(server, "word\n", "login", url, "--name", "eva", "--ca-fingerprint",
+                       server->fingerprint, NULL),
+        5, "Check name and password");
+}
+
 static void test_login_pins_and_remembers(CliServer *server) {
     g_autofree char *url = g_strdup_printf("https://127.0.0.1:%u", server->tls_port);
     server_answer(server, "POST /v1/system/login", 201, "{\"name\":\"session\",\"secret\":\"lodge_abc\"}");
@@ -461,6 +502,9 @@ static const struct {
     {"/cli/watch-tells-people-of-a-gap", test_watch_tells_people_of_a_gap},
     {"/cli/unreachable-server", test_unreachable_server},
     {"/cli/unknown-authority-needs-a-login", test_unknown_authority_needs_a_login},
+    {"/cli/local-files-are-the-users", test_local_files_are_the_users},
+    {"/cli/full-output-is-no-full-repository", test_full_output_is_no_full_repository},
+    {"/cli/refused-login-says-what-to-check", test_refused_login_says_what_to_check},
     {"/cli/login-pins-and-remembers", test_login_pins_and_remembers},
 };
 

@@ -177,7 +177,8 @@ static CliResult *run(CliServer *server, const char *input, GPtrArray *argv) {
     environment = g_environ_setenv(environment, "XDG_CONFIG_HOME", server->folder, TRUE);
     environment = g_environ_unsetenv(environment, "LODGE_TOKEN_FILE");
     fd_auto int in_fd = open(in, O_RDONLY | O_CLOEXEC);
-    fd_auto int out_fd = open(out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    const char *out_path = server->output ? server->output : out;
+    fd_auto int out_fd = open(out_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     fd_auto int err_fd = open(err, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     GPid pid = 0;
     Child child = {0};
@@ -190,7 +191,10 @@ static CliResult *run(CliServer *server, const char *input, GPtrArray *argv) {
     CliResult *result = g_new0(CliResult, 1);
     g_assert_true(WIFEXITED(child.status));
     result->status = WEXITSTATUS(child.status);
-    g_assert_true(file_read(out, OUTPUT_LIMIT, &result->out, NULL, NULL));
+    if (server->output)
+        result->out = g_strdup("");
+    else
+        g_assert_true(file_read(out, OUTPUT_LIMIT, &result->out, NULL, NULL));
     g_assert_true(file_read(err, OUTPUT_LIMIT, &result->err, NULL, NULL));
     return result;
 }

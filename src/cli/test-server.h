@@ -26,6 +26,7 @@ typedef struct CliServer {
     const char *kept_bytes;     /* what it says that it has of an upload; NULL: 0 */
     const char *interrupt_line; /* a request of this line sends the child SIGINT; or NULL */
     int child;                  /* its process */
+    const char *output;         /* a file for its standard output that is not read back; or NULL */
 } CliServer;
 
 CliServer *server_new(void);

@@ -108,11 +108,11 @@ bool transfer_upload(Session *session, const MethodDescriptor *method, const cha
     fd_auto int fd = is_stdin ? dup(STDIN_FILENO) : open(file, O_RDONLY | O_CLOEXEC);
     struct stat status;
     if (fd < 0 || fstat(fd, &status) < 0)
-        return error_set_errno(err, errno, "cannot open %s", file);
+        return error_set(err, ERROR_LOCAL_FILE, NULL, "cannot open %s: %s", file, g_strerror(errno));
     if (!is_stdin && !S_ISREG(status.st_mode))
-        return error_set(err, ERROR_INVALID, NULL, "%s is no regular file", file);
+        return error_set(err, ERROR_LOCAL_FILE, NULL, "%s is no regular file", file);
     if (!is_stdin && status.st_size == 0)
-        return error_set(err, ERROR_INVALID, "/source", "%s is empty", file);
+        return error_set(err, ERROR_LOCAL_FILE, NULL, "%s is empty", file);
     bool can_go_on = !is_stdin && method->is_job; /* others are small, and nobody keeps what broke off */
     g_autofree char *id = can_go_on ? upload_id(path, &status) : NULL;
     Transfer transfer = {
@@ -145,11 +145,10 @@ static bool receive(Session *session, const char *path, int fd, Error *err) {
         .user = &transfer};
     g_auto(HttpResponse) response = {0};
     bool is_received = http_client_perform(session_client(session), &request, &response, err);
-    if (error_is_set(&transfer.failure)) {
-        if (is_received)
-            error_move(err, &transfer.failure);
-        error_clear(&transfer.failure);
-        return false;
+    if (error_is_set(&transfer.failure)) { /* the connection only broke off because of it */
+        error_clear(err);
+        error_move(err, &transfer.failure);
+        return error_wrap(err, ERROR_IO, "cannot keep what comes");
     }
     if (is_received && response.status / 100 != 2) {
         session_answer_error(&response, err);
@@ -166,10 +165,10 @@ bool transfer_download(Session *session, const char *path, const char *file, Err
     g_autofree char *partial = g_strconcat(file, ".part", NULL);
     fd_auto int fd = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
-        return error_set_errno(err, errno, "cannot write %s", partial);
+        return error_set(err, ERROR_LOCAL_FILE, NULL, "cannot write %s: %s", partial, g_strerror(errno));
     bool is_kept = receive(session, path, fd, err);
     if (is_kept && (fsync(fd) < 0 || link(partial, file) < 0))
-        is_kept = error_set_errno(err, errno, "cannot write %s", file);
+        is_kept = error_set(err, ERROR_IO, NULL, "cannot write %s: %s", file, g_strerror(errno));
     unlink(partial);
     return is_kept;
 }

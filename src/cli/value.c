@@ -169,7 +169,7 @@ bool value_read_input(const char *path, size_t limit, char **ret_text, size_t *r
     bool is_stdin = g_str_equal(path, "-");
     fd_auto int fd = is_stdin ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return error_set(err, ERROR_INVALID, NULL, "cannot open %s: %s", path, g_strerror(errno));
+        return error_set(err, ERROR_LOCAL_FILE, NULL, "cannot open %s: %s", path, g_strerror(errno));
     g_autoptr(GByteArray) all = g_byte_array_new();
     guint8 chunk[16384];
     ssize_t n;
@@ -179,7 +179,7 @@ bool value_read_input(const char *path, size_t limit, char **ret_text, size_t *r
             return error_set(err, ERROR_TOO_LARGE, NULL, "%s has more than %zu bytes", path, limit);
     }
     if (n < 0)
-        return error_set_errno(err, errno, "cannot read %s", path);
+        return error_set(err, ERROR_LOCAL_FILE, NULL, "cannot read %s: %s", path, g_strerror(errno));
     *ret_length = all->len;
     g_byte_array_append(all, (const guint8 *)"", 1);
     *ret_text = (char *)g_byte_array_free(g_steal_pointer(&all), FALSE);

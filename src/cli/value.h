@@ -19,7 +19,7 @@ json_t *value_from_text(const FieldDescriptor *field, const char *text, Error *e
 json_t *value_from_file(const FieldDescriptor *field, const char *path, Error *err);
 
 /* Up to `limit` bytes of a file, or of standard input for "-"; any kind of file. The text is NUL-terminated.
- */
+ * ERROR_LOCAL_FILE. */
 bool value_read_input(const char *path, size_t limit, char **ret_text, size_t *ret_length, Error *err);
 
 /* The descriptor behind a path such as "status.addresses.0.address"; NULL when the type has none. */
