@@ -357,11 +357,17 @@ bool output_value(const CliOptions *options, const TypeDescriptor *type, const j
     return output_write(out, err);
 }
 
+/* "memory: must …" needs no "(/memory)" behind it. */
+static bool names_field(const char *detail, const char *field) {
+    size_t length = strlen(field);
+    return *field == '/' && strncmp(detail, field + 1, length - 1) == 0 && detail[length - 1] == ':';
+}
+
 void output_error(const Error *err) {
     const ErrorInfo *info = error_info(err->code);
     g_autofree char *detail = error_text(err);
     fprintf(stderr, "lodge: %s: %s", info->title, detail);
-    if (err->field)
+    if (err->field && !names_field(detail, err->field))
         fprintf(stderr, " (%s)", err->field);
     fprintf(stderr, "\n");
     if (info->hint)

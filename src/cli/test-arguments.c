@@ -25,6 +25,15 @@ static void expect_sent(const char *line, MethodId method, const char *parameter
     g_assert_cmpstr(text, ==, parameters);
 }
 
+static void expect_message(const char *line, const char *message) {
+    g_auto(Arguments) arguments = {0};
+    g_auto(Error) err = {0};
+    g_assert_false(parse(line, &arguments, &err));
+    g_autofree char *text = error_text(&err);
+    g_assert_cmpstr(text, ==, message);
+    g_assert_cmpstr(err.field, ==, NULL);
+}
+
 static void expect_refused(const char *line, const char *part) {
     g_auto(Arguments) arguments = {0};
     g_auto(Error) err = {0};
@@ -99,6 +108,14 @@ static void test_wrong_usage_names_what_is_wrong(void) {
     expect_refused("lodge system login", "no verb \"login\"");
     expect_refused("lodge vm list --columns", "--columns needs a value");
     expect_refused("lodge host add one", "--address is required");
+}
+
+static void test_a_message_names_the_flag_once(void) {
+    expect_message("lodge vm create web --memory 1K", "--memory: must be at least 1 MiB, not 1 KiB");
+    expect_message("lodge vm attach-nic web --mac zz",
+        "--mac: must be a unicast MAC such as 52:54:00:12:34:56, in lower case");
+    expect_message("lodge principal update eva --grant role=king",
+        "--grant: role: \"king\" is none of none, viewer, operator, administrator");
 }
 
 static void test_one_verb_takes_many_objects(void) {
@@ -266,6 +283,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/cli/arguments/objects-are-pairs-or-json", test_objects_are_pairs_or_json);
     g_test_add_func("/cli/arguments/typos-get-a-suggestion", test_typos_get_a_suggestion);
     g_test_add_func("/cli/arguments/wrong-usage-names-what-is-wrong", test_wrong_usage_names_what_is_wrong);
+    g_test_add_func("/cli/arguments/a-message-names-the-flag-once", test_a_message_names_the_flag_once);
     g_test_add_func("/cli/arguments/one-verb-takes-many-objects", test_one_verb_takes_many_objects);
     g_test_add_func("/cli/arguments/imports-tell-urls-from-files", test_imports_tell_urls_from_files);
     g_test_add_func("/cli/arguments/files-hold-keys-and-secrets", test_files_hold_keys_and_secrets);

@@ -186,6 +186,14 @@ static void test_wrong_columns_are_known_before_something_is_made(CliServer *ser
     cli_result_free(result);
 }
 
+static void test_a_message_names_the_field_once(CliServer *server) {
+    server_answer(server, "POST /v1/pools", 400,
+        "{\"code\":\"invalid\",\"detail\":\"name: must be short\",\"field\":\"/name\"}");
+    CliResult *result = cli_run(server, "pool", "create", "p", NULL);
+    g_assert_nonnull(strstr(result->err, "lodge: Invalid value: name: must be short\n"));
+    cli_result_free(result);
+}
+
 static void test_delete_needs_yes_and_goes_on(CliServer *server) {
     CliResult *asked = cli_run(server, "principal", "delete", "eva", NULL);
     g_assert_cmpint(asked->status, ==, 2);
@@ -485,6 +493,7 @@ static const struct {
     {"/cli/columns-of-what-was-made", test_what_was_made_comes_in_the_columns_asked_for},
     {"/cli/columns-of-what-was-changed", test_a_changed_vm_comes_in_the_columns_asked_for},
     {"/cli/wrong-columns-are-known-before", test_wrong_columns_are_known_before_something_is_made},
+    {"/cli/a-message-names-the-field-once", test_a_message_names_the_field_once},
     {"/cli/delete-needs-yes-and-goes-on", test_delete_needs_yes_and_goes_on},
     {"/cli/dry-run-in-words", test_dry_run_is_told_in_words},
     {"/cli/dry-run-as-data", test_dry_run_as_data_is_the_answer},

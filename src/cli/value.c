@@ -122,11 +122,23 @@ static json_t *parse_pairs(const TypeDescriptor *type, const char *text, Error *
             return NULL;
         }
         json_t *value = value_from_text(field, equals + 1, err);
-        if (!value)
+        if (!value) {
+            error_wrap(err, ERROR_NONE, "%s", field->name);
             return NULL;
+        }
         json_object_set_new(object, field->name, value);
     }
     return g_steal_pointer(&object);
+}
+
+/* The flag names the field already: of "mac: must be …" only the second half is kept. */
+static bool check_string(const FieldDescriptor *field, const char *text, Error *err) {
+    g_auto(Error) fault = {0};
+    if (model_check_string(field, text, &fault))
+        return true;
+    g_autofree char *named = g_strconcat(field->name, ": ", NULL);
+    size_t skipped = g_str_has_prefix(fault.message, named) ? strlen(named) : 0;
+    return error_set(err, fault.code, NULL, "%s", fault.message + skipped);
 }
 
 static json_t *parse_string(const FieldDescriptor *field, const char *written, Error *err) {
@@ -135,11 +147,22 @@ static json_t *parse_string(const FieldDescriptor *field, const char *written, E
         error_set(err, ERROR_INVALID, NULL, "is not UTF-8");
         return NULL;
     }
-    return model_check_string(field, text, err) ? json_string(text) : NULL;
+    return check_string(field, text, err) ? json_string(text) : NULL;
+}
+
+static json_t *parse_size(const FieldDescriptor *field, const char *text, Error *err) {
+    uint64_t bytes = 0;
+    if (!value_parse_size(text, &bytes, err))
+        return NULL;
+    if (field->minimum > 0 && bytes < (uint64_t)field->minimum) {
+        g_autofree char *least = value_size_text((uint64_t)field->minimum), *own = value_size_text(bytes);
+        error_set(err, ERROR_INVALID, NULL, "must be at least %s, not %s", least, own);
+        return NULL;
+    }
+    return json_integer((json_int_t)bytes);
 }
 
 json_t *value_from_text(const FieldDescriptor *field, const char *text, Error *err) {
-    uint64_t bytes = 0;
     int64_t time_ns = 0;
     switch (field->kind) {
     case FIELD_BOOL:
@@ -147,7 +170,7 @@ json_t *value_from_text(const FieldDescriptor *field, const char *text, Error *e
     case FIELD_INT:
         return parse_integer(text, err);
     case FIELD_SIZE:
-        return value_parse_size(text, &bytes, err) ? json_integer((json_int_t)bytes) : NULL;
+        return parse_size(field, text, err);
     case FIELD_ENUM:
         return parse_enum(field->enumeration, text, err);
     case FIELD_TIME:
