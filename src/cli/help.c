@@ -63,6 +63,17 @@ static void append_dry_runs(GString *out) {
     append_entry(out, "With --dry-run:", verbs->str);
 }
 
+static void append_examples(GString *out, const char *noun) {
+    bool is_first = true;
+    for (const CliExample *example = cli_examples; example->noun; example++) {
+        if (!g_str_equal(example->noun, noun))
+            continue;
+        g_string_append_printf(
+            out, "%s  %s\n      %s\n", is_first ? "\nExamples:\n" : "", example->run, example->doc);
+        is_first = false;
+    }
+}
+
 void help_general(GString *out) {
     g_string_append(
         out, "lodge NOUN VERB [NAME] [OPTIONS]\n\nNouns (`lodge NOUN --help` lists the verbs):\n");
@@ -78,6 +89,7 @@ void help_general(GString *out) {
         if (!cli_options[id].commands)
             append_option(out, &cli_options[id]);
     append_dry_runs(out);
+    append_examples(out, "lodge");
 }
 
 static void append_words(GString *out, const MethodDescriptor *method) {
@@ -107,6 +119,7 @@ void help_noun(ResourceId resource, GString *out) {
         append_words(term, &methods[id]);
         append_entry(out, term->str, methods[id].doc);
     }
+    append_examples(out, resources[resource].name);
 }
 
 static void append_flag(GString *out, const FieldDescriptor *field) {

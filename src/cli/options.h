@@ -34,7 +34,13 @@ typedef struct CliCandidates {
     const char *method, *filter;
 } CliCandidates;
 
+/* Of a noun, or of `lodge` itself; a row with NULLs ends the table. */
+typedef struct CliExample {
+    const char *noun, *run, *doc;
+} CliExample;
+
 extern const CliCandidates cli_candidates[];
+extern const CliExample cli_examples[];
 extern const CliOption cli_options[CLI_OPTION_MAX];
 extern const CliCommand cli_commands[CLI_COMMAND_MAX];
 extern const char *const *const cli_nouns; /* all resources in the order of help, NULL-terminated */

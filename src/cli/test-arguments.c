@@ -258,6 +258,21 @@ static void test_help_names_the_options_that_are_of_use(void) {
     expect_help("lodge vm console --help", "--columns", false);
 }
 
+/* Files that examples name need not be there. */
+static void test_examples_are_understood(void) {
+    for (const CliExample *example = cli_examples; example->noun; example++) {
+        g_auto(Arguments) arguments = {0};
+        g_auto(Error) err = {0};
+        if (!parse(example->run, &arguments, &err) && err.code != ERROR_LOCAL_FILE)
+            g_error("%s: %s", example->run, err.message);
+        g_assert_cmpuint(strlen(example->run), <=, 76);
+        g_assert_true(g_str_equal(example->noun, "lodge") ||
+                      g_str_equal(example->noun, resources[arguments.resource].name));
+    }
+    expect_help("lodge vm --help", "Examples:\n  lodge vm create web", true);
+    expect_help("lodge help", "Examples:\n  lodge vm create web", true);
+}
+
 /* A flag that two fields of a method, or a field and an option, both claim could never be given. */
 static void test_no_flag_has_two_meanings(void) {
     for (MethodId id = 0; id < METHOD_MAX; id++) {
@@ -293,6 +308,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/cli/help/every-verb-has-help", test_every_verb_has_help);
     g_test_add_func("/cli/help/of-what-was-named", test_help_tells_of_what_was_named);
     g_test_add_func("/cli/help/options-of-use", test_help_names_the_options_that_are_of_use);
+    g_test_add_func("/cli/help/examples-are-understood", test_examples_are_understood);
     g_test_add_func("/cli/flags/no-flag-has-two-meanings", test_no_flag_has_two_meanings);
     return g_test_run();
 }

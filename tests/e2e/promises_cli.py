@@ -227,6 +227,15 @@ printf '%s\\n' "${COMPREPLY[@]}"
 def manual_pages_render_without_warnings(house):
     pages = sorted(pathlib.Path(house.programs["lodge"]).resolve().parent.glob("*.1"))
     require(len(pages) > 10, f"there are only {len(pages)} pages")
+    texts = {page.name: page.read_text().replace("\\-", "-") for page in pages}
+    require("Only for lodge login." in texts["lodge.1"] and "512 MiB" in texts["lodge-host.1"], "options of all commands, or sizes in bytes")
+    require(".SH EXAMPLES" in texts["lodge.1"] and ".SH EXAMPLES" in texts["lodge-vm.1"], "there are no examples")
+    for daemon in ("lodged", "lodge-agent"):
+        page = pathlib.Path(__file__).resolve().parents[2] / "man" / f"{daemon}.8"
+        text, options = page.read_text().replace("\\-", "-"), subprocess.run([house.programs[daemon], "--help"], capture_output=True, text=True, check=True).stdout
+        missing = [option for option in re.findall(r"--[a-z-]+", options) if option not in text and not option.startswith("--help-")]
+        require(not missing, f"{page.name} does not tell of {missing}")
+        pages.append(page)
     tool = next((tool for tool in ("mandoc", "groff", "man") if shutil.which(tool)), None)
     if not tool:
         print("   neither mandoc nor groff nor man is installed: only the form is checked")

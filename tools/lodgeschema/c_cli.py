@@ -27,4 +27,6 @@ def write(schema):
     source += ["};", "", f"const char *const *const cli_nouns = {_strings(schema.nouns)};"]
     rows = [f"    {{{c_string(method)}, {c_string(conditions)}}}," for method, conditions in schema.candidates.items()]
     source += ["", "const CliCandidates cli_candidates[] = {"] + rows + ["    {NULL, NULL},", "};"]
+    rows = [f"    {{{c_string(noun)}, {c_string(row['run'])}, {c_string(row['doc'])}}}," for noun, rows in schema.examples.items() for row in rows]
+    source += ["", "const CliExample cli_examples[] = {"] + rows + ["    {NULL, NULL, NULL},", "};"]
     return {"cli-tables.h": "\n".join(header), "cli-tables.c": "\n".join(source + [""])}

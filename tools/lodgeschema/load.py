@@ -146,6 +146,7 @@ class Schema:
         self.methods, self.agent_methods, self.roles = [], [], {}
         self.options, self.commands = {}, {}  # of the command line, beside the methods
         self.nouns = []  # all resources in the order of help
+        self.examples = {}  # rows of `run` and `doc`, by noun and for `lodge`
         self.candidates = {}  # filters of what completion offers, by method
 
     def type_order(self):
@@ -212,6 +213,9 @@ def _check(schema):
         if noun not in schema.resources:
             raise SchemaError(f"nouns: unknown resource {noun}")
     schema.nouns += [name for name in schema.resources if name not in schema.nouns]
+    for noun, rows in schema.examples.items():
+        if noun not in schema.resources and noun != "lodge" or not all(row.get("run") and row.get("doc") for row in rows):
+            raise SchemaError(f"examples: {noun} is no noun, or run or doc is missing")
     unknown = set(schema.candidates) - {method.name for method in schema.methods}
     if unknown:
         raise SchemaError(f"candidates: unknown method {', '.join(sorted(unknown))}")
@@ -232,6 +236,7 @@ def load(folder):
         schema.roles.update(table.get("roles", {}))
         schema.options.update(table.get("option", {}))
         schema.commands.update(table.get("command", {}))
+        schema.examples.update(table.get("examples", {}))
         schema.candidates.update(table.get("candidates", {}))
         schema.nouns += table.get("nouns", {}).get("order", [])
         for name, data in table.get("enum", {}).items():

@@ -12,11 +12,40 @@ def _escape(text):
     return "\\&" + text if text.startswith((".", "'")) else text
 
 
-def _option(name, option):
+def _size(number):
+    """As `lodge help` writes sizes."""
+    power = 0
+    while power < 6 and number >> (10 * (power + 1)):
+        power += 1
+    if power == 0:
+        return f"{number} B"
+    return f"{number / 1024**power:.1f}".removesuffix(".0") + f" {'KMGTPE'[power - 1]}iB"
+
+
+def _only(schema, name, option):
+    """For which commands an option is."""
+    if option.get("with") == "dry-run":
+        verbs = [f"{method.resource.name} {method.verb}" for method in schema.methods if method.has_dry_run and method.cli != "none"]
+        return f" Only for {', '.join(verbs)}."
+    kinds = {"result": " Of no use with console and backup.", "job": " Only for verbs that start a job.", "confirm": " For verbs that ask first."}
+    if "for" not in option:
+        return kinds.get(option.get("with"), "")
+    words = [f"lodge {word}" if word in schema.commands else f"the verb {word}" for word in option["for"]]
+    return f" Only for {' and '.join(words)}."
+
+
+def _examples(schema, noun):
+    lines = []
+    for row in schema.examples.get(noun, []):
+        lines += [".TP", f"\\fB{_escape(row['run'])}\\fR", _escape(row["doc"])]
+    return [".SH EXAMPLES"] + lines if lines else []
+
+
+def _option(schema, name, option):
     short = f"\\fB\\-{option['short']}\\fR, " if "short" in option else ""
     value = f" \\fI{_escape(option['value'])}\\fR" if "value" in option else ""
     values = f" One of {', '.join(option['values'])}." if "values" in option else ""
-    return [".TP", f"{short}\\fB\\-\\-{_escape(name)}\\fR{value}", _escape(option["doc"] + values)]
+    return [".TP", f"{short}\\fB\\-\\-{_escape(name)}\\fR{value}", _escape(option["doc"] + values + _only(schema, name, option))]
 
 
 def _positional(method):
@@ -51,7 +80,8 @@ def _field(schema, field):
     if field.is_list:
         text += " May be repeated."
     if field.default is not None:
-        text += f" Default: {str(field.default).lower() if isinstance(field.default, bool) else field.default}."
+        is_size, is_bool = field.kind == "size", isinstance(field.default, bool)
+        text += f" Default: {_size(field.default) if is_size else str(field.default).lower() if is_bool else field.default}."
     return [".TP", f"\\fB\\-\\-{_escape(name)}\\fR" + (f" \\fI{form}\\fR" if form else ""), _escape(text)]
 
 
@@ -68,24 +98,26 @@ def _noun(schema, resource):
         for field in method.parameters_type.fields:
             if _is_flag(method, field):
                 lines += _field(schema, field)
+    lines += _examples(schema, resource.name)
     return "\n".join(lines + [".SH SEE ALSO", ".BR lodge (1)", ""])
 
 
 def write(schema):
     lines = ['.TH "LODGE" 1', ".SH NAME", "lodge \\- manage virtual machines", ".SH SYNOPSIS",
              "\\fBlodge\\fR \\fINOUN VERB\\fR [\\fINAME\\fR] [\\fIOPTIONS\\fR]", ".SH NOUNS"]
-    for resource in schema.resources.values():
+    for resource in (schema.resources[noun] for noun in schema.nouns):
         lines += [".TP", f"\\fB{resource.name}\\fR", f"{_escape(resource.doc)} See", f".BR lodge\\-{resource.name} (1)."]
     lines.append(".SH COMMANDS")
     for name, command in schema.commands.items():
         lines += [".TP", f"\\fB{name}\\fR \\fI{_escape(command['arguments'])}\\fR", _escape(command["doc"])]
     lines.append(".SH OPTIONS")
     for name, option in schema.options.items():
-        lines += _option(name, option)
-    lines += [".SH EXIT STATUS", "0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 denied, 6 unreachable, 7 timed out.",
+        lines += _option(schema, name, option)
+    lines += [".SH EXIT STATUS", "0 done, 1 failed, 2 wrong usage or a local file that cannot be used, 3 not found, 4 conflict, 5 denied, 6 unreachable, 7 timed out.",
               ".SH ENVIRONMENT", ".TP", "\\fBLODGE_SERVER\\fR, \\fBLODGE_TOKEN_FILE\\fR", "As the options of the same names.",
               ".TP", "\\fBLODGE_INSTANCE\\fR", "Which instance of this machine to talk to; lodge when absent.",
-              ".SH FILES", ".TP", "\\fI~/.config/lodge/config.json\\fR", "Servers and tokens that lodge login keeps.", ""]
+              ".SH FILES", ".TP", "\\fI~/.config/lodge/config.json\\fR", "Servers and tokens that lodge login keeps."]
+    lines += _examples(schema, "lodge") + [".SH SEE ALSO", ".BR lodged (8),", ".BR lodge\\-agent (8)", ""]
     pages = {"lodge.1": "\n".join(lines)}
     for resource in schema.resources.values():
         pages[f"lodge-{resource.name}.1"] = _noun(schema, resource)
