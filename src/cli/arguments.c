@@ -41,6 +41,8 @@ static bool set_field(
     if (!value)
         return error_wrap(err, ERROR_NONE, "%s", flag);
     json_t *parameters = parser->arguments->parameters;
+    if (!field->is_list && json_object_get(parameters, field->name))
+        return error_set(err, ERROR_INVALID, NULL, "%s is given twice", flag);
     if (!field->is_list) {
         json_object_set(parameters, field->name, value);
         return true;
@@ -73,6 +75,8 @@ static bool parse_option(
             return error_set(err, ERROR_INVALID, NULL, "%s takes no value", flag);
         return cli_option_set(options, id, is_negated ? "false" : "true", err);
     }
+    if (options->values[id] && !cli_options[id].is_list)
+        return error_set(err, ERROR_INVALID, NULL, "%s is given twice", flag);
     const char *value = NULL;
     return take_value(parser, flag, inline_value, &value, err) && cli_option_set(options, id, value, err);
 }

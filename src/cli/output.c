@@ -79,8 +79,10 @@ static bool choose_columns(
             found = find_column(resource->wide, *part);
         if (!found && !value_field_at(resource->type, *part))
             return refuse_column(resource, *part, err);
-        const char *name = g_intern_string(*part);
-        const ColumnDescriptor own = {found ? found->title : name, found ? found->path : name};
+        const char *path = g_intern_string(*part);
+        g_autofree char *title = g_strdelimit(g_ascii_strup(path, -1), "_", ' ');
+        const ColumnDescriptor own = {
+            found ? found->title : g_intern_string(title), found ? found->path : path};
         g_array_append_val(chosen, own);
     }
     return true;

@@ -1,6 +1,7 @@
 /* What is typed becomes what is sent. */
 #include <glib/gstdio.h>
 #include <string.h>
+#include "base/clock.h"
 #include "base/file.h"
 #include "cli/arguments.h"
 #include "cli/completion.h"
@@ -108,6 +109,36 @@ static void test_wrong_usage_names_what_is_wrong(void) {
     expect_refused("lodge system login", "no verb \"login\"");
     expect_refused("lodge vm list --columns", "--columns needs a value");
     expect_refused("lodge host add one", "--address is required");
+}
+
+static void test_one_value_is_given_once(void) {
+    expect_refused("lodge vm create web --count 2 --count 3", "--count is given twice");
+    expect_refused("lodge vm create web --start --no-start", "--no-start is given twice");
+    expect_refused("lodge vm list --filter a=b --filter c=d", "--filter is given twice");
+    expect_refused("lodge -o json vm list -o csv", "-o is given twice");
+    expect_sent("lodge vm update web --unset description --unset guest-os", METHOD_VM_UPDATE,
+        "{\"description\":null,\"guest_os\":null}");
+}
+
+static int64_t expiry_of(const char *line) {
+    g_auto(Arguments) arguments = {0};
+    int64_t time_ns = 0;
+    g_assert_true(parse(line, &arguments, NULL));
+    g_assert_true(time_from_text(json_text_at(arguments.parameters, "expires"), &time_ns));
+    return time_ns / NS_PER_S;
+}
+
+static void test_times_are_written_short(void) {
+    int64_t now_s = clock_realtime_ns(clock_system()) / NS_PER_S;
+    g_autoptr(GDateTime) local = g_date_time_new_local(2030, 1, 31, 0, 0, 0);
+    g_assert_cmpint(expiry_of("lodge token create ci --expires 2030-01-31"), ==, g_date_time_to_unix(local));
+    g_assert_cmpint(ABS(expiry_of("lodge token create ci --expires 12h") - now_s - 12 * 3600), <, 60);
+    g_assert_cmpint(ABS(expiry_of("lodge token create ci --expires 30d") - now_s - 30 * 86400), <, 60);
+    expect_sent("lodge token create ci --expires 2030-01-31T12:00:00Z", METHOD_TOKEN_CREATE,
+        "{\"expires\":\"2030-01-31T12:00:00Z\",\"name\":\"ci\"}");
+    expect_refused("lodge token create ci --expires 2030-13-41", "is not a time such as");
+    expect_refused("lodge token create ci --expires 30", "is not a time such as");
+    expect_refused("lodge token create ci --expires 0d", "is not a time such as");
 }
 
 static void test_a_message_names_the_flag_once(void) {
@@ -298,6 +329,8 @@ int main(int argc, char **argv) {
     g_test_add_func("/cli/arguments/objects-are-pairs-or-json", test_objects_are_pairs_or_json);
     g_test_add_func("/cli/arguments/typos-get-a-suggestion", test_typos_get_a_suggestion);
     g_test_add_func("/cli/arguments/wrong-usage-names-what-is-wrong", test_wrong_usage_names_what_is_wrong);
+    g_test_add_func("/cli/arguments/one-value-is-given-once", test_one_value_is_given_once);
+    g_test_add_func("/cli/arguments/times-are-written-short", test_times_are_written_short);
     g_test_add_func("/cli/arguments/a-message-names-the-flag-once", test_a_message_names_the_flag_once);
     g_test_add_func("/cli/arguments/one-verb-takes-many-objects", test_one_verb_takes_many_objects);
     g_test_add_func("/cli/arguments/imports-tell-urls-from-files", test_imports_tell_urls_from_files);

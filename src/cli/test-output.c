@@ -171,6 +171,7 @@ static void test_lists_come_in_every_format(void) {
         "db    stopped  1      1.5 GiB  -                  -          -           -\n");
     expect_list("csv", "name,memory,IP", "NAME,MEMORY,IP\nweb,536870912,192.0.2.7\ndb,1610612736,\n");
     expect_list("name", NULL, "web\ndb\n");
+    expect_list("csv", "status.memory_actual,disks.0.size", "STATUS.MEMORY ACTUAL,DISKS.0.SIZE\n,\n,\n");
     expect_list("table", "name,status.state,id", "NAME  STATE    ID\nweb   running  1\ndb    stopped  2\n");
 }
 

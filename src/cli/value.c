@@ -162,8 +162,48 @@ static json_t *parse_size(const FieldDescriptor *field, const char *text, Error 
     return json_integer((json_int_t)bytes);
 }
 
+/* "12h", "30d", "2w": from now on. */
+static bool parse_duration(const char *text, int64_t *ret_s) {
+    static const struct {
+        const char *unit;
+        int64_t seconds;
+    } spans[] = {{"h", 3600}, {"d", 86400}, {"w", 7 * 86400}};
+    size_t n = strspn(text, "0123456789");
+    g_autofree char *digits = g_strndup(text, n);
+    guint64 number = 0;
+    if (!g_ascii_string_to_unsigned(digits, 10, 1, 99999, &number, NULL))
+        return false;
+    for (size_t i = 0; i < G_N_ELEMENTS(spans); i++)
+        if (g_str_equal(text + n, spans[i].unit)) {
+            *ret_s = (int64_t)number * spans[i].seconds;
+            return true;
+        }
+    return false;
+}
+
+/* RFC 3339, a date (where it begins here), or a time from now. */
+static json_t *parse_time(const char *text, Error *err) {
+    int64_t time_ns = 0, span_s = 0;
+    if (time_from_text(text, &time_ns))
+        return json_string(text);
+    g_autoptr(GTimeZone) here = g_time_zone_new_local();
+    g_autofree char *midnight = g_strconcat(text, "T00:00:00", NULL);
+    bool is_date = strlen(text) == strlen("2030-01-31") && text[4] == '-';
+    g_autoptr(GDateTime) date = is_date ? g_date_time_new_from_iso8601(midnight, here) : NULL;
+    if (date)
+        time_ns = g_date_time_to_unix(date) * NS_PER_S;
+    else if (parse_duration(text, &span_s))
+        time_ns = (clock_realtime_ns(clock_system()) / NS_PER_S + span_s) * NS_PER_S;
+    if (time_ns > 0) {
+        g_autofree char *time = time_to_text(time_ns);
+        return json_string(time);
+    }
+    error_set(err, ERROR_INVALID, NULL,
+        "\"%s\" is not a time such as 2030-01-31, 2030-01-31T12:00:00Z, 12h, 30d or 2w", text);
+    return NULL;
+}
+
 json_t *value_from_text(const FieldDescriptor *field, const char *text, Error *err) {
-    int64_t time_ns = 0;
     switch (field->kind) {
     case FIELD_BOOL:
         return parse_bool(text, err);
@@ -174,10 +214,7 @@ json_t *value_from_text(const FieldDescriptor *field, const char *text, Error *e
     case FIELD_ENUM:
         return parse_enum(field->enumeration, text, err);
     case FIELD_TIME:
-        if (time_from_text(text, &time_ns))
-            return json_string(text);
-        error_set(err, ERROR_INVALID, NULL, "\"%s\" is not a time such as 2030-01-31T12:00:00Z", text);
-        return NULL;
+        return parse_time(text, err);
     case FIELD_OBJECT:
         return *text == '{' || *text == '@' ? parse_json(text, err) : parse_pairs(field->type, text, err);
     case FIELD_JSON:

@@ -11,8 +11,8 @@ bool value_parse_size(const char *text, uint64_t *ret_bytes, Error *err);
 /* "512 MiB", "1.5 GiB": exact up to one decimal; newly allocated. */
 char *value_size_text(uint64_t bytes);
 
-/* One value (one item of a list). Objects are "field=value,field=value", JSON, or @FILE with it. NULL with
- * ERROR_INVALID. */
+/* One value (one item of a list). Times are RFC 3339, a date, or "12h", "30d", "2w" from now. Objects are
+ * "field=value,field=value", JSON, or @FILE with it. NULL with ERROR_INVALID. */
 json_t *value_from_text(const FieldDescriptor *field, const char *text, Error *err);
 /* The value that a file holds ("-": standard input): a list's items are its lines without empty ones and
  * comments. */
