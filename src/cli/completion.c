@@ -119,11 +119,17 @@ static void offer_fields(GString *out, const char *typed, const char *prefix, co
     }
 }
 
-static void offer_titles(
-    GString *out, const char *typed, const char *prefix, const ColumnDescriptor *columns) {
+/* `fields`: what was offered already, or NULL. */
+static void offer_titles(GString *out, const char *typed, const char *prefix, const ColumnDescriptor *columns,
+    const TypeDescriptor *fields) {
+    const FieldDescriptor *status = fields ? model_field(fields, "status") : NULL;
     for (; columns->title; columns++) {
         g_autofree char *title = g_ascii_strdown(columns->title, -1);
-        offer(out, typed, prefix, strchr(title, ' ') ? columns->path : title);
+        const char *word = strchr(title, ' ') ? columns->path : title;
+        bool is_known = (fields && model_field(fields, word)) ||
+                        (status && status->type && model_field(status->type, word));
+        if (!is_known)
+            offer(out, typed, prefix, word);
     }
 }
 
@@ -134,12 +140,11 @@ static void offer_of_resource(GString *out, CliOptionId id, const char *typed, R
     size_t done = comma ? (size_t)(comma - typed) + 1 : 0;
     done += id == CLI_OPTION_SORT && typed[done] == '-';
     g_autofree char *prefix = g_strndup(typed, done);
-    if (id != CLI_OPTION_COLUMNS) {
-        offer_fields(out, typed, prefix, of->type);
-        return;
-    }
-    offer_titles(out, typed, prefix, of->columns);
-    offer_titles(out, typed, prefix, of->wide);
+    const TypeDescriptor *fields = id == CLI_OPTION_COLUMNS ? NULL : of->type;
+    if (fields)
+        offer_fields(out, typed, prefix, fields);
+    offer_titles(out, typed, prefix, of->columns, fields);
+    offer_titles(out, typed, prefix, of->wide, fields);
 }
 
 static void offer_unset(GString *out, const char *typed, const MethodDescriptor *method) {

@@ -6,6 +6,7 @@
 #include "cli/output.h"
 #include "cli/suggest.h"
 #include "cli/table.h"
+#include "cli/titles.h"
 #include "cli/value.h"
 #include "cli/yaml.h"
 
@@ -48,14 +49,6 @@ bool output_write(const GString *text, Error *err) {
            error_wrap(err, ERROR_IO, "cannot write to standard output");
 }
 
-/* By title in any case, or by path. */
-static const ColumnDescriptor *find_column(const ColumnDescriptor *columns, const char *name) {
-    for (; columns->title; columns++)
-        if (g_ascii_strcasecmp(columns->title, name) == 0 || g_str_equal(columns->path, name))
-            return columns;
-    return NULL;
-}
-
 static bool refuse_column(const ResourceDescriptor *resource, const char *name, Error *err) {
     g_autoptr(GPtrArray) known = g_ptr_array_new_with_free_func(g_free);
     for (const ColumnDescriptor *column = resource->columns; column->title; column++)
@@ -74,9 +67,7 @@ static bool choose_columns(
     const ResourceDescriptor *resource, const char *names, GArray *chosen, Error *err) {
     g_auto(GStrv) parts = g_strsplit(names, ",", -1);
     for (char **part = parts; *part; part++) {
-        const ColumnDescriptor *found = find_column(resource->columns, *part);
-        if (!found)
-            found = find_column(resource->wide, *part);
+        const ColumnDescriptor *found = title_find(resource, *part);
         if (!found && !value_field_at(resource->type, *part))
             return refuse_column(resource, *part, err);
         const char *path = g_intern_string(*part);

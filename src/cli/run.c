@@ -8,6 +8,7 @@
 #include "cli/output.h"
 #include "cli/plan.h"
 #include "cli/run.h"
+#include "cli/titles.h"
 #include "cli/transfer.h"
 #include "cli/value.h"
 #include "cli/wait.h"
@@ -31,15 +32,19 @@ static bool number_of(const CliOptions *options, CliOptionId id, uint64_t *ret_n
 }
 
 static bool run_list(const Run *run, Error *err) {
-    static const CliOptionId sent[] = {CLI_OPTION_FILTER, CLI_OPTION_SORT};
     const CliOptions *options = &run->arguments->options;
+    const char *filter = options->values[CLI_OPTION_FILTER], *sort = options->values[CLI_OPTION_SORT];
+    const ResourceDescriptor *resource = &resources[run->method->resource];
     uint64_t limit = 0;
     if (!number_of(options, CLI_OPTION_LIMIT, &limit, err))
         return false;
+    g_autofree char *conditions = filter ? titles_in_filter(resource, filter) : NULL;
+    g_autofree char *keys = sort ? titles_in_sort(resource, sort) : NULL;
     g_autoptr(GString) path = g_string_new(run->method->path);
-    for (size_t i = 0; i < G_N_ELEMENTS(sent); i++)
-        if (options->values[sent[i]])
-            session_path_add(path, cli_options[sent[i]].name, options->values[sent[i]]);
+    if (conditions)
+        session_path_add(path, "filter", conditions);
+    if (keys)
+        session_path_add(path, "sort", keys);
     g_autoptr(json_t) objects = NULL;
     return session_list(run->session, path->str, limit, &objects, err) &&
            output_list(options, run->method->resource, objects, err);

@@ -234,6 +234,7 @@ static void test_completion_follows_the_tables(void) {
     expect_candidates("vm|list|--columns|n", "name\n");
     expect_candidates("vm|list|--columns|name,st", "name,state\n");
     expect_candidates("vm|list|--filter|fir", "firmware\n");
+    expect_candidates("vm|list|--filter|mac", "mac\n");
     expect_candidates("vm|list|--filter|name~web,sta", "name~web,state\nname~web,started\n");
     expect_candidates("vm|list|--sort|-mem", "-memory\n-memory_maximum\n-memory_actual\n");
     expect_candidates("vm|update|web|--unset|mem", "memory\nmemory-maximum\n");

@@ -13,9 +13,23 @@ static void test_list_asks_for_all_pages(CliServer *server) {
     g_assert_cmpstr(result->err, ==, "");
     g_assert_cmpstr(result->out, ==, "NAME  VCPUS\na     1\nb     2\n");
     g_assert_cmpint(result->status, ==, 0);
-    g_assert_cmpstr(server_query(server, 0, "filter"), ==, "state=running");
+    g_assert_cmpstr(server_query(server, 0, "filter"), ==, "status.state=running");
     g_assert_cmpstr(server_query(server, 0, "cursor"), ==, NULL);
     g_assert_cmpstr(server_query(server, 1, "cursor"), ==, "more");
+    cli_result_free(result);
+}
+
+static void test_titles_filter_and_sort(CliServer *server) {
+    server_answer(server, "GET /v1/vms", 200, "{\"items\":[]}");
+    CliResult *result = cli_run(server, "vm", "list", "--filter",
+        "STATE=running,ip~192.0.2.,mac=52:54:00:00:00:01,pool!=a,guest os=x,colour=red", "--sort",
+        "-REPOSITORY,host,vcpus", NULL);
+    g_assert_cmpint(result->status, ==, 0);
+    g_assert_cmpstr(server_query(server, 0, "filter"), ==,
+        "status.state=running,status.addresses.address~192.0.2.,nics.mac=52:54:00:00:00:01,pool!=a,guest_os="
+        "x,"
+        "colour=red");
+    g_assert_cmpstr(server_query(server, 0, "sort"), ==, "-repository_name,host_name,vcpus");
     cli_result_free(result);
 }
 
@@ -480,6 +494,7 @@ static const struct {
     void (*body)(CliServer *server);
 } tests[] = {
     {"/cli/list-asks-for-all-pages", test_list_asks_for_all_pages},
+    {"/cli/titles-filter-and-sort", test_titles_filter_and_sort},
     {"/cli/limit-ends-the-list", test_limit_ends_the_list},
     {"/cli/create-waits-and-shows-what-was-made", test_create_waits_and_shows_what_was_made},
     {"/cli/no-wait-writes-the-job", test_no_wait_writes_the_job},

@@ -83,6 +83,8 @@ def every_format_tells_the_same(house):
     require(house.run("vm", "list", "-o", "name").stdout.split() == names, "-o name")
     require(house.run("vm", "list", "--no-headers", "--columns", "name,memory", "--sort", "-name").stdout.splitlines()[0] == "web-3  1.5 GiB", "--columns --sort")
     require(house.run("vm", "list", "--filter", "name=web-2,state=running", "-o", "name").stdout == "web-2\n", "--filter")
+    require(house.run("vm", "list", "--filter", "HOST=one,name!=web-1", "--sort", "-state,-name", "-o", "name").stdout.split() == ["web-3", "web-2"], "titles")
+    require(house.run("vm", "list", "--filter", f"mac={table[1]['MAC']}", "--sort", "ip,repository", "-o", "name").stdout == "web-2\n", "a MAC")
     require(house.run("vm", "list", "--filter", "name=nothing").stdout.split() == rows[0].split(), "an empty list has no titles")
     for layout in ("table", "json", "yaml", "csv", "name"):
         for noun in ("vm", "host", "pool", "repository", "network", "template", "job", "event", "principal", "token", "iso"):
