@@ -270,8 +270,13 @@ static bool run_request(Run *run, const char *reference, Error *err) {
     return show_answer(run, reference, answer, err);
 }
 
+static bool is_destructive(const Arguments *arguments, const MethodDescriptor *method) {
+    return method->needs_confirmation &&
+           (!method->confirm_for || json_is_true(json_object_get(arguments->parameters, method->confirm_for)));
+}
+
 static bool confirm(const Arguments *arguments, const MethodDescriptor *method, Error *err) {
-    if (!method->needs_confirmation || cli_option_is(&arguments->options, CLI_OPTION_YES, false) ||
+    if (!is_destructive(arguments, method) || cli_option_is(&arguments->options, CLI_OPTION_YES, false) ||
         cli_option_is(&arguments->options, CLI_OPTION_DRY_RUN, false))
         return true;
     if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))

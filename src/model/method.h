@@ -41,6 +41,7 @@ typedef struct MethodDescriptor {
     const TypeDescriptor *parameters, *result;
     const char *permission; /* "vm.operate"; "anyone" needs no log-in */
     bool is_job, has_dry_run, needs_confirmation, is_upload, is_in_cli;
+    const char *confirm_for; /* asked for only when this parameter is true; NULL: always */
 } MethodDescriptor;
 
 typedef struct AgentMethodDescriptor {

@@ -213,7 +213,7 @@ def _change_when_full(house, small):
         require(done.returncode == 1 and "space" in done.stderr, f"status {done.returncode}: {done.stderr}")
         require(sorted(house.repository.glob("disks/*")) == files, f"{left} bytes left: files of disks came or went")
         require(house.json("vm", "show", "web")["disks"] == before["disks"], f"{left} bytes left: the VM has other disks")
-    house.run("vm", "detach-disk", "web", "data", "--purge")
+    house.run("vm", "detach-disk", "web", "data", "--purge", "--yes")
     (small / "ballast").unlink()
     house.run("vm", "attach-disk", "web", "--name", "more", "--size", "1M")
     invariants.hold(house)

@@ -158,7 +158,7 @@ def devices_come_and_go(house):
         house.run("vm", "attach-disk", "web", "--disk", "data")
         disk = house.json("vm", "show", "web")["disks"][-1]
         require(not disk.get("detached") and disk["size"] == 32 << 20, f"not attached again: {disk}")
-        house.run("vm", "detach-disk", "web", "data", *(["--delete"], ["--purge"])[number])
+        house.run("vm", "detach-disk", "web", "data", *(["--delete"], ["--purge", "--yes"])[number])
         require(_disk_files(house) == before, "the disk's file is still there")
         house.run("vm", "attach-nic", "web", "--name", "second")
         macs = {nic["mac"] for nic in house.json("vm", "show", "web")["nics"]}
@@ -198,7 +198,7 @@ def a_failed_change_leaves_all_as_it_was(house):
     control = house.folder / "agent" / "fake" / "control"
     before, files = house.json("vm", "show", "web"), _disk_files(house)
     control.write_text("stuck=1\n")
-    done = house.run("vm", "detach-disk", "web", "data", "--purge", status=7)
+    done = house.run("vm", "detach-disk", "web", "data", "--purge", "--yes", status=7)
     require("let go" in done.stderr, f"the reason is missing: {done.stderr}")
     control.write_text("full=1\n")
     house.run("vm", "attach-disk", "web", "--size", "16M", status=4)
@@ -220,7 +220,7 @@ def a_killed_change_leaves_no_orphan(house):
         house.power_cut(victim)
         wait_until("the host is connected", house.has_host)
         house.wait_for_jobs()
-        house.run("vm", "detach-disk", "web", f"data{number}", "--purge", "--no-wait")
+        house.run("vm", "detach-disk", "web", f"data{number}", "--purge", "--yes", "--no-wait")
         time.sleep(0.4)
         house.power_cut(victim)
         wait_until("the host is connected", house.has_host)

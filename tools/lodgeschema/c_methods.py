@@ -28,7 +28,7 @@ def _methods(schema):
                      f".kind = METHOD_KIND_{upper(m.kind)}, .http = {c_string(m.http)}, .path = {c_string(m.path)}, .doc = {c_string(m.doc)}, "
                      f".parameters = &{lower(m.parameters)}_type, .result = &{lower(m.result)}_type, .permission = {c_string(m.permission)}, "
                      f".is_job = {_flag(m.is_job)}, .has_dry_run = {_flag(m.has_dry_run)}, .needs_confirmation = {_flag(m.needs_confirmation)}, "
-                     f".is_upload = {_flag(m.is_upload)}, .is_in_cli = {_flag(cli)}}},")
+                     f".confirm_for = {c_string(m.confirm_for) if m.confirm_for else 'NULL'}, .is_upload = {_flag(m.is_upload)}, .is_in_cli = {_flag(cli)}}},")
     return lines + ["};", ""]
 
 

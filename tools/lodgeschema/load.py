@@ -124,6 +124,8 @@ class Method:
         self.parameters = data.get("parameters", "list_query" if self.kind == "list" else "empty")
         self.is_job, self.has_dry_run = bool(data.get("job")), bool(data.get("dry_run"))
         self.needs_confirmation, self.is_upload = bool(data.get("confirm")), bool(data.get("upload"))
+        # The name of a parameter instead of true: only when that is given.
+        self.confirm_for = data["confirm"] if isinstance(data.get("confirm"), str) else None
         self.cli = data.get("cli")
         self.result = "job" if self.is_job else data.get("result", "empty" if self.kind == "delete" else resource.type)
         self.http, path = METHOD_KINDS[self.kind]
