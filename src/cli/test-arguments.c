@@ -138,6 +138,8 @@ static void test_times_are_written_short(void) {
         "{\"expires\":\"2030-01-31T12:00:00Z\",\"name\":\"ci\"}");
     expect_refused("lodge token create ci --expires 2030-13-41", "is not a time such as");
     expect_refused("lodge token create ci --expires 30", "is not a time such as");
+    expect_refused("lodge token create ci --expires 9999-01-01", "is not a time such as");
+    expect_refused("lodge token create ci --expires 99999w", "is not a time such as");
     expect_refused("lodge token create ci --expires 0d", "is not a time such as");
 }
 

@@ -183,7 +183,7 @@ static bool parse_duration(const char *text, int64_t *ret_s) {
 
 /* RFC 3339, a date (where it begins here), or a time from now. */
 static json_t *parse_time(const char *text, Error *err) {
-    int64_t time_ns = 0, span_s = 0;
+    int64_t time_ns = 0, time_s = 0, span_s = 0;
     if (time_from_text(text, &time_ns))
         return json_string(text);
     g_autoptr(GTimeZone) here = g_time_zone_new_local();
@@ -191,11 +191,11 @@ static json_t *parse_time(const char *text, Error *err) {
     bool is_date = strlen(text) == strlen("2030-01-31") && text[4] == '-';
     g_autoptr(GDateTime) date = is_date ? g_date_time_new_from_iso8601(midnight, here) : NULL;
     if (date)
-        time_ns = g_date_time_to_unix(date) * NS_PER_S;
+        time_s = g_date_time_to_unix(date);
     else if (parse_duration(text, &span_s))
-        time_ns = (clock_realtime_ns(clock_system()) / NS_PER_S + span_s) * NS_PER_S;
-    if (time_ns > 0) {
-        g_autofree char *time = time_to_text(time_ns);
+        time_s = clock_realtime_ns(clock_system()) / NS_PER_S + span_s;
+    if (time_s > 0 && time_s < INT64_MAX / NS_PER_S) {
+        g_autofree char *time = time_to_text(time_s * NS_PER_S);
         return json_string(time);
     }
     error_set(err, ERROR_INVALID, NULL,
