@@ -20,6 +20,7 @@ typedef struct Run {
     Session *session;
     GPtrArray *jobs; /* of json_t, submitted and not waited for yet */
     bool has_left;   /* the user does not want to wait any more */
+    bool has_titles; /* they were written: not again for the next object */
 } Run;
 
 static bool number_of(const CliOptions *options, CliOptionId id, uint64_t *ret_number, Error *err) {
@@ -112,6 +113,15 @@ static bool show_made(const Run *run, const json_t *job, bool is_done, Error *er
     return false;
 }
 
+/* One of several objects, in whatever format was asked for. */
+static bool show_one(Run *run, const json_t *object, Error *err) {
+    CliOptions options = run->arguments->options;
+    if (run->has_titles && output_has_columns(&options))
+        options.values[CLI_OPTION_HEADERS] = "false";
+    run->has_titles = true;
+    return output_object(&options, run->method->resource, object, err);
+}
+
 /* One line for people when something is done that has no result of its own. */
 static void tell_done(const Run *run, const char *name) {
     fprintf(stderr, "%s %s: done\n", run->method->verb, name ? name : resources[run->method->resource].name);
@@ -132,7 +142,7 @@ static void tell_pending(const json_t *job) {
         fprintf(stderr, "  %s: at the next start\n", fields->str);
 }
 
-static bool show_job(const Run *run, const json_t *job, Error *err) {
+static bool show_job(Run *run, const json_t *job, Error *err) {
     const CliOptions *options = &run->arguments->options;
     if (is_making(run->method))
         return show_made(run, job, true, err);
@@ -141,7 +151,7 @@ static bool show_job(const Run *run, const json_t *job, Error *err) {
     if (!output_has_columns(options))
         return output_is_human(options) || output_value(options, run->method->result, job, err);
     g_autoptr(json_t) target = target_of(run, job);
-    return !target || output_object(options, run->method->resource, target, err);
+    return !target || show_one(run, target, err);
 }
 
 static bool show_submitted(const Run *run, const json_t *job, Error *err) {
@@ -187,7 +197,7 @@ static bool finish_jobs(Run *run, uint64_t timeout_s, Error *err) {
 }
 
 /* An answer that is no job: what was made or read is the result, of a change only what was asked for. */
-static bool show_object(const Run *run, const json_t *answer, Error *err) {
+static bool show_object(Run *run, const json_t *answer, Error *err) {
     const CliOptions *options = &run->arguments->options;
     const MethodDescriptor *method = run->method;
     bool is_of_resource = method->result == resources[method->resource].type;
@@ -200,7 +210,7 @@ static bool show_object(const Run *run, const json_t *answer, Error *err) {
     }
     if (!is_get && !is_making(method) && !output_has_choice(options))
         return true;
-    return output_object(options, method->resource, answer, err);
+    return show_one(run, answer, err);
 }
 
 static bool show_plan(const Run *run, const json_t *plan, Error *err) {

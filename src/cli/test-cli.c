@@ -183,6 +183,14 @@ static void test_what_was_made_comes_in_the_columns_asked_for(CliServer *server)
     cli_result_free(changed);
 }
 
+static void test_titles_come_once(CliServer *server) {
+    server_answer(server, "GET /v1/pools/a", 200, "{\"name\":\"a\"}");
+    server_answer(server, "GET /v1/pools/b", 200, "{\"name\":\"b\"}");
+    CliResult *result = cli_run(server, "pool", "show", "a", "b", "--columns", "name", "-o", "csv", NULL);
+    g_assert_cmpstr(result->out, ==, "NAME\na\nb\n");
+    cli_result_free(result);
+}
+
 static void test_a_changed_vm_comes_in_the_columns_asked_for(CliServer *server) {
     server_answer(server, "PATCH /v1/vms/web", 202, JOB("queued", ""));
     server_answer(server, job_path, 200, JOB("succeeded", ",\"target\":\"vm/x-1\""));
@@ -506,6 +514,7 @@ static const struct {
     {"/cli/what-is-done-is-told", test_what_is_done_is_told},
     {"/cli/what-waits-for-the-next-start-is-told", test_what_waits_for_the_next_start_is_told},
     {"/cli/columns-of-what-was-made", test_what_was_made_comes_in_the_columns_asked_for},
+    {"/cli/titles-come-once", test_titles_come_once},
     {"/cli/columns-of-what-was-changed", test_a_changed_vm_comes_in_the_columns_asked_for},
     {"/cli/wrong-columns-are-known-before", test_wrong_columns_are_known_before_something_is_made},
     {"/cli/a-message-names-the-field-once", test_a_message_names_the_field_once},
