@@ -38,7 +38,7 @@ static json_t *config_load(Error *err) {
     json_t *config =
         file_read(path, CONFIG_LIMIT, &text, &length, err) ? json_parse(text, length, err) : NULL;
     if (!config)
-        error_wrap(err, ERROR_NONE, "cannot read %s", path);
+        error_wrap(err, ERROR_LOCAL_FILE, "cannot read %s", path);
     return config;
 }
 
@@ -218,7 +218,8 @@ bool session_remember(const char *server, const char *authority_pem, const char 
     json_object_set_new(servers, server, json_pack("{ssss}", "authority_file", authority, "token", token));
     json_object_set_new(config, "current", json_string(server));
     g_autofree char *text = json_to_pretty_text(config);
-    return folder_make(folder, 0700, err) &&
-           file_replace(authority, authority_pem, strlen(authority_pem), 0644, err) &&
-           file_replace(path, text, strlen(text), 0600, err);
+    return (folder_make(folder, 0700, err) &&
+               file_replace(authority, authority_pem, strlen(authority_pem), 0644, err) &&
+               file_replace(path, text, strlen(text), 0600, err)) ||
+           error_wrap(err, ERROR_LOCAL_FILE, "cannot keep the token in %s", folder);
 }

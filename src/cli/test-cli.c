@@ -456,6 +456,14 @@ static void test_local_files_are_the_users(CliServer *server) {
     g_assert_cmpuint(server->n_requests, ==, 0);
 }
 
+static void test_a_damaged_configuration_is_named(CliServer *server) {
+    g_autofree char *folder = g_build_filename(server->folder, "lodge", NULL);
+    g_autofree char *path = g_build_filename(folder, "config.json", NULL);
+    g_assert_true(folder_make(folder, 0700, NULL) && file_replace(path, "{", 1, 0600, NULL));
+    expect_failure(cli_run(server, "vm", "list", NULL), 2, path);
+    expect_failure(cli_run(server, "vm", "list", NULL), 2, "File cannot be used");
+}
+
 static void test_full_output_is_no_full_repository(CliServer *server) {
     server->output = "/dev/full";
     server_answer(server, "GET /v1/vms", 200, "{\"items\":[]}");
@@ -536,6 +544,7 @@ static const struct {
     {"/cli/unreachable-server", test_unreachable_server},
     {"/cli/unknown-authority-needs-a-login", test_unknown_authority_needs_a_login},
     {"/cli/local-files-are-the-users", test_local_files_are_the_users},
+    {"/cli/a-damaged-configuration-is-named", test_a_damaged_configuration_is_named},
     {"/cli/full-output-is-no-full-repository", test_full_output_is_no_full_repository},
     {"/cli/refused-login-says-what-to-check", test_refused_login_says_what_to_check},
     {"/cli/login-pins-and-remembers", test_login_pins_and_remembers},
