@@ -136,6 +136,21 @@ def results_and_words_go_different_ways(house):
     require(json.loads(house.run("api", "POST", "/v1/pools", "--data", f"@{house.folder}/body").stdout)["name"] == "made", "--data @FILE")
     house.run("api", "DELETE", "/v1/pools/made")
     house.run("api", "GET", "/v1/nothing", status=3)
+    house.run("api", "GET", "/nothing", status=3)
+    done = house.run("pool", "update", "default", "--description", "the first one")
+    require(not done.stdout and done.stderr == "update default: done\n", f"pool update: {done}")
+    done = house.run("vm", "update", "web", "--firmware", "uefi")
+    require(not done.stdout and "firmware: at the next start" in done.stderr, f"vm update: {done}")
+    done = house.run("vm", "create", "more", "--template", "bench-boot", "--memory", "1G", "--dry-run")
+    require("memory: 1 GiB\n" in done.stdout and "Would hold template bench-boot" in done.stdout and done.stdout.endswith("Nothing was done.\n"), f"--dry-run: {done}")
+
+
+def uploads_take_lists(house):
+    image = house.folder / "disk.raw"
+    image.write_bytes(os.urandom(1 << 20))
+    house.run("template", "import", "imp", image, "--format", "raw", "--firmware", "uefi", "--firmware", "bios", "--tag", "a", "--tag", "b")
+    made = house.json("template", "show", "imp")
+    require(made["firmware"] == ["uefi", "bios"] and made["tags"] == ["a", "b"], f"the template is {made}")
 
 
 def names_and_ids_both_work(house):
@@ -276,6 +291,7 @@ PROMISES = [
     every_format_tells_the_same,
     exit_statuses_say_what_happened,
     results_and_words_go_different_ways,
+    uploads_take_lists,
     names_and_ids_both_work,
     a_terminal_gets_a_bar_and_80_columns,
     ctrl_c_leaves_the_job_and_says_so,
