@@ -391,7 +391,9 @@ def bad_values_are_refused_with_their_field(house):
     for raw in (b'{"name":"\xff\xfe"}', b'{"name":"x"', b'{"name":"a","name":"b"}', b"[]", b"null", b'{"name":"\\ud800"}', b"[" * 300):
         api.refused("POST", "/v1/vms", raw, 400, "malformed", None, Content_Type="application/json")
     # What the host cannot do is refused before anything starts.
-    bad({"memory": (1 << 53) - 1, "start": True}, "/memory", 409, "no-capacity")
+    bad({"memory": (1 << 53) - 1}, "/memory")
+    bad({"disk_size": (1 << 53) - 1}, "/disk_size")
+    bad({"memory": 1 << 44, "start": True}, "/memory", 409, "no-capacity")
     bad({"vcpus": 4096}, "/vcpus", 422, "unsupported")
     bad({"vcpus_maximum": 4096}, "/vcpus_maximum", 422, "unsupported")
     bad({"nics": [{"mac": "52:54:00:00:00:01"}, {"mac": "52:54:00:00:00:01"}]}, "/nics/1/mac", 409, "exists")

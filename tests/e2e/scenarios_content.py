@@ -84,8 +84,8 @@ def foreign_images_are_refused_by_name(house):
     _refused(house, "claims", "template", "import", "huge", huge)
     _refused(house, "/source", "template", "import", "liar", liar)
     _refused(house, "raw", "template", "import", "plain", plain)
-    _refused(house, "/sha256", "template", "import", "wrong", plain, "--format", "raw", "--sha256", "0" * 64)
-    _refused(house, "/sha256", "template", "import", "short", plain, "--sha256", "12")
+    _refused(house, "sha256", "template", "import", "wrong", plain, "--format", "raw", "--sha256", "0" * 64)
+    _refused(house, "sha256", "template", "import", "short", plain, "--sha256", "12")
     _refused(house, "CD or DVD", "iso", "import", "plain", plain)
     _refused(house, "http", "template", "import", "remote", "nbd://127.0.0.1/x")
     _refused(house, "already", "template", "import", "bench-boot", plain, "--format", "raw")
@@ -287,7 +287,7 @@ def urls_are_fetched_in_a_jail(house):
     _refused(house, "404", "template", "import", "none", site.url("nothing"), status=3)
     _refused(house, "redirects", "template", "import", "loop", site.url("loop/x"))
     _refused(house, "/source", "template", "import", "away", site.url("away/x"))
-    _refused(house, "/sha256", "template", "import", "other", site.url("image.qcow2"), "--sha256", "1" * 64)
+    _refused(house, "sha256", "template", "import", "other", site.url("image.qcow2"), "--sha256", "1" * 64)
     nothing_is_half_made(house, templates=["plain", "moved"], isos=["broken"])
 
 
