@@ -282,7 +282,8 @@ static bool run_request(Run *run, const char *reference, Error *err) {
 
 static bool is_destructive(const Arguments *arguments, const MethodDescriptor *method) {
     return method->needs_confirmation &&
-           (!method->confirm_for || json_is_true(json_object_get(arguments->parameters, method->confirm_for)));
+           (!method->confirm_for ||
+               json_is_true(json_object_get(arguments->parameters, method->confirm_for)));
 }
 
 static bool confirm(const Arguments *arguments, const MethodDescriptor *method, Error *err) {

@@ -145,8 +145,8 @@ static void test_times_are_written_short(void) {
 
 static void test_a_message_names_the_flag_once(void) {
     expect_message("lodge vm create web --memory 1K", "--memory: must be at least 1 MiB, not 1 KiB");
-    expect_message("lodge vm attach-nic web --mac zz",
-        "--mac: must be a unicast MAC such as 52:54:00:12:34:56");
+    expect_message(
+        "lodge vm attach-nic web --mac zz", "--mac: must be a unicast MAC such as 52:54:00:12:34:56");
     expect_message("lodge principal update eva --grant role=king",
         "--grant: role: \"king\" is none of none, viewer, operator, administrator");
 }

@@ -1,7 +1,7 @@
 /*
  * Changes of definitions: one store transaction with a compare for each object, and index items that make
- * names and MACs unique whoever commits first: "name/<kind>/<name>" and "mac/<mac>" hold the id of their
- * object.
+ * names and MACs unique whoever commits first: "name/<kind>/<name in lower case>" and "mac/<mac>" hold the id
+ * of their object.
  */
 #include "inventory/change.h"
 #include <string.h>
@@ -80,8 +80,9 @@ void inventory_change_delete(InventoryChange *change, ResourceId kind, const cha
 /* Keys of the index items of an object: its name and the MACs of a VM. */
 static void collect_index(ResourceId kind, const void *data, GHashTable *keys) {
     const char *name = object_text(resources[kind].type, data, "name");
-    if (name)
-        g_hash_table_add(keys, g_strdup_printf("name/%s/%s", resources[kind].name, name));
+    g_autofree char *plain = name ? g_ascii_strdown(name, -1) : NULL; /* host names ignore case */
+    if (plain)
+        g_hash_table_add(keys, g_strdup_printf("name/%s/%s", resources[kind].name, plain));
     if (kind != RESOURCE_VM)
         return;
     const Vm *vm = data;

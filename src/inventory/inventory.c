@@ -241,7 +241,7 @@ const Object *inventory_get(Inventory *inventory, ResourceId kind, const char *i
 static bool is_called(const Object *object, const char *name) {
     if (object->kind == RESOURCE_JOB)
         return strlen(name) >= SHORT_ID && g_str_has_prefix(object->id, name);
-    return g_strcmp0(object->name, name) == 0;
+    return object->name && g_ascii_strcasecmp(object->name, name) == 0;
 }
 
 const Object *inventory_find(Inventory *inventory, ResourceId kind, const char *name_or_id, Error *err) {
@@ -265,9 +265,11 @@ const Object *inventory_find(Inventory *inventory, ResourceId kind, const char *
 }
 
 bool inventory_has_name(Inventory *inventory, ResourceId kind, const char *name) {
-    for (guint i = 0; i < inventory->lists[kind]->len; i++)
-        if (g_strcmp0(((const Object *)inventory->lists[kind]->pdata[i])->name, name) == 0)
+    for (guint i = 0; name && i < inventory->lists[kind]->len; i++) {
+        const Object *object = inventory->lists[kind]->pdata[i];
+        if (object->name && g_ascii_strcasecmp(object->name, name) == 0)
             return true;
+    }
     return false;
 }
 

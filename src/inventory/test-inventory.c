@@ -106,6 +106,7 @@ static void test_a_taken_name_or_mac_is_refused_and_free_again_after_deletion(
     World *world, const void *data G_GNUC_UNUSED) {
     g_assert_cmpint(put_vm(world, ID_1, "web", MAC_1), ==, ERROR_NONE);
     g_assert_cmpint(put_vm(world, ID_2, "web", MAC_2), ==, ERROR_EXISTS);
+    g_assert_cmpint(put_vm(world, ID_2, "WEB", MAC_2), ==, ERROR_EXISTS); /* host names ignore case */
     g_assert_cmpstr(world->result.field, ==, "/name");
     g_assert_cmpint(put_vm(world, ID_2, "db", MAC_1), ==, ERROR_EXISTS);
     g_assert_cmpstr(world->result.field, ==, "/nics");

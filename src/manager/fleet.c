@@ -336,7 +336,9 @@ void fleet_call(JobRun *run, const char *host_id, AgentMethodId method, json_t *
         send_call(link, call);
     } else {
         g_queue_push_tail(link->waiting, call);
-        job_progress(run, 0, "Waiting for the host");
+        const Object *host = inventory_get(fleet->inventory, RESOURCE_HOST, host_id);
+        g_autofree char *phase = g_strdup_printf("Waiting for the host %s", host ? host->name : host_id);
+        job_progress(run, 0, phase);
     }
     job_on_cancel(run, cancel_call, call);
 }
