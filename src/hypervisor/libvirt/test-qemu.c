@@ -298,6 +298,38 @@ static void test_networks(Fixture *fixture, const void *data) {
     g_assert_cmpstr(err.field, ==, "/bridge");
 }
 
+/* The process that runs our guest; libvirt names it "guest=NAME,…". */
+static pid_t qemu_pid(void) {
+    static const char mark[] = "guest=test-" VM_ID ",";
+    g_autoptr(GDir) processes = g_dir_open("/proc", 0, NULL);
+    for (const char *name = g_dir_read_name(processes); name; name = g_dir_read_name(processes)) {
+        g_autofree char *path = g_strdup_printf("/proc/%s/cmdline", name), *words = NULL;
+        size_t length = 0;
+        if (g_ascii_isdigit(*name) && file_read(path, MIB, &words, &length, NULL) &&
+            memmem(words, length, mark, strlen(mark)))
+            return (pid_t)g_ascii_strtoll(name, NULL, 10);
+    }
+    g_error("no process runs the guest");
+}
+
+static void test_crash(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(Error) err = {0};
+    prepare_sector(fixture);
+    start(fixture);
+    g_assert_cmpint(kill(qemu_pid(), SIGKILL), ==, 0);
+    gint64 began = g_get_monotonic_time();
+    while (state_now(fixture) != VM_STATE_CRASHED) {
+        g_assert_cmpint(g_get_monotonic_time() - began, <, 10 * G_TIME_SPAN_SECOND);
+        g_usleep(50000);
+    }
+    start(fixture);
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_RUNNING);
+    assert_ok(hypervisor_qemu.kill(fixture->session, VM_ID, &err), &err);
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_STOPPED);
+    release(fixture);
+}
+
 /* libvirt notes a network last when it makes it and forgets it first when it removes it. */
 static void make_libvirtd_forget_the_network(void) {
     kill_libvirtd();
@@ -589,6 +621,7 @@ int main(int argc, char **argv) {
     ADD("starts-once-and-ends", test_life);
     ADD("console-is-exclusive-and-ends-with-the-vm", test_console);
     ADD("found-again-after-libvirtd-was-killed", test_restart);
+    ADD("a-crash-of-qemu-is-shown-as-crash", test_crash);
     ADD("networks-are-made-once-and-checked", test_networks);
     ADD("networks-that-libvirt-has-lost-are-made-anew", test_network_remains);
     ADD("a-bridge-of-others-stays", test_foreign_bridge);
