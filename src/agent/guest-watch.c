@@ -10,7 +10,8 @@ enum {
     SEARCHING_MS = 2000,    /* between two questions while it has no address yet */
     SEARCH_MS = 120 * 1000, /* after that it counts as a guest that has none */
     CALM_MS = 15 * 1000,
-    REST = 40 /* at most one part in so many of the time is spent on asking */
+    EACH_MS = 150, /* for every guest there is: many together are asked as often as few */
+    REST = 40      /* at most one part in so many of the time is spent on asking */
 };
 
 typedef struct Guest {
@@ -60,13 +61,14 @@ static void question_run(void *data) {
     question->took_ms = (now_ns() - start_ns) / NS_PER_MS;
 }
 
-static int64_t pause_ms(const Guest *guest, int64_t took_ms, int64_t now) {
+static int64_t pause_ms(const Guest *guest, guint n_guests, int64_t took_ms, int64_t now) {
     bool is_searching = !guest->said.addresses.n && now - guest->begun_ns < SEARCH_MS * NS_PER_MS;
-    return MAX(is_searching ? SEARCHING_MS : CALM_MS, took_ms * (is_searching ? 1 : REST));
+    int64_t least_ms = MAX(is_searching ? SEARCHING_MS : CALM_MS, (int64_t)n_guests * EACH_MS);
+    return MAX(least_ms, took_ms * (is_searching ? 1 : REST));
 }
 
 /* With the lock held. True when it says something new. */
-static bool take_answer(Guest *guest, Question *question) {
+static bool take_answer(Guest *guest, guint n_guests, Question *question) {
     int64_t now = now_ns();
     guest->is_asked = false;
     bool is_news = question->is_answered && !model_equal(&vm_status_type, &guest->said, &question->said);
@@ -74,7 +76,7 @@ static bool take_answer(Guest *guest, Question *question) {
         vm_status_clear(&guest->said);
         vm_status_copy(&guest->said, &question->said);
     }
-    guest->next_ns = now + pause_ms(guest, question->took_ms, now) * NS_PER_MS;
+    guest->next_ns = now + pause_ms(guest, n_guests, question->took_ms, now) * NS_PER_MS;
     return is_news;
 }
 
@@ -84,7 +86,8 @@ static void question_done(void *data) {
     watch->n_asked--;
     g_mutex_lock(&watch->lock);
     Guest *guest = g_hash_table_lookup(watch->guests, question->id);
-    bool is_news = guest && guest->run == question->run && take_answer(guest, question);
+    bool is_news = guest && guest->run == question->run &&
+                   take_answer(guest, g_hash_table_size(watch->guests), question);
     g_mutex_unlock(&watch->lock);
     if (is_news && watch->source)
         watch->options.on_news(question->id, watch->options.data);
