@@ -4,11 +4,12 @@ import pathlib
 import signal
 import subprocess
 
-from house import House, require, wait_until
+from house import Failure, House, require, wait_until
 
 SOCKET = "/run/libvirt/libvirt-sock"
-# The first contact makes libvirt ask every QEMU binary what it can do.
-COLD_SECONDS = 180
+# The first contact makes libvirt ask every QEMU binary what it can do: seconds, and on a busy machine a minute.
+COLD_SECONDS = 90
+COLD_TRIES = 3
 
 
 class RealHouse(House):
@@ -28,9 +29,9 @@ class RealHouse(House):
             self.virsh("net-destroy", name)
         super().__exit__(kind, error, trace)
 
-    def virsh(self, *arguments):
+    def virsh(self, *arguments, seconds=120):
         """Standard output of virsh, or None when it failed."""
-        done = subprocess.run(["virsh", "-q", "-c", "qemu:///system", *arguments], capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(["virsh", "-q", "-c", "qemu:///system", *arguments], capture_output=True, text=True, timeout=seconds, check=False)
         return done.stdout if done.returncode == 0 else None
 
     def domains(self):
@@ -77,6 +78,18 @@ class RealHouse(House):
         require(set(listed) == set(processes), f"libvirt lists {sorted(listed)}, but the processes are {processes}")
         return [id for id, pids in processes.items() for _ in pids]
 
+    def wake_libvirt(self):
+        """libvirt 9 was seen to hang for ever while it asks QEMU what it can do, once in some hundred starts of a daemon."""
+        for _ in range(COLD_TRIES):
+            try:
+                wait_until("libvirt answers", lambda: self.virsh("capabilities", seconds=COLD_SECONDS), COLD_SECONDS)
+                return
+            except subprocess.TimeoutExpired:
+                processes = subprocess.run(["ps", "-eo", "pid,ppid,stat,time,args"], capture_output=True, text=True, check=False).stdout
+                print(f"   libvirt has not answered for {COLD_SECONDS} s; it is started again. What runs:\n{processes}", flush=True)
+                self.cut_libvirtd()
+        raise Failure(f"libvirt did not answer {COLD_TRIES} times")
+
     def furnish(self, has_network=True):
-        wait_until("libvirt answers", lambda: self.virsh("capabilities"), COLD_SECONDS)
+        self.wake_libvirt()
         super().furnish(has_network)
