@@ -30,7 +30,9 @@ static ModelList list_at(const void *place) {
 
 void *model_list_add(void *place, size_t item_size) {
     ModelList list = list_at(place);
-    list.items = g_realloc_n(list.items, list.n + 1, item_size);
+    /* Room grows to the next power of two, so that a list costs by its length: only here is it made. */
+    if ((list.n & (list.n - 1)) == 0)
+        list.items = g_realloc_n(list.items, MAX(list.n * 2, 1), item_size);
     void *item = (char *)list.items + list.n * item_size;
     memset(item, 0, item_size);
     list.n++;
