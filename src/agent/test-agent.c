@@ -2,6 +2,7 @@
  * between. */
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/file.h"
@@ -62,6 +63,7 @@ static void lab_start(Lab *lab) {
     lab->pid = fork();
     g_assert_cmpint(lab->pid, >=, 0);
     if (lab->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when an assertion ends this test */
         execl(agent_program, agent_program, "--driver", "fake", "--socket", lab->socket, "--state",
             lab->state, NULL);
         _exit(127);

@@ -29,7 +29,7 @@ const Recipe recipes[] = {
         .guest_os = "linux2022",
         .memory_minimum_bytes = 96 * MIB,
         .memory_default_bytes = 128 * MIB,
-        .cmdline = "console=ttyS0 quiet panic=-1 swiotlb=noforce memhp_default_state=online",
+        .cmdline = "console=ttyS0 quiet panic=-1 no_timer_check swiotlb=noforce memhp_default_state=online",
         .boots_bios = true,
         .boots_uefi = true},
     DEBIAN("12", "bookworm"),
