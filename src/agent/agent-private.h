@@ -84,6 +84,7 @@ typedef struct AgentHandler {
     AgentWorkFn finish;                         /* on the main loop after a good run; may be NULL */
     const char *(*key)(const void *parameters); /* id of the object; NULL: none */
     bool (*is_long)(const void *parameters);    /* then LANE_COPY; NULL: never */
+    void (*abandon)(AgentCall *call); /* in a thread, when it is cancelled before `run`; may be NULL */
 } AgentHandler;
 extern const AgentHandler agent_handlers[AGENT_METHOD_MAX];
 
@@ -140,6 +141,7 @@ bool handle_template_delete(AgentCall *call, Error *err);
 bool handle_iso_delete(AgentCall *call, Error *err);
 bool handle_template_import(AgentCall *call, Error *err);
 bool handle_iso_import(AgentCall *call, Error *err);
+void abandon_import(AgentCall *call);
 bool handle_upload_status(AgentCall *call, Error *err);
 bool handle_upload_discard(AgentCall *call, Error *err);
 bool handle_upload_open(AgentCall *call, Error *err);

@@ -161,8 +161,11 @@ static bool call_try(AgentCall *call) {
     model_clear(method->result, call->result);
     error_clear(&call->err);
     call->parameters = parameters;
-    call->is_good =
-        cancel_check(call->cancel, &call->err) && agent_handlers[call->method].run(call, &call->err);
+    const AgentHandler *handler = &agent_handlers[call->method];
+    bool may_run = cancel_check(call->cancel, &call->err);
+    if (!may_run && handler->abandon)
+        handler->abandon(call);
+    call->is_good = may_run && handler->run(call, &call->err);
     call->parameters = original;
     model_free(method->parameters, parameters);
     return call->is_good;

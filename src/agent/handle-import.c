@@ -244,3 +244,10 @@ bool handle_iso_import(AgentCall *call, Error *err) {
     upload_remove(import.kind, repository, import.request->upload);
     return is_made;
 }
+
+void abandon_import(AgentCall *call) {
+    const AgentImport *request = call->parameters;
+    const RepositoryKindOps *kind = repository_kind_of(&request->repository, NULL);
+    if (kind)
+        upload_remove(kind, &request->repository, request->upload);
+}

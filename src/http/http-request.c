@@ -189,7 +189,11 @@ enum MHD_Result http_request_access(void *engine G_GNUC_UNUSED, struct MHD_Conne
     return MHD_YES;
 }
 
+/* MHD 0.9.75 asks again within one run for each chunk that it has read, also when it is suspended already;
+ * suspended twice it would keep the connection in its list after its end. */
 void http_request_suspend(HttpRequest *request, bool half_close_counts) {
+    if (request->is_suspended)
+        return;
     request->is_suspended = true;
     MHD_suspend_connection(request->connection->mhd);
     http_connection_watch(request->connection, half_close_counts);

@@ -269,9 +269,11 @@ static bool vm_finish(const Repository *repository, const Vm *vm, Error *err) {
 /* Done before, and only the answer was lost. */
 static bool is_made_already(const Repository *repository, Vm *vm, Error *err) {
     g_autofree char *path = vm_file(repository, vm->id, "vm.json");
+    g_autofree char *draft = vm_file(repository, vm->id, "draft.json");
     g_auto(Vm) old = {0};
     if (!definition_read(path, &vm_type, &old, err))
         return false;
+    unlink(draft); /* where it died between the two */
     for (size_t i = 0; i < vm->disks.n && i < old.disks.n; i++) {
         disk_clear(&vm->disks.items[i]);
         disk_copy(&vm->disks.items[i], &old.disks.items[i]);
