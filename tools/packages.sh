@@ -7,6 +7,7 @@ libgnutls28-dev libwslay-dev libcurl4-gnutls-dev libseccomp-dev libarchive-dev l
 run_packages="libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils ovmf dnsmasq-base iproute2 iptables util-linux bubblewrap
 mmdebstrap e2fsprogs dosfstools mtools fdisk grub-common grub-pc-bin grub-efi-amd64-bin cpio xz-utils zstd debian-archive-keyring gpgv"
 check_packages="clang clang-format libclang-rt-dev shellcheck openssl openssh-client"
+full_packages="virtinst xfsprogs" # for the benches
 # Packages of their own in Debian 13, part of others in Debian 12.
 newer_packages="libvirt-daemon-log libvirt-daemon-lock libvirt-daemon-driver-qemu libvirt-daemon-driver-network"
 

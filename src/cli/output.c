@@ -166,6 +166,37 @@ static bool append_data(const CliOptions *options, const json_t *value, GString 
     return true;
 }
 
+/* The columns of a table or of CSV. */
+static bool columns_of(
+    const CliOptions *options, const ResourceDescriptor *resource, GArray *columns, Error *err) {
+    const char *names = options->values[CLI_OPTION_COLUMNS];
+    if (names)
+        return choose_columns(resource, names, columns, err);
+    append_columns(columns, resource->columns);
+    if (has_format(options, "wide"))
+        append_columns(columns, resource->wide);
+    return true;
+}
+
+char *output_list_fields(const CliOptions *options, ResourceId resource_id) {
+    const ResourceDescriptor *resource = &resources[resource_id];
+    g_autoptr(GArray) columns = g_array_new(FALSE, FALSE, sizeof(ColumnDescriptor));
+    if (output_is_data(options) || !columns_of(options, resource, columns, NULL))
+        return NULL;
+    g_autoptr(GStrvBuilder) fields = g_strv_builder_new();
+    g_autoptr(GHashTable) chosen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_strv_builder_add(fields, model_field(resource->type, "name") ? "name" : "id");
+    for (guint i = 0; i < columns->len && !has_format(options, "name"); i++) {
+        const char *path = g_array_index(columns, ColumnDescriptor, i).path;
+        char *field = g_strndup(path, strcspn(path, "."));
+        if (!g_str_equal(field, "name") && !g_hash_table_contains(chosen, field))
+            g_strv_builder_add(fields, field);
+        g_hash_table_add(chosen, field);
+    }
+    g_auto(GStrv) names = g_strv_builder_end(fields);
+    return g_strjoinv(",", names);
+}
+
 bool output_list_text(const CliOptions *options, ResourceId resource_id, const json_t *objects, int width,
     GString *out, Error *err) {
     const ResourceDescriptor *resource = &resources[resource_id];
@@ -179,14 +210,8 @@ bool output_list_text(const CliOptions *options, ResourceId resource_id, const j
         return true;
     }
     g_autoptr(GArray) columns = g_array_new(FALSE, FALSE, sizeof(ColumnDescriptor));
-    const char *names = options->values[CLI_OPTION_COLUMNS];
-    if (names && !choose_columns(resource, names, columns, err))
+    if (!columns_of(options, resource, columns, err))
         return false;
-    if (!names) {
-        append_columns(columns, resource->columns);
-        if (has_format(options, "wide"))
-            append_columns(columns, resource->wide);
-    }
     if (has_format(options, "csv"))
         append_csv(options, objects, columns, out);
     else

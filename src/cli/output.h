@@ -9,6 +9,8 @@
 
 /* A list of a resource's objects as the API shows them. ERROR_INVALID for an unknown column. */
 bool output_list(const CliOptions *options, ResourceId resource, const json_t *objects, Error *err);
+/* What a list needs of each object, for the API's `fields`: names with commas between them. NULL: all. */
+char *output_list_fields(const CliOptions *options, ResourceId resource);
 /* One object: with `-o table` (the default) all of its fields, one a line. */
 bool output_object(const CliOptions *options, ResourceId resource, const json_t *object, Error *err);
 /* Any other value: as text for people by default, else JSON or YAML. */

@@ -46,6 +46,9 @@ static bool run_list(const Run *run, Error *err) {
         session_path_add(path, "filter", conditions);
     if (keys)
         session_path_add(path, "sort", keys);
+    g_autofree char *fields = output_list_fields(options, run->method->resource);
+    if (fields)
+        session_path_add(path, "fields", fields);
     g_autoptr(json_t) objects = NULL;
     return session_list(run->session, path->str, limit, &objects, err) &&
            output_list(options, run->method->resource, objects, err);

@@ -230,6 +230,22 @@ static void test_text_cannot_steer_the_terminal(void) {
     g_assert_cmpstr(text, ==, "a?[2Jb c?d");
 }
 
+static void expect_fields(const char *columns, const char *format, const char *expected) {
+    CliOptions options = {0};
+    options.values[CLI_OPTION_COLUMNS] = columns;
+    options.values[CLI_OPTION_OUTPUT] = format;
+    g_autofree char *fields = output_list_fields(&options, RESOURCE_VM);
+    g_assert_cmpstr(fields, ==, expected);
+}
+
+static void test_a_list_asks_only_for_what_it_shows(void) {
+    expect_fields(NULL, NULL, "name,status,vcpus,memory,nics,repository_name,host_name");
+    expect_fields("ip,state,nics.0.mac,name,mac", "csv", "name,status,nics");
+    expect_fields(NULL, "name", "name");
+    expect_fields(NULL, "json", NULL);
+    expect_fields("ip", "yaml", NULL);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/cli/size/binary", test_sizes_are_binary);
@@ -243,6 +259,8 @@ int main(int argc, char **argv) {
     g_test_add_func("/cli/csv/quotes-what-it-must", test_csv_quotes_what_it_must);
     g_test_add_func("/cli/yaml/unambiguous", test_yaml_is_unambiguous);
     g_test_add_func("/cli/output/lists-come-in-every-format", test_lists_come_in_every_format);
+    g_test_add_func(
+        "/cli/output/a-list-asks-only-for-what-it-shows", test_a_list_asks_only_for_what_it_shows);
     g_test_add_func("/cli/output/times-are-told-as-ages", test_times_are_told_as_ages);
     g_test_add_func("/cli/output/unknown-column-is-refused", test_unknown_column_is_refused);
     g_test_add_func("/cli/output/lists-fit-80-columns", test_lists_fit_80_columns);

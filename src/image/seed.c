@@ -136,7 +136,7 @@ static char *make_user_data(const SeedSpec *spec) {
     g_string_append(text, "users:\n  - name: ");
     append_quoted(text, spec->user);
     g_string_append(text, "\n    shell: /bin/bash\n    lock_passwd: true\n    groups: [adm, sudo]\n"
-                          "    sudo: [\"ALL=(ALL) NOPASSWD:ALL\"]\n");
+                          "    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n");
     append_keys(text, "    ", spec->ssh_keys);
     return g_strdup(text->str);
 }

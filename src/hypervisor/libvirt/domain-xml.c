@@ -1,4 +1,5 @@
 /* Domain XML from a definition, top to bottom as libvirt prints it. */
+#include <inttypes.h>
 #include <string.h>
 #include "hypervisor/libvirt/domain-xml.h"
 #include "hypervisor/device-change.h"
@@ -6,11 +7,12 @@
 
 enum {
     MEMORY_SLOTS = 16,
-    /* The default grows to a gibibyte for each emulated guest. QEMU dies when a vCPU is added while every
-     * part of the cache is taken (assertion in tcg/region.c of 7.2), so a VM that may grow has a larger one;
-     * update.c looks first. */
-    TRANSLATION_CACHE_MIB = 32,
-    TRANSLATION_CACHE_TO_GROW_MIB = 256,
+    /* The default grows to a gibibyte for each emulated guest; too small a one translates the same code again
+     * and again. QEMU dies when a vCPU is added while every part of the cache is taken (assertion in
+     * tcg/region.c of 7.2), so a VM that may grow has a larger one; update.c looks first. */
+    TRANSLATION_CACHE_MIB_LEAST = 32,
+    TRANSLATION_CACHE_MIB_MOST = 256,
+    TRANSLATION_CACHE_SHARE = 4, /* of the guest's memory */
     MAX_IDE = 4,
     SPARE_PORTS = 4,
     ALWAYS_PRESENT = 3,       /* serial channels, balloon, random numbers */
@@ -206,13 +208,19 @@ static void add_os(GString *xml, const HypervisorVm *vm, const DomainXmlOptions 
     add(xml, "  </os>\n");
 }
 
+static uint64_t translation_cache_mib(const Vm *vm) {
+    if (domain_vcpus_maximum(vm) > vm->vcpus)
+        return TRANSLATION_CACHE_MIB_MOST;
+    uint64_t share = (vm->memory >> 20) / TRANSLATION_CACHE_SHARE;
+    return CLAMP(share, TRANSLATION_CACHE_MIB_LEAST, TRANSLATION_CACHE_MIB_MOST);
+}
+
 static void add_features(GString *xml, const Vm *vm, const DomainXmlOptions *options) {
     add(xml, "  <features>\n    <acpi/>\n    <apic/>\n");
     if (domain_vcpus_maximum(vm) > VCPUS_WITHOUT_IOMMU)
         add(xml, "    <ioapic driver='qemu'/>\n");
     if (!options->is_kvm)
-        add(xml, "    <tcg><tb-cache unit='MiB'>%d</tb-cache></tcg>\n",
-            domain_vcpus_maximum(vm) > vm->vcpus ? TRANSLATION_CACHE_TO_GROW_MIB : TRANSLATION_CACHE_MIB);
+        add(xml, "    <tcg><tb-cache unit='MiB'>%" PRIu64 "</tb-cache></tcg>\n", translation_cache_mib(vm));
     add(xml, "  </features>\n");
 }
 

@@ -207,6 +207,22 @@ static void test_definition_survives(void) {
     sample_clear(&sample);
 }
 
+static void expect_translation_cache(uint64_t memory_mib, const char *expected) {
+    Sample sample = {0};
+    sample_init(&sample);
+    vm_set_memory(&sample.vm, memory_mib << 20);
+    g_autofree char *xml = domain_xml(&sample.start, &plain);
+    g_autofree char *size = xml_text(xml, "tb-cache");
+    g_assert_cmpstr(size, ==, expected);
+    sample_clear(&sample);
+}
+
+static void test_the_translation_cache_grows_with_the_guest(void) {
+    expect_translation_cache(16, "32");
+    expect_translation_cache(512, "128");
+    expect_translation_cache(65536, "256");
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/domain-xml/direct-boot-is-escaped", test_tiny);
@@ -219,5 +235,6 @@ int main(int argc, char **argv) {
     g_test_add_func("/domain-xml/refusals-name-the-field", test_refusals);
     g_test_add_func("/domain-xml/definition-survives-metadata", test_definition_survives);
     g_test_add_func("/domain-xml/live-devices-are-read", test_live_devices);
+    g_test_add_func("/domain-xml/translation-cache-grows", test_the_translation_cache_grows_with_the_guest);
     return g_test_run();
 }
