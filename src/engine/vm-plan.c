@@ -60,6 +60,8 @@ static bool plan_machine(const VmCreate *request, const Template *source, Vm *vm
         vm_set_firmware(vm, source->firmware.items[0]);
     else if (!source)
         vm_set_firmware(vm, guest_os_firmware(request->guest_os));
+    if (vm_create_has(request, VM_CREATE_FIELD_MODE))
+        vm_set_mode(vm, request->mode);
     if (source && !has_firmware(source, vm->firmware))
         return error_set(
             err, ERROR_INVALID, "/firmware", "firmware: the template %s does not boot with it", source->name);

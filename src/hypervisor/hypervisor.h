@@ -1,5 +1,5 @@
 /*
- * The hypervisor plug point: one const struct of functions for each driver (qemu, fake, later xen), found by
+ * The hypervisor plug point: one const struct of functions for each driver (qemu, xen, fake), found by
  * name. All functions block and may be called from several threads at once for different VMs; the caller sees
  * to it that two calls for one VM never overlap. A driver knows nothing of owners, claims or jobs.
  *
@@ -60,6 +60,8 @@ typedef struct HypervisorVm {
 
 typedef struct Hypervisor {
     const char *name; /* HypervisorDriver's name */
+    /* Whether `auto` may take it on this machine; NULL: it must be named. */
+    bool (*is_here)(void);
     HypervisorSession *(*open)(
         const HypervisorOptions *options, Error *err); /* need not reach the hypervisor yet */
     void (*close)(HypervisorSession *session);
@@ -108,5 +110,6 @@ typedef struct Hypervisor {
 
 extern const Hypervisor hypervisor_fake;
 extern const Hypervisor hypervisor_qemu;
-/* NULL when there is none of that name. */
+extern const Hypervisor hypervisor_xen;
+/* `auto`: the one for what this machine runs on. NULL when there is none of that name. */
 const Hypervisor *hypervisor_find(const char *name);

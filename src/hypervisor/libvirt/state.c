@@ -26,7 +26,7 @@ static VmState state_of(int libvirt_state) {
     }
 }
 
-bool state_is_managed(
+bool session_is_managed(
     HypervisorSession *session, virDomain *domain, bool *ret_is_managed, char **ret_element, Error *err) {
     char id[VIR_UUID_STRING_BUFLEN];
     if (virDomainGetUUIDString(domain, id) < 0)
@@ -66,7 +66,7 @@ static bool read_domain(HypervisorSession *session, virDomain *domain, AgentVmSt
     virDomainInfo info = {0};
     bool is_managed = false;
     g_autofree char *element = NULL;
-    if (!state_is_managed(session, domain, &is_managed, &element, err))
+    if (!session_is_managed(session, domain, &is_managed, &element, err))
         return false;
     if (virDomainGetInfo(domain, &info) < 0)
         return connection_error(err, "a domain's state cannot be read");
@@ -98,7 +98,7 @@ static bool add_domain(HypervisorSession *session, virDomain *domain, AgentInven
     return !error_is_set(&fault) || fault.code == ERROR_NOT_FOUND;
 }
 
-bool qemu_list(HypervisorSession *session, AgentInventory *inventory, Error *err) {
+bool session_list(HypervisorSession *session, AgentInventory *inventory, Error *err) {
     g_autoptr(virConnect) connection = connection_get(session->connection, err);
     if (!connection)
         return false;
@@ -108,7 +108,8 @@ bool qemu_list(HypervisorSession *session, AgentInventory *inventory, Error *err
         return connection_error(err, "VMs cannot be listed");
     bool is_complete = true;
     for (int i = 0; i < n; i++) {
-        is_complete = is_complete && add_domain(session, domains[i], inventory, err);
+        bool is_guest = !session->dialect->is_no_guest || !session->dialect->is_no_guest(domains[i]);
+        is_complete = is_complete && (!is_guest || add_domain(session, domains[i], inventory, err));
         virDomainFree(domains[i]);
     }
     free(domains);
@@ -168,8 +169,10 @@ static void read_agent(virDomain *domain, VmStatus *status) {
 }
 
 /* IPv4 by lease, then what the agent inside says, and the neighbour table when both are silent. */
-static void read_guest(virDomain *domain, VmStatus *status) {
+static void read_guest(virDomain *domain, bool has_agent, VmStatus *status) {
     add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE, ADDRESS_SOURCE_LEASE);
+    if (!has_agent)
+        return;
     virDomainAgentSetResponseTimeout(domain, AGENT_TIMEOUT_S, 0);
     if (add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, ADDRESS_SOURCE_AGENT)) {
         read_agent(domain, status);
@@ -190,7 +193,7 @@ static void tell_stopped(const HypervisorSession *session, const char *vm_id, Ag
     vm_status_set_state(agent_vm_state_put_status(ret_state), VM_STATE_STOPPED);
 }
 
-bool qemu_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err) {
+bool session_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err) {
     g_autoptr(virDomain) domain = NULL;
     g_auto(Error) fault = {0};
     if (!session_find(session, vm_id, &domain, err))
@@ -205,11 +208,11 @@ bool qemu_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret
     return true;
 }
 
-bool qemu_guest(HypervisorSession *session, const char *vm_id, VmStatus *ret_status, Error *err) {
+bool session_guest(HypervisorSession *session, const char *vm_id, VmStatus *ret_status, Error *err) {
     g_autoptr(virDomain) domain = NULL;
     if (!session_find(session, vm_id, &domain, err))
         return false;
     if (domain)
-        read_guest(domain, ret_status);
+        read_guest(domain, session->dialect->has_agent, ret_status);
     return true;
 }

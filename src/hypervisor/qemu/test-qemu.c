@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "hypervisor/hypervisor.h"
-#include "hypervisor/libvirt/test-templates.h"
+#include "hypervisor/qemu/test-templates.h"
 
 #define VM_ID "0b2c4d6e-1111-4222-8333-444455556666"
 #define NETWORK_ID "aaaaaaaa-1111-4222-8333-444455556666"
