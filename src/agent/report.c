@@ -46,7 +46,7 @@ typedef struct Round {
 
 static void fill_missing_tools(HostStatus *status) {
     for (size_t i = 0; i < n_image_required_tools; i++)
-        if (access(image_required_tools[i].path, X_OK) < 0)
+        if (access(image_required_tools[i].path, R_OK) < 0)
             host_status_add_missing_tools(status, image_required_tools[i].package);
 }
 

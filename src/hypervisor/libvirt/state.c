@@ -60,18 +60,39 @@ static void read_element(const char *element, VmStatus *status) {
         vm_status_set_started(status, g_ascii_strtoll(started, NULL, 10));
 }
 
+/* A domain of ours by its name that is just being made, or has just ended: nothing else can be said of it. */
+static bool is_between_states(const HypervisorSession *session, virDomain *domain, const char *id) {
+    g_autofree char *own = domain_name(session->instance, id);
+    return connection_is_between_states() && g_strcmp0(virDomainGetName(domain), own) == 0 &&
+           virDomainIsActive(domain) == 0;
+}
+
+static void tell_starting(virDomain *domain, const char *id, AgentVmState *state) {
+    agent_vm_state_set_id(state, id);
+    agent_vm_state_set_name(state, virDomainGetName(domain));
+    agent_vm_state_set_managed(state, true);
+    vm_status_set_state(agent_vm_state_put_status(state), VM_STATE_STARTING);
+}
+
 /* ERROR_NOT_FOUND when it has ended meanwhile. */
 static bool read_domain(HypervisorSession *session, virDomain *domain, AgentVmState *state, Error *err) {
     char id[VIR_UUID_STRING_BUFLEN] = "";
     virDomainInfo info = {0};
     bool is_managed = false;
     g_autofree char *element = NULL;
-    if (!session_is_managed(session, domain, &is_managed, &element, err))
-        return false;
+    g_auto(Error) fault = {0};
+    virDomainGetUUIDString(domain, id);
+    if (!session_is_managed(session, domain, &is_managed, &element, &fault)) {
+        if (!is_between_states(session, domain, id)) {
+            error_move(err, &fault);
+            return false;
+        }
+        tell_starting(domain, id, state);
+        return true;
+    }
     if (virDomainGetInfo(domain, &info) < 0)
         return connection_error(err, "a domain's state cannot be read");
     VmStatus *status = agent_vm_state_put_status(state);
-    virDomainGetUUIDString(domain, id);
     agent_vm_state_set_id(state, id);
     agent_vm_state_set_name(state, virDomainGetName(domain));
     agent_vm_state_set_managed(state, is_managed);

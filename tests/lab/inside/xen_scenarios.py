@@ -168,15 +168,14 @@ def domains_of_others_are_left_alone():
 
 
 def guests_end():
-    for name in ("grow-pv", "grow-pvh"):
-        lodge("vm", "stop", name, "--force")
-        require(state(name) == "stopped", state(name))
-        lodge("vm", "delete", name, "--yes")
     lodge("vm", "stop", "hello")
     require(state("hello") == "stopped", state("hello"))
     lodge("vm", "start", "hello")
     lodge("vm", "kill", "hello")
-    lodge("vm", "delete", "hello", "--yes")
+    require(state("hello") == "stopped", state("hello"))
+    for vm in objects("vm"):
+        lodge("vm", "stop", vm["name"], "--force", "--timeout", "600")
+        lodge("vm", "delete", vm["name"], "--yes")
     left = subprocess.run(["xl", "list"], capture_output=True, text=True, check=True).stdout.splitlines()[2:]
     require(not left, f"domains are left: {left}")
     require(not run("losetup", "-n", "-l").strip(), "loop devices are left")
