@@ -75,6 +75,56 @@ export type NicModel = 'virtio' | 'e1000' | 'e1000e' | 'rtl8139';
 /** Graphics consoles. */
 export type Graphics = 'none' | 'vnc';
 
+/** What a VM can do in one mode on this host. */
+export interface HostMode {
+  /** How the hypervisor presents the machine. */
+  mode: VmMode;
+  /** Starts from a disk by a boot loader of its own. */
+  boot_disk?: boolean;
+  /** Starts a kernel that is handed over. */
+  boot_kernel?: boolean;
+  /** Starts from the network by PXE. */
+  boot_network?: boolean;
+  /** Starts by UEFI firmware, where that is installed. */
+  uefi?: boolean;
+  /** Has a graphics console. */
+  graphics?: boolean;
+  /** Has a serial console. */
+  serial?: boolean;
+  /** Gets more vCPUs while it runs, up to `vcpus_maximum`. */
+  vcpus_add?: boolean;
+  /** Gives vCPUs back while it runs. */
+  vcpus_remove?: boolean;
+  /** Gets more memory while it runs, up to `memory_maximum`. */
+  memory_add?: boolean;
+  /** Gives memory back while it runs. */
+  memory_remove?: boolean;
+  /** Gets a disk while it runs. */
+  disk_attach?: boolean;
+  /** Lets go of a disk while it runs. */
+  disk_detach?: boolean;
+  /** Sees a disk grow while it runs. */
+  disk_grow?: boolean;
+  /** Gets a network interface while it runs. */
+  nic_attach?: boolean;
+  /** Lets go of a network interface while it runs. */
+  nic_detach?: boolean;
+  /** Has CD drives that may be empty and whose medium changes while it runs. */
+  cd_change?: boolean;
+  /** Can be held and go on. */
+  pause?: boolean;
+  /** Can be reset. */
+  reset?: boolean;
+  /** Can be saved to a file and go on from it. */
+  save?: boolean;
+  /** Tells what it uses of CPUs, disks and networks. */
+  statistics?: boolean;
+  /** Can be asked through an agent inside the guest. */
+  guest_agent?: boolean;
+  /** Moves to another host while it runs. */
+  migrate_live?: boolean;
+}
+
 /** A network address of a guest and how it is known. */
 export interface Address {
   /** IPv4 or IPv6 address. */
@@ -395,6 +445,8 @@ export interface HostStatus {
   vms_running?: number;
   /** vCPUs that one VM can have here. */
   vcpus_limit?: number;
+  /** What each VM mode can do on this host, the preferred one first. */
+  modes?: HostMode[];
   /** Packages that some features miss. */
   missing_tools?: string[];
   /** Names of VMs that run here and are not listed: other tools started them, or they are newer than the backup that was restored. */
@@ -901,6 +953,8 @@ export interface VmStatus {
   started?: string;
   /** `kvm`, `xen` or `emulation`. */
   acceleration?: string;
+  /** How the hypervisor presents the machine since its start: what `mode` asked for, or what `auto` chose. */
+  mode?: VmMode;
   /** Version of the guest agent when it answers. */
   agent?: string;
   /** Fields whose new value needs a restart of the VM. */
