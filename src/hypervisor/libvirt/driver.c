@@ -117,6 +117,7 @@ static bool qemu_probe(HypervisorSession *session, HostStatus *status, Error *er
     bool is_kvm = host_acceleration(session->acceleration, &reason) == ACCELERATION_KVM;
     host_status_set_acceleration(status, is_kvm ? "kvm" : "emulation");
     host_status_set_acceleration_reason(status, reason);
+    session_report_modes(session, status);
 
     g_autoptr(virConnect) connection = connection_get(session->connection, err);
     if (!connection)

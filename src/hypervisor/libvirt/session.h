@@ -38,6 +38,10 @@ bool qemu_list(HypervisorSession *session, AgentInventory *inventory, Error *err
 bool qemu_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err);
 bool qemu_guest(HypervisorSession *session, const char *vm_id, VmStatus *ret_status, Error *err);
 
+/* modes.c */
+/* Adds what VMs can do on this host in each mode. */
+void session_report_modes(HypervisorSession *session, HostStatus *status);
+
 /* update.c */
 bool qemu_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
     const Cancel *cancel, Error *err);

@@ -82,6 +82,8 @@ static bool read_domain(HypervisorSession *session, virDomain *domain, AgentVmSt
         return true;
     vm_status_set_vcpus_online(status, info.nrVirtCpu);
     vm_status_set_memory_actual(status, (uint64_t)info.memory * KIB);
+    if (is_managed)
+        vm_status_set_mode(status, VM_MODE_HVM);
     if (element)
         read_element(element, status);
     return true;
