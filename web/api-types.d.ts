@@ -1073,6 +1073,8 @@ export interface VmCreate {
   disk_size?: number;
   /** The template's when absent. */
   firmware?: Firmware;
+  /** How the hypervisor presents the machine; one that can do all that is asked for when absent. */
+  mode?: VmMode;
   /** Short id from the guest OS database; the template's when absent. */
   guest_os?: string;
   /** Added to the kernel command line of a template that boots directly. */
