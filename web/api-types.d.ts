@@ -13,7 +13,7 @@ export type TemplateState = 'buildable' | 'building' | 'ready' | 'failed';
 export type ImportFormat = 'auto' | 'raw' | 'qcow2' | 'vmdk' | 'vdi' | 'vhd' | 'vhdx';
 
 /** Drivers of the agent. */
-export type HypervisorDriver = 'qemu' | 'fake';
+export type HypervisorDriver = 'qemu' | 'xen' | 'fake';
 
 /** How guests are run. */
 export type Acceleration = 'auto' | 'kvm' | 'emulation';
@@ -74,6 +74,58 @@ export type NicModel = 'virtio' | 'e1000' | 'e1000e' | 'rtl8139';
 
 /** Graphics consoles. */
 export type Graphics = 'none' | 'vnc';
+
+/** What a VM can do in one mode on this host. */
+export interface HostMode {
+  /** How the hypervisor presents the machine. */
+  mode: VmMode;
+  /** Starts from a disk by a boot loader of its own. */
+  boot_disk?: boolean;
+  /** Starts whatever a PC starts: any boot loader, any system, a CD that installs one. */
+  boot_any?: boolean;
+  /** Starts a kernel that is handed over. */
+  boot_kernel?: boolean;
+  /** Starts from the network by PXE. */
+  boot_network?: boolean;
+  /** Starts by UEFI firmware, where that is installed. */
+  uefi?: boolean;
+  /** Has a graphics console. */
+  graphics?: boolean;
+  /** Has a serial console. */
+  serial?: boolean;
+  /** Gets more vCPUs while it runs, up to `vcpus_maximum`. */
+  vcpus_add?: boolean;
+  /** Gives vCPUs back while it runs. */
+  vcpus_remove?: boolean;
+  /** Gets more memory while it runs, up to `memory_maximum`. */
+  memory_add?: boolean;
+  /** Gives memory back while it runs. */
+  memory_remove?: boolean;
+  /** Gets a disk while it runs. */
+  disk_attach?: boolean;
+  /** Lets go of a disk while it runs. */
+  disk_detach?: boolean;
+  /** Sees a disk grow while it runs. */
+  disk_grow?: boolean;
+  /** Gets a network interface while it runs. */
+  nic_attach?: boolean;
+  /** Lets go of a network interface while it runs. */
+  nic_detach?: boolean;
+  /** Has CD drives that may be empty and whose medium changes while it runs. */
+  cd_change?: boolean;
+  /** Can be held and go on. */
+  pause?: boolean;
+  /** Can be reset. */
+  reset?: boolean;
+  /** Can be saved to a file and go on from it. */
+  save?: boolean;
+  /** Tells what it uses of CPUs, disks and networks. */
+  statistics?: boolean;
+  /** Can be asked through an agent inside the guest. */
+  guest_agent?: boolean;
+  /** Moves to another host while it runs. */
+  migrate_live?: boolean;
+}
 
 /** A network address of a guest and how it is known. */
 export interface Address {
@@ -391,10 +443,16 @@ export interface HostStatus {
   memory?: number;
   /** Memory that could be given to guests now. Bytes. */
   memory_free?: number;
+  /** Memory of the system that controls the hypervisor, where that is a guest itself; never free for VMs. Bytes. */
+  control_memory?: number;
+  /** vCPUs of that system. */
+  control_cpus?: number;
   /** Running VMs, Lodge's and others. */
   vms_running?: number;
   /** vCPUs that one VM can have here. */
   vcpus_limit?: number;
+  /** What each VM mode can do on this host, the preferred one first. */
+  modes?: HostMode[];
   /** Packages that some features miss. */
   missing_tools?: string[];
   /** Names of VMs that run here and are not listed: other tools started them, or they are newer than the backup that was restored. */
@@ -901,6 +959,8 @@ export interface VmStatus {
   started?: string;
   /** `kvm`, `xen` or `emulation`. */
   acceleration?: string;
+  /** How the hypervisor presents the machine since its start: what `mode` asked for, or what `auto` chose. */
+  mode?: VmMode;
   /** Version of the guest agent when it answers. */
   agent?: string;
   /** Fields whose new value needs a restart of the VM. */
@@ -1019,6 +1079,8 @@ export interface VmCreate {
   disk_size?: number;
   /** The template's when absent. */
   firmware?: Firmware;
+  /** How the hypervisor presents the machine; one that can do all that is asked for when absent. */
+  mode?: VmMode;
   /** Short id from the guest OS database; the template's when absent. */
   guest_os?: string;
   /** Added to the kernel command line of a template that boots directly. */

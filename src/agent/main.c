@@ -38,7 +38,8 @@ static bool settings_parse(Settings *settings, int *argc, char ***argv, Error *e
     const GOptionEntry entries[] = {
         {"instance", 0, 0, G_OPTION_ARG_STRING, &settings->instance,
             "Prefix of all that is made on this host (lodge)", "NAME"},
-        {"driver", 0, 0, G_OPTION_ARG_STRING, &settings->driver, "Hypervisor: auto, or a driver's name (auto)", "NAME"},
+        {"driver", 0, 0, G_OPTION_ARG_STRING, &settings->driver,
+            "Hypervisor: auto, or a driver's name (auto)", "NAME"},
         {"socket", 0, 0, G_OPTION_ARG_FILENAME, &settings->socket, "UNIX socket (/run/INSTANCE/agent.sock)",
             "PATH"},
         {"state", 0, 0, G_OPTION_ARG_FILENAME, &settings->state, "Own files (/var/lib/INSTANCE/agent)",

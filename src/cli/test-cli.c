@@ -260,8 +260,8 @@ static void test_dry_run_as_data_is_the_answer(CliServer *server) {
     g_assert_cmpstr(json_text_at(answer, "target"), ==, "web");
     g_assert_cmpuint(server->n_requests, ==, 1);
     cli_result_free(result);
-    CliResult *refused = cli_run(server, "vm", "start", "web", "--dry-run", NULL);
-    g_assert_nonnull(strstr(refused->err, "vm start has no dry run"));
+    CliResult *refused = cli_run(server, "vm", "stop", "web", "--dry-run", NULL);
+    g_assert_nonnull(strstr(refused->err, "vm stop has no dry run"));
     g_assert_cmpint(refused->status, ==, 2);
     cli_result_free(refused);
     CliResult *help = cli_run(server, "help", NULL);

@@ -66,8 +66,8 @@ typedef struct Hypervisor {
         const HypervisorOptions *options, Error *err); /* need not reach the hypervisor yet */
     void (*close)(HypervisorSession *session);
 
-    /* Fills in all but state, since, agent_version. Reconnects by itself. ERROR_UNREACHABLE when it does not
-     * answer. */
+    /* Fills in all but state, since, agent_version; modes: see abilities.h. Reconnects by itself.
+     * ERROR_UNREACHABLE when it does not answer. */
     bool (*probe)(HypervisorSession *session, HostStatus *status, Error *err);
     /* Every VM that the hypervisor knows, ours (managed) and others. Cheap: no guest agent is asked. */
     bool (*list)(HypervisorSession *session, AgentInventory *inventory, Error *err);
@@ -78,7 +78,8 @@ typedef struct Hypervisor {
      * counts; nothing else is set. May take seconds. NULL: state and list tell that already. */
     bool (*guest)(HypervisorSession *session, const char *vm_id, VmStatus *ret_status, Error *err);
 
-    /* Refuses before anything starts what the host cannot do (ERROR_UNSUPPORTED with the field). A VM that
+    /* Refuses before anything starts what the host cannot do (ERROR_UNSUPPORTED with the field); `auto` is
+     * settled as the manager does it (model/vm-mode.h), and the state of what runs tells its mode. A VM that
      * runs already is success: the call may be repeated. Half-started ones are cleaned away. */
     bool (*start)(HypervisorSession *session, const HypervisorVm *vm, const Cancel *cancel, Error *err);
     /* Asks the guest; waits. ERROR_TIMED_OUT when it still runs, unless `force`. A stopped VM is success. */

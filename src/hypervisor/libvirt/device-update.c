@@ -69,7 +69,8 @@ static bool take_away(DeviceUpdate *update, const char *id, const char *name, Er
             return error_set(err, ERROR_TIMED_OUT, NULL,
                 "the guest does not let go of %s within %d s; unmount it inside, or stop the VM first", name,
                 LET_GO_MS / 1000);
-        if (passed_ms >= turns * ASK_AGAIN_MS && !update->dialect->ask_to_let_go(update, device) && turns == 0)
+        if (passed_ms >= turns * ASK_AGAIN_MS && !update->dialect->ask_to_let_go(update, device) &&
+            turns == 0)
             return connection_error(err, "the device cannot be taken away");
         turns = passed_ms / ASK_AGAIN_MS + 1;
         if (!cancel_check(update->cancel, err))

@@ -23,8 +23,8 @@ typedef struct DeviceDialect {
     bool (*ask_to_let_go)(DeviceUpdate *update, const LiveDevice *device);
     /* False in *ret_has_it: it takes effect at the next start only. */
     bool (*grow)(DeviceUpdate *update, const HypervisorDisk *disk, bool *ret_has_it, Error *err);
-    bool (*change_medium)(DeviceUpdate *update, const LiveDevice *device, const char *disk_xml,
-        bool *ret_has_it, Error *err);
+    bool (*change_medium)(
+        DeviceUpdate *update, const LiveDevice *device, const char *disk_xml, bool *ret_has_it, Error *err);
     /* The NIC of that index gets its new network or cable. */
     bool (*plug)(DeviceUpdate *update, size_t index, bool *ret_has_it, Error *err);
 } DeviceDialect;
@@ -33,8 +33,8 @@ struct DeviceUpdate {
     HypervisorSession *session;
     const DeviceDialect *dialect;
     virDomain *domain;
-    const HypervisorVm *vm; /* what is wanted */
-    const void *options;    /* the dialect's own */
+    const HypervisorVm *vm;  /* what is wanted */
+    const void *options;     /* the dialect's own */
     AgentVmChanged *changed; /* takes what waits for a restart */
     Vm *running;             /* brought forward with every change */
     const Cancel *cancel;

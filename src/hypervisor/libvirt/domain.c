@@ -30,8 +30,7 @@ char *domain_alias(const char *id) {
 char *domain_letters(const char *prefix, size_t index) {
     if (index < LETTERS)
         return g_strdup_printf("%s%c", prefix, 'a' + (int)index);
-    return g_strdup_printf(
-        "%s%c%c", prefix, 'a' + (int)(index / LETTERS) - 1, 'a' + (int)(index % LETTERS));
+    return g_strdup_printf("%s%c%c", prefix, 'a' + (int)(index / LETTERS) - 1, 'a' + (int)(index % LETTERS));
 }
 
 uint64_t domain_memory_maximum(const Vm *vm) {
@@ -87,8 +86,7 @@ void domain_add_head(GString *xml, const Vm *vm, const DomainMark *mark) {
         return;
     g_autofree char *definition = domain_definition_element(vm);
     g_autofree char *element = domain_mark_element(mark);
-    g_string_append_printf(
-        xml, "  <metadata>\n    %s\n    %s\n  </metadata>\n", element, definition);
+    g_string_append_printf(xml, "  <metadata>\n    %s\n    %s\n  </metadata>\n", element, definition);
 }
 
 bool domain_running_definition(virDomain *domain, Vm *ret_vm) {

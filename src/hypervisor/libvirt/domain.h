@@ -1,8 +1,8 @@
 /*
  * What all domains of ours have in common, whatever hypervisor runs them: names, aliases of devices, and two
- * metadata elements. "urn:lodge:vm:1" says whose the domain is, how it is accelerated and when it was started;
- * "urn:lodge:definition:1" holds the definition that runs as JSON, without secrets. The first half is pure.
- * Any thread.
+ * metadata elements. "urn:lodge:vm:1" says whose the domain is, how it is accelerated and when it was
+ * started; "urn:lodge:definition:1" holds the definition that runs as JSON, without secrets. The first half
+ * is pure. Any thread.
  */
 #pragma once
 #include <libvirt/libvirt.h>
@@ -45,6 +45,7 @@ void domain_add_head(GString *xml, const Vm *vm, const DomainMark *mark);
 
 /* The definition with which the domain runs now. False when it cannot be read. */
 bool domain_running_definition(virDomain *domain, Vm *ret_vm);
-/* Writes both elements of a running domain; `element_before` is the mark that it had. What fails is logged. */
+/* Writes both elements of a running domain; `element_before` is the mark that it had. What fails is logged.
+ */
 void domain_write_back(virDomain *domain, const char *instance, const char *element_before, const Vm *running,
     const AgentVmChanged *changed);

@@ -11,7 +11,8 @@ bool session_runs_already(HypervisorSession *session, virDomain *domain) {
         return false;
     if (!session->dialect->is_half_started(domain, state, reason) &&
         (state == VIR_DOMAIN_RUNNING || state == VIR_DOMAIN_BLOCKED || state == VIR_DOMAIN_PAUSED ||
-            state == VIR_DOMAIN_PMSUSPENDED || state == VIR_DOMAIN_SHUTDOWN))
+            state == VIR_DOMAIN_PMSUSPENDED || state == VIR_DOMAIN_SHUTDOWN ||
+            (state == VIR_DOMAIN_SHUTOFF && session->dialect->restarts_itself)))
         return true;
     virDomainDestroy(domain);
     return false;
@@ -29,12 +30,12 @@ virDomain *session_create(HypervisorSession *session, virConnect *connection, co
 }
 
 /* Only libvirt's word that it does not run counts: a libvirtd that died says nothing about the guest. */
-static bool end_now(virDomain *domain, Error *err) {
+static bool end_now(const HypervisorSession *session, virDomain *domain, Error *err) {
     if (virDomainDestroy(domain) == 0 || connection_is_missing())
         return true;
     g_auto(Error) fault = {0};
     connection_error(&fault, "the VM cannot be ended");
-    if (virDomainIsActive(domain) == 0 || connection_is_missing())
+    if ((!session->dialect->restarts_itself && virDomainIsActive(domain) == 0) || connection_is_missing())
         return true;
     error_move(err, &fault);
     return false;
@@ -43,7 +44,8 @@ static bool end_now(virDomain *domain, Error *err) {
 /* True when it has gone. A libvirtd that is away for a moment says nothing about the VM. */
 static bool has_gone(HypervisorSession *session, const char *vm_id) {
     g_autoptr(virDomain) domain = NULL;
-    return session_find(session, vm_id, &domain, NULL) && (!domain || virDomainIsActive(domain) == 0);
+    return session_find(session, vm_id, &domain, NULL) &&
+           (!domain || (!session->dialect->restarts_itself && virDomainIsActive(domain) == 0));
 }
 
 /* A guest that is still booting loses the press of the power button: it is repeated, in turn with the other
@@ -79,7 +81,7 @@ bool session_kill(HypervisorSession *session, const char *vm_id, Error *err) {
     g_autoptr(virDomain) domain = NULL;
     crash_mark_clear(session->state_folder, vm_id);
     return connection && session_find_with(session, connection, vm_id, &domain, err) &&
-           (!domain || end_now(domain, err));
+           (!domain || end_now(session, domain, err));
 }
 
 bool session_stop(HypervisorSession *session, const char *vm_id, int64_t timeout_ms, bool force,
@@ -93,7 +95,7 @@ bool session_stop(HypervisorSession *session, const char *vm_id, int64_t timeout
     if (!domain)
         return true;
     if (virDomainGetState(domain, &state, NULL, 0) == 0 && state == VIR_DOMAIN_PAUSED)
-        return force ? end_now(domain, err)
+        return force ? end_now(session, domain, err)
                      : error_set(err, ERROR_WRONG_STATE, NULL,
                            "a paused VM cannot stop by itself; resume it first");
     if (!wait_for_end(session, vm_id, timeout_ms, cancel, &has_ended, err))

@@ -1,6 +1,6 @@
 /*
- * What the drivers above libvirt share: qemu and xen include it, no one else does. Functions of the plug point
- * are described in hypervisor.h.
+ * What the drivers above libvirt share: qemu and xen include it, no one else does. Functions of the plug
+ * point are described in hypervisor.h.
  */
 #pragma once
 #include "hypervisor/libvirt/connection.h"
@@ -15,6 +15,10 @@ typedef struct LibvirtDialect {
     unsigned stop_flags[2]; /* of virDomainShutdownFlags, tried in turn */
     /* A domain that an interrupted start left behind, in that state of libvirt's. */
     bool (*is_half_started)(virDomain *domain, int state, int reason);
+    /* A domain that is shut off may be on its way to its next start, because its guest rebooted: it has ended
+     * only when libvirt does not know it any more. */
+    bool restarts_itself;
+    VmMode (*mode_of)(virDomain *domain); /* how a running domain is presented */
     /* Not a guest at all; may be NULL. */
     bool (*is_no_guest)(virDomain *domain);
 } LibvirtDialect;
@@ -61,8 +65,8 @@ bool session_guest(HypervisorSession *session, const char *vm_id, VmStatus *ret_
 /* What a start that was interrupted left behind counts as not running and is removed. */
 bool session_runs_already(HypervisorSession *session, virDomain *domain);
 /* Makes a domain of the XML and starts it. `flags` are virDomainCreateXML's. NULL with an error. */
-virDomain *session_create(
-    HypervisorSession *session, virConnect *connection, const char *vm_id, const char *xml, unsigned flags, Error *err);
+virDomain *session_create(HypervisorSession *session, virConnect *connection, const char *vm_id,
+    const char *xml, unsigned flags, Error *err);
 bool session_stop(HypervisorSession *session, const char *vm_id, int64_t timeout_ms, bool force,
     const Cancel *cancel, Error *err);
 bool session_kill(HypervisorSession *session, const char *vm_id, Error *err);

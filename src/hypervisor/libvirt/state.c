@@ -92,6 +92,10 @@ static bool read_domain(HypervisorSession *session, virDomain *domain, AgentVmSt
     }
     if (virDomainGetInfo(domain, &info) < 0)
         return connection_error(err, "a domain's state cannot be read");
+    if (is_managed && info.state == VIR_DOMAIN_SHUTOFF && session->dialect->restarts_itself) {
+        tell_starting(domain, id, state);
+        return true;
+    }
     VmStatus *status = agent_vm_state_put_status(state);
     agent_vm_state_set_id(state, id);
     agent_vm_state_set_name(state, virDomainGetName(domain));
@@ -103,6 +107,8 @@ static bool read_domain(HypervisorSession *session, virDomain *domain, AgentVmSt
         return true;
     vm_status_set_vcpus_online(status, info.nrVirtCpu);
     vm_status_set_memory_actual(status, (uint64_t)info.memory * KIB);
+    if (is_managed)
+        vm_status_set_mode(status, session->dialect->mode_of(domain));
     if (element)
         read_element(element, status);
     return true;

@@ -45,8 +45,8 @@ static bool ask_to_let_go(DeviceUpdate *update, const LiveDevice *device) {
 }
 
 static bool grow(DeviceUpdate *update, const HypervisorDisk *disk, bool *ret_has_it, Error *err) {
-    *ret_has_it = virDomainBlockResize(update->domain, disk->path, disk->disk->size,
-                      VIR_DOMAIN_BLOCK_RESIZE_BYTES) == 0;
+    *ret_has_it = virDomainBlockResize(
+                      update->domain, disk->path, disk->disk->size, VIR_DOMAIN_BLOCK_RESIZE_BYTES) == 0;
     return *ret_has_it || connection_error(err, "the disk cannot grow");
 }
 

@@ -112,7 +112,8 @@ static void add_direct_boot(GString *xml, const HypervisorVm *vm) {
 }
 
 static void add_os(GString *xml, const HypervisorVm *vm, const QemuXmlOptions *options) {
-    domain_add(xml, "  <os>\n    <type arch='x86_64' machine='%s'>hvm</type>\n", is_old(vm->vm) ? "pc" : "q35");
+    domain_add(
+        xml, "  <os>\n    <type arch='x86_64' machine='%s'>hvm</type>\n", is_old(vm->vm) ? "pc" : "q35");
     if (domain_is_uefi(vm->vm)) {
         domain_add(xml, "    <loader readonly='yes' type='pflash'>%s</loader>\n", options->uefi_code);
         domain_add(xml, "    <nvram template='%s'>%s/%s.nvram</nvram>\n", options->uefi_variables,
@@ -137,7 +138,8 @@ static void add_features(GString *xml, const Vm *vm, const QemuXmlOptions *optio
     if (domain_vcpus_maximum(vm) > VCPUS_WITHOUT_IOMMU)
         domain_add(xml, "    <ioapic driver='qemu'/>\n");
     if (!options->is_kvm)
-        domain_add(xml, "    <tcg><tb-cache unit='MiB'>%" PRIu64 "</tb-cache></tcg>\n", translation_cache_mib(vm));
+        domain_add(
+            xml, "    <tcg><tb-cache unit='MiB'>%" PRIu64 "</tb-cache></tcg>\n", translation_cache_mib(vm));
     domain_add(xml, "  </features>\n");
 }
 
@@ -150,7 +152,7 @@ static void add_cpu(GString *xml, const Vm *vm, const QemuXmlOptions *options) {
         domain_add(xml, "  <cpu mode='host-model'>\n");
     } else {
         domain_add(xml, "  <cpu mode='custom' match='exact' check='none'>\n    <model "
-                 "fallback='forbid'>qemu64</model>\n");
+                        "fallback='forbid'>qemu64</model>\n");
         for (size_t i = 0; i < G_N_ELEMENTS(version_2); i++)
             domain_add(xml, "    <feature policy='require' name='%s'/>\n", version_2[i]);
     }
@@ -164,7 +166,8 @@ static void add_cpu(GString *xml, const Vm *vm, const QemuXmlOptions *options) {
 
 static void add_scsi_address(GString *xml, DiskBus bus, size_t index) {
     if (bus == DISK_BUS_SCSI)
-        domain_add(xml, "      <address type='drive' controller='0' bus='0' target='%zu' unit='0'/>\n", index);
+        domain_add(
+            xml, "      <address type='drive' controller='0' bus='0' target='%zu' unit='0'/>\n", index);
 }
 
 static const char *bus_name(DiskBus bus) {
@@ -260,8 +263,8 @@ static void add_controllers(GString *xml, const HypervisorVm *vm) {
     /* Without a screen there is nobody to type: a USB controller would only cost time when idle. */
     domain_add(xml, "    <controller type='usb' model='%s'/>\n",
         !domain_has_graphics(vm->vm) ? "none"
-        : is_old(vm->vm)      ? "piix3-uhci"
-                              : "qemu-xhci");
+        : is_old(vm->vm)             ? "piix3-uhci"
+                                     : "qemu-xhci");
 }
 
 static void add_nic(GString *xml, const Vm *vm, const HypervisorNic *nic, const QemuXmlOptions *options) {
@@ -294,13 +297,13 @@ static void add_consoles(GString *xml, const HypervisorVm *vm, const QemuXmlOpti
             "</console>\n",
             options->state_folder, vm->vm->id);
     domain_add(xml, "    <channel type='unix'>\n      <target type='virtio' name='org.qemu.guest_agent.0'/>\n"
-             "    </channel>\n");
+                    "    </channel>\n");
     if (domain_has_graphics(vm->vm) && guest_os_has_tablet(vm->vm->guest_os))
         domain_add(xml, "    <input type='tablet' bus='usb'/>\n");
     if (domain_has_graphics(vm->vm))
         domain_add(xml, "    <input type='keyboard' bus='usb'/>\n"
-                 "    <graphics type='vnc'>\n      <listen type='socket'/>\n    </graphics>\n"
-                 "    <video>\n      <model type='vga'/>\n    </video>\n");
+                        "    <graphics type='vnc'>\n      <listen type='socket'/>\n    </graphics>\n"
+                        "    <video>\n      <model type='vga'/>\n    </video>\n");
     else
         domain_add(xml, "    <video>\n      <model type='none'/>\n    </video>\n");
 }
@@ -316,7 +319,7 @@ static void add_devices(GString *xml, const HypervisorVm *vm, const QemuXmlOptio
         add_nic(xml, vm->vm, &vm->nics[i], options);
     add_consoles(xml, vm, options);
     domain_add(xml, "    <memballoon model='virtio'/>\n    <rng model='virtio'>\n"
-             "      <backend model='random'>/dev/urandom</backend>\n    </rng>\n");
+                    "      <backend model='random'>/dev/urandom</backend>\n    </rng>\n");
     if (domain_vcpus_maximum(vm->vm) > VCPUS_WITHOUT_IOMMU)
         domain_add(xml, "    <iommu model='intel'>\n      <driver intremap='on' eim='on'/>\n    </iommu>\n");
     domain_add(xml, "  </devices>\n");

@@ -1,7 +1,7 @@
 /*
- * A VM as libvirt's domain XML for QEMU (https://libvirt.org/formatdomain.html). Pure but for the two questions
- * to the disk that QemuXmlOptions carries; every value is escaped. Golden files in golden/ show what comes out.
- * Any thread. What all hypervisors' domains have in common: libvirt/domain.h.
+ * A VM as libvirt's domain XML for QEMU (https://libvirt.org/formatdomain.html). Pure but for the two
+ * questions to the disk that QemuXmlOptions carries; every value is escaped. Golden files in golden/ show
+ * what comes out. Any thread. What all hypervisors' domains have in common: libvirt/domain.h.
  */
 #pragma once
 #include "hypervisor/hypervisor.h"

@@ -3,6 +3,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/file.h"
+#include "hypervisor/abilities.h"
 #include "hypervisor/host-facts.h"
 #include "hypervisor/libvirt/xml-read.h"
 #include "hypervisor/qemu/session.h"
@@ -12,11 +13,17 @@ static bool is_half_started(virDomain *domain, int state, int reason) {
     return state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_STARTING_UP;
 }
 
+static VmMode mode_of(virDomain *domain) {
+    (void)domain;
+    return VM_MODE_HVM;
+}
+
 static const LibvirtDialect dialect = {.uri = "qemu:///system",
     .console_flags = VIR_DOMAIN_CONSOLE_SAFE,
     .has_agent = true,
     .stop_flags = {VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, VIR_DOMAIN_SHUTDOWN_GUEST_AGENT},
-    .is_half_started = is_half_started};
+    .is_half_started = is_half_started,
+    .mode_of = mode_of};
 
 /* Any Linux can. */
 static bool qemu_is_here(void) {
@@ -56,6 +63,11 @@ static int64_t vcpus_limit(QemuSession *session, virConnect *connection, bool is
     return limit;
 }
 
+static bool has_uefi(QemuSession *session) {
+    const HypervisorVm any = {0};
+    return qemu_xml_options(session, &any).uefi_code != NULL;
+}
+
 static bool qemu_probe(HypervisorSession *base, HostStatus *status, Error *err) {
     QemuSession *session = (QemuSession *)base;
     g_autofree char *reason = NULL;
@@ -63,6 +75,8 @@ static bool qemu_probe(HypervisorSession *base, HostStatus *status, Error *err) 
     bool is_kvm = host_acceleration(session->acceleration, &reason) == ACCELERATION_KVM;
     host_status_set_acceleration(status, is_kvm ? "kvm" : "emulation");
     host_status_set_acceleration_reason(status, reason);
+    abilities_report("qemu", status);
+    host_mode_set_uefi(&status->modes.items[0], has_uefi(session));
 
     g_autoptr(virConnect) connection = connection_get(base->connection, err);
     if (!connection)

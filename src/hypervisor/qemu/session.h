@@ -5,7 +5,7 @@
 #include "hypervisor/qemu/domain-xml.h"
 
 typedef struct QemuSession {
-    HypervisorSession base; /* first: the plug point hands it in */
+    HypervisorSession base;    /* first: the plug point hands it in */
     Acceleration acceleration; /* the host's override */
     GMutex lock;               /* guards all below */
     int64_t vcpus_limit;       /* 0: not asked yet */

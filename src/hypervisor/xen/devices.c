@@ -1,6 +1,6 @@
 /*
- * libvirt's libxl driver finds a disk by its target and a NIC by its MAC, adds disks of Xen's own bus only, and
- * changes the medium of an emulated drive only.
+ * libvirt's libxl driver finds a disk by its target and a NIC by its MAC, adds disks of Xen's own bus only,
+ * and changes the medium of an emulated drive only.
  */
 #include "hypervisor/xen/devices.h"
 #include <errno.h>
@@ -47,8 +47,8 @@ static char *nic_xml(const DeviceUpdate *update, size_t index) {
 
 static char *removal_xml(const LiveDevice *device) {
     if (device->mac)
-        return g_markup_printf_escaped("<interface type='bridge'><mac address='%s'/><source bridge='none'/></interface>",
-            device->mac);
+        return g_markup_printf_escaped(
+            "<interface type='bridge'><mac address='%s'/><source bridge='none'/></interface>", device->mac);
     return g_markup_printf_escaped("<disk type='file' device='disk'><driver name='qemu' type='raw'/>"
                                    "<target dev='%s' bus='xen'/></disk>",
         device->target);
@@ -71,7 +71,8 @@ static char *loop_of(const char *path) {
     return NULL;
 }
 
-/* The kernel's back end sees a new size of its loop device with the guest's next request, and tells the guest. */
+/* The kernel's back end sees a new size of its loop device with the guest's next request, and tells the
+ * guest. */
 static bool grow(DeviceUpdate *update, const HypervisorDisk *disk, bool *ret_has_it, Error *err) {
     (void)update;
     g_autofree char *path = disk->disk->format == DISK_FORMAT_QCOW2 ? NULL : loop_of(disk->path);

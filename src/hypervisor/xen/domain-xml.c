@@ -54,14 +54,15 @@ static bool check_boot(const HypervisorVm *vm, const XenXmlOptions *options, Err
     if (domain_is_uefi(vm->vm) && options->mode != VM_MODE_HVM)
         return error_set(err, ERROR_UNSUPPORTED, "/firmware", "UEFI needs the mode hvm");
     if (domain_is_uefi(vm->vm) && !options->uefi_path)
-        return error_set(
-            err, ERROR_UNSUPPORTED, "/firmware", "the UEFI firmware (package xen-utils-common) is not installed");
+        return error_set(err, ERROR_UNSUPPORTED, "/firmware",
+            "the UEFI firmware (package xen-utils-common) is not installed");
     if (options->mode == VM_MODE_PVH && !vm->kernel_path && !options->grub_path)
         return error_set(err, ERROR_UNSUPPORTED, "/mode",
             "GRUB for this mode (package grub-xen-host) is not installed on the host; use the mode hvm");
     if (options->mode == VM_MODE_PV && !vm->kernel_path)
         return error_set(err, ERROR_UNSUPPORTED, "/mode",
-            "a boot loader inside the disk needs the mode pvh or hvm: for pv the host would have to read the disk");
+            "a boot loader inside the disk needs the mode pvh or hvm: for pv the host would have to read the "
+            "disk");
     return true;
 }
 
@@ -99,8 +100,7 @@ char *xen_command_line(const HypervisorVm *vm, VmMode mode) {
     for (char **word = words; *word; word++) {
         bool is_serial = g_str_has_prefix(*word, "console=ttyS0") || g_str_has_prefix(*word, "console=hvc0");
         if (**word)
-            g_string_append_printf(
-                line, "%s%s", line->len ? " " : "", is_serial ? console_of(mode) : *word);
+            g_string_append_printf(line, "%s%s", line->len ? " " : "", is_serial ? console_of(mode) : *word);
     }
     return g_string_free(line, FALSE);
 }
@@ -162,7 +162,8 @@ static size_t count_cds(const HypervisorVm *vm, size_t before) {
     return n;
 }
 
-/* Where disk `i` of the definition sits when the machine starts; `i` may be one beyond the last: the seed's. */
+/* Where disk `i` of the definition sits when the machine starts; `i` may be one beyond the last: the seed's.
+ */
 static size_t place_at_start(const HypervisorVm *vm, size_t i, VmMode mode) {
     if (!has_drives(mode))
         return i;
@@ -275,8 +276,8 @@ char *xen_domain_xml(const HypervisorVm *vm, const XenXmlOptions *options) {
     GString *xml = g_string_new("<domain type='xen'>\n");
     g_autofree char *started =
         options->started_ns ? g_strdup_printf("%" G_GINT64_FORMAT, options->started_ns) : NULL;
-    domain_add_head(xml, vm->vm,
-        &(DomainMark){.instance = options->instance, .acceleration = "xen", .started = started});
+    domain_add_head(
+        xml, vm->vm, &(DomainMark){.instance = options->instance, .acceleration = "xen", .started = started});
     add_sizes(xml, vm->vm, options->mode);
     add_os(xml, vm, options);
     domain_add(xml,

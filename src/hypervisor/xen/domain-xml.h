@@ -1,10 +1,10 @@
 /*
- * A VM as libvirt's domain XML for Xen (https://libvirt.org/formatdomain.html; what of it the libxl driver reads:
- * docs/xen.md). Pure; every value is escaped. Golden files in golden/ show what comes out. Any thread.
+ * A VM as libvirt's domain XML for Xen (https://libvirt.org/formatdomain.html; what of it the libxl driver
+ * reads: docs/xen.md). Pure; every value is escaped. Golden files in golden/ show what comes out. Any thread.
  *
- * Disks are xvda, xvdb… in the order of the definition. In a full PC the first four are IDE drives too until the
- * guest has drivers for Xen; CD drives take the places d and c, and disks pass over these. A machine without
- * emulated devices has no CD drives: a CD is a disk that cannot be written.
+ * Disks are xvda, xvdb… in the order of the definition. In a full PC the first four are IDE drives too until
+ * the guest has drivers for Xen; CD drives take the places d and c, and disks pass over these. A machine
+ * without emulated devices has no CD drives: a CD is a disk that cannot be written.
  */
 #pragma once
 #include "hypervisor/hypervisor.h"
@@ -30,6 +30,6 @@ char *xen_nic_xml(const HypervisorVm *vm, size_t i, const XenXmlOptions *options
 char *xen_target_name(VmMode mode, const Disk *disk, size_t place);
 /* The kernel's command line with the serial port that this mode has; newly allocated. */
 char *xen_command_line(const HypervisorVm *vm, VmMode mode);
-/* A machine of this mode starts with all vCPUs that it may get, and those beyond `vcpus` are taken away before it
- * runs: Linux from 6.9 on brings up only vCPUs that were there at its start. */
+/* A machine of this mode starts with all vCPUs that it may get, and those beyond `vcpus` are taken away
+ * before it runs: Linux from 6.9 on brings up only vCPUs that were there at its start. */
 bool xen_starts_with_all_vcpus(const Vm *vm, VmMode mode);

@@ -6,10 +6,11 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/file.h"
+#include "hypervisor/abilities.h"
 #include "hypervisor/host-facts.h"
-#include "hypervisor/xen/mode.h"
 #include "hypervisor/xen/others.h"
 #include "hypervisor/xen/session.h"
+#include "model/vm-mode.h"
 
 enum { CAPABILITIES_LIMIT = 64 * 1024, KIB = 1024, CONTROL_DOMAIN = 0 };
 
@@ -27,11 +28,20 @@ static bool is_control_domain(virDomain *domain) {
     return virDomainGetID(domain) == CONTROL_DOMAIN;
 }
 
+VmMode xen_mode_of(virDomain *domain) {
+    g_autofree char *type = virDomainGetOSType(domain);
+    if (g_strcmp0(type, "hvm") == 0)
+        return VM_MODE_HVM;
+    return g_strcmp0(type, "xenpvh") == 0 ? VM_MODE_PVH : VM_MODE_PV;
+}
+
 static const LibvirtDialect dialect = {.uri = "xen:///system",
     .console_flags = 0,
     .has_agent = false,
     .stop_flags = {VIR_DOMAIN_SHUTDOWN_PARAVIRT, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN},
     .is_half_started = is_half_started,
+    .restarts_itself = true,
+    .mode_of = xen_mode_of,
     .is_no_guest = is_control_domain};
 
 static bool sysfs_says(const char *file, const char *expected) {
@@ -61,14 +71,24 @@ static void xen_close(HypervisorSession *base) {
 
 /* ---- the host ---- */
 
-static XenHost read_host(void) {
+/* What the driver's table says, less what this machine lacks: the hypervisor's words are "xen-3.0-x86_64" for
+ * paravirtual guests and "hvm-3.0-x86_64" where the CPU has virtualization. */
+static void report_modes(HostStatus *status) {
     g_autofree char *text = NULL;
-    XenHost host = {0};
-    if (file_read("/sys/hypervisor/properties/capabilities", CAPABILITIES_LIMIT, &text, NULL, NULL))
-        host = xen_host_read(text);
-    host.has_grub = access(grub_path, R_OK) == 0;
-    host.has_uefi = access(uefi_path, R_OK) == 0;
-    return host;
+    g_auto(HostStatus) all = {0};
+    if (!file_read("/sys/hypervisor/properties/capabilities", CAPABILITIES_LIMIT, &text, NULL, NULL))
+        return;
+    abilities_report("xen", &all);
+    for (size_t i = 0; i < all.modes.n; i++) {
+        HostMode *mode = &all.modes.items[i];
+        if (!strstr(text, mode->mode == VM_MODE_PV ? "xen-" : "hvm-"))
+            continue;
+        if (mode->mode == VM_MODE_PVH && access(grub_path, R_OK) != 0)
+            host_mode_set_boot_disk(mode, false);
+        if (access(uefi_path, R_OK) != 0)
+            host_mode_set_uefi(mode, false);
+        host_mode_copy(host_status_add_modes(status), mode);
+    }
 }
 
 /* "4.20.2-pre": what libvirt packs into a number lacks the last part. */
@@ -76,8 +96,7 @@ static char *hypervisor_text(unsigned long version) {
     g_autofree char *extra = NULL;
     if (file_read("/sys/hypervisor/version/extra", CAPABILITIES_LIMIT, &extra, NULL, NULL))
         g_strstrip(extra);
-    return g_strdup_printf(
-        "Xen %lu.%lu%s", version / 1000000, version / 1000 % 1000, extra ? extra : "");
+    return g_strdup_printf("Xen %lu.%lu%s", version / 1000000, version / 1000 % 1000, extra ? extra : "");
 }
 
 /* The machine's, not the control domain's: that one's memory is never free for guests. */
@@ -117,6 +136,7 @@ static void add_others(virConnect *connection, HostStatus *status) {
 static bool xen_probe(HypervisorSession *session, HostStatus *status, Error *err) {
     host_facts_read(status);
     host_status_set_acceleration(status, "xen");
+    report_modes(status);
     host_status_set_acceleration_reason(status, "this system is the control domain of a Xen hypervisor");
     g_autoptr(virConnect) connection = connection_get(session->connection, err);
     if (!connection)
@@ -140,19 +160,15 @@ static bool xen_probe(HypervisorSession *session, HostStatus *status, Error *err
 
 /* ---- starting ---- */
 
-VmMode xen_mode_of(virDomain *domain) {
-    g_autofree char *type = virDomainGetOSType(domain);
-    if (g_strcmp0(type, "hvm") == 0)
-        return VM_MODE_HVM;
-    return g_strcmp0(type, "xenpvh") == 0 ? VM_MODE_PVH : VM_MODE_PV;
-}
-
 bool xen_xml_options(XenSession *session, const HypervisorVm *vm, XenXmlOptions *ret_options, Error *err) {
-    XenHost host = read_host();
+    g_auto(HostStatus) status = {0};
     XenXmlOptions options = {.instance = session->base.instance,
-        .uefi_path = host.has_uefi ? uefi_path : NULL,
-        .grub_path = host.has_grub ? grub_path : NULL};
-    if (!xen_mode_choose(vm->vm, &host, vm->kernel_path != NULL, &options.mode, err))
+        .uefi_path = access(uefi_path, R_OK) == 0 ? uefi_path : NULL,
+        .grub_path = access(grub_path, R_OK) == 0 ? grub_path : NULL};
+    report_modes(&status);
+    if (!status.modes.n)
+        return error_set(err, ERROR_UNREACHABLE, NULL, "the hypervisor does not tell what it can do");
+    if (!vm_mode_choose(vm->vm, &status, vm->kernel_path != NULL, &options.mode, err))
         return false;
     *ret_options = options;
     return xen_domain_check(vm, &options, err);
@@ -211,8 +227,8 @@ static void ask_for_all_vcpus(char *xml) {
         memmove(attribute, quote + 1, strlen(quote + 1) + 1);
 }
 
-/* libvirt cannot reset domains here: ended and made again from what it knows of it, which is what a reset does
- * to a machine. */
+/* libvirt cannot reset domains here: ended and made again from what it knows of it, which is what a reset
+ * does to a machine. */
 static bool xen_reset(HypervisorSession *session, const char *vm_id, Error *err) {
     g_autoptr(virConnect) connection = session_work(session, err);
     g_autoptr(virDomain) domain = NULL;
@@ -221,8 +237,7 @@ static bool xen_reset(HypervisorSession *session, const char *vm_id, Error *err)
         return false;
     if (!domain)
         return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
-    g_autofree char *xml =
-        virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE);
+    g_autofree char *xml = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE);
     if (!xml || !domain_running_definition(domain, &running))
         return connection_error(err, "the VM cannot be reset");
     VmMode mode = xen_mode_of(domain);
@@ -230,7 +245,8 @@ static bool xen_reset(HypervisorSession *session, const char *vm_id, Error *err)
         ask_for_all_vcpus(xml);
     if (virDomainDestroy(domain) < 0)
         return connection_error(err, "the VM cannot be reset");
-    g_autoptr(virDomain) again = session_create(session, connection, vm_id, xml, VIR_DOMAIN_START_PAUSED, err);
+    g_autoptr(virDomain) again =
+        session_create(session, connection, vm_id, xml, VIR_DOMAIN_START_PAUSED, err);
     return again && release(again, &running, mode, err);
 }
 
