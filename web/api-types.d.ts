@@ -406,6 +406,12 @@ export interface HostStatus {
   vcpus_limit?: number;
   /** Packages that some features miss. */
   missing_tools?: string[];
+  /** What became of `modules`. */
+  modules_state?: ModulesState;
+  /** Why it could not be applied; what was applied before is still in force. */
+  modules_error?: string;
+  /** Kernel modules that the host's definition blocks. */
+  modules_blocked?: number;
   /** Names of VMs that run here and are not listed: other tools started them, or they are newer than the backup that was restored. */
   unmanaged?: string[];
 }

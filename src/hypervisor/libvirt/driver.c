@@ -381,8 +381,17 @@ static bool qemu_definition(HypervisorSession *session, const HypervisorVm *vm, 
     return true;
 }
 
+/* Virtualization, NICs, and what libvirt's NAT networks use with either of its firewalls. */
+static const char *const qemu_modules[] = {"kvm", "kvm_intel", "kvm_amd", "tun", "vhost_net", "vhost_vsock",
+    "bridge", "ip_tables", "ip6_tables", "iptable_filter", "iptable_nat", "iptable_mangle", "ip6table_filter",
+    "ip6table_nat", "ip6table_mangle", "ipt_REJECT", "ip6t_REJECT", "xt_CHECKSUM", "xt_MASQUERADE",
+    "xt_conntrack", "xt_tcpudp", "nf_conntrack", "nf_nat", "nf_tables", "nft_compat", "nft_chain_nat",
+    "nft_ct", "nft_masq", "nft_reject", "nft_reject_inet", "nft_reject_ipv4", "nft_reject_ipv6", "nft_limit",
+    "nft_log", NULL};
+
 const Hypervisor hypervisor_qemu = {
     .name = "qemu",
+    .modules = qemu_modules,
     .open = qemu_open,
     .close = qemu_close,
     .probe = qemu_probe,
