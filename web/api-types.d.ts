@@ -360,6 +360,8 @@ export interface Host {
   memory_reserve?: number;
   /** True: nothing new is placed here. */
   maintenance?: boolean;
+  /** Which kernel modules it may load; all when absent. */
+  modules?: HostModules;
   /** What its agent reports. */
   readonly status?: HostStatus;
   /** Name of `pool`. */
@@ -1232,6 +1234,7 @@ export interface Methods {
   'host.get': { http: 'GET'; path: '/v1/hosts/{id}'; parameters: Empty; result: Host };
   'host.create': { http: 'POST'; path: '/v1/hosts'; parameters: HostAdd; result: Host };
   'host.update': { http: 'PATCH'; path: '/v1/hosts/{id}'; parameters: Host; result: Host };
+  'host.modules': { http: 'GET'; path: '/v1/hosts/{id}/modules'; parameters: ListQuery; result: Page<HostModule> & { totals: Record<string, number> } };
   'host.delete': { http: 'DELETE'; path: '/v1/hosts/{id}'; parameters: Empty; result: Empty };
   'pool.list': { http: 'GET'; path: '/v1/pools'; parameters: ListQuery; result: Page<Pool> };
   'pool.get': { http: 'GET'; path: '/v1/pools/{id}'; parameters: Empty; result: Pool };
