@@ -21,6 +21,15 @@ export type Acceleration = 'auto' | 'kvm' | 'emulation';
 /** What the manager knows of a host. */
 export type HostState = 'unknown' | 'connecting' | 'connected' | 'unreachable' | 'refused' | 'degraded';
 
+/** Which kernel modules a host may load. */
+export type ModulePolicy = 'open' | 'allow_list';
+
+/** What became of a host's list of kernel modules. */
+export type ModulesState = 'open' | 'applied' | 'failed';
+
+/** Where a kernel module is. */
+export type ModuleState = 'loaded' | 'available' | 'blocked' | 'builtin';
+
 /** What a repository lies on. */
 export type RepositoryKind = 'dir';
 
@@ -403,6 +412,8 @@ export interface Host {
   memory_reserve?: number;
   /** True: nothing new is placed here. */
   maintenance?: boolean;
+  /** Which kernel modules it may load; all when absent. */
+  modules?: HostModules;
   /** What its agent reports. */
   readonly status?: HostStatus;
   /** Name of `pool`. */
@@ -455,8 +466,52 @@ export interface HostStatus {
   modes?: HostMode[];
   /** Packages that some features miss. */
   missing_tools?: string[];
+  /** What became of `modules`. */
+  modules_state?: ModulesState;
+  /** Why it could not be applied; what was applied before is still in force. */
+  modules_error?: string;
+  /** Kernel modules that the host's definition blocks. */
+  modules_blocked?: number;
   /** Names of VMs that run here and are not listed: other tools started them, or they are newer than the backup that was restored. */
   unmanaged?: string[];
+}
+
+/** Which kernel modules a host may load. */
+export interface HostModules {
+  /** Whether `allow` counts. */
+  policy?: ModulePolicy;
+  /** Kernel modules that may be loaded, with all that they need; `-` and `_` are the same. */
+  allow?: string[];
+}
+
+/** A kernel module of a host. */
+export interface HostModule {
+  /** The name again. */
+  readonly id?: string;
+  /** Its name, with `_`. */
+  readonly name: string;
+  /** Where it is. */
+  readonly state: ModuleState;
+  /** How often the kernel counts it as used; of loaded ones. */
+  readonly uses?: number;
+  /** Loaded modules that need it. */
+  readonly used_by?: string[];
+  /** It is used, or a device is driven by it. */
+  readonly in_use?: boolean;
+  /** Memory that it occupies, or size of its file. Bytes. */
+  readonly size?: number;
+  /** What it says of itself; of loaded ones. */
+  readonly description?: string;
+  /** Modules that are loaded with it. */
+  readonly needs?: string[];
+  /** The host's definition lets it be loaded. */
+  readonly allowed: boolean;
+  /** Why it is allowed although it is not listed. */
+  readonly reason?: string;
+  /** Whether it can be loaded after the next start: neither Lodge nor the host's own configuration blocks it. */
+  readonly returns: boolean;
+  /** Files that it may ask for and that are not there; of loaded ones. */
+  readonly missing_firmware?: string[];
 }
 
 /** A host to manage. */
@@ -1241,6 +1296,7 @@ export interface Methods {
   'host.get': { http: 'GET'; path: '/v1/hosts/{id}'; parameters: Empty; result: Host };
   'host.create': { http: 'POST'; path: '/v1/hosts'; parameters: HostAdd; result: Host };
   'host.update': { http: 'PATCH'; path: '/v1/hosts/{id}'; parameters: Host; result: Host };
+  'host.modules': { http: 'GET'; path: '/v1/hosts/{id}/modules'; parameters: ListQuery; result: Page<HostModule> & { totals: Record<string, number> } };
   'host.delete': { http: 'DELETE'; path: '/v1/hosts/{id}'; parameters: Empty; result: Empty };
   'pool.list': { http: 'GET'; path: '/v1/pools'; parameters: ListQuery; result: Page<Pool> };
   'pool.get': { http: 'GET'; path: '/v1/pools/{id}'; parameters: Empty; result: Pool };

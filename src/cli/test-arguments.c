@@ -106,6 +106,7 @@ static void test_wrong_usage_names_what_is_wrong(void) {
     expect_refused("lodge vm start web --filter a=b", "there is no --filter");
     expect_refused("lodge vm fly web", "no verb \"fly\"");
     expect_refused("lodge planet list", "no noun \"planet\"");
+    expect_refused("lodge host-module list", "no noun \"host-module\"");
     expect_refused("lodge system login", "no verb \"login\"");
     expect_refused("lodge vm list --columns", "--columns needs a value");
     expect_refused("lodge host add one", "--address is required");

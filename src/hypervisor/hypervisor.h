@@ -62,6 +62,9 @@ typedef struct Hypervisor {
     const char *name; /* HypervisorDriver's name */
     /* Whether `auto` may take it on this machine; NULL: it must be named. */
     bool (*is_here)(void);
+    /* Kernel modules that it and what it makes may need, NULL-terminated; no list of allowed modules blocks
+     * them. NULL: none. */
+    const char *const *modules;
     HypervisorSession *(*open)(
         const HypervisorOptions *options, Error *err); /* need not reach the hypervisor yet */
     void (*close)(HypervisorSession *session);

@@ -7,7 +7,7 @@ import tomllib
 STRING_FORMATS = {
     "string": "FORMAT_LINE", "text": "FORMAT_TEXT", "name": "FORMAT_NAME", "name_pattern": "FORMAT_NAME_PATTERN", "tag": "FORMAT_TAG",
     "path": "FORMAT_PATH", "uuid": "FORMAT_UUID", "mac": "FORMAT_MAC", "mac_range": "FORMAT_MAC_RANGE", "ssh_key": "FORMAT_SSH_KEY",
-    "subnet": "FORMAT_SUBNET", "interface": "FORMAT_INTERFACE", "ref": "FORMAT_REFERENCE",
+    "subnet": "FORMAT_SUBNET", "interface": "FORMAT_INTERFACE", "module": "FORMAT_MODULE", "ref": "FORMAT_REFERENCE",
 }
 FIXED_LENGTH = {"uuid", "mac", "mac_range"}
 SCALARS = {"bool", "int", "size", "time", "json"} | STRING_FORMATS.keys() - {"ref"}
@@ -151,8 +151,12 @@ class Method:
         # The name of a parameter instead of true: only when that is given.
         self.confirm_for = data["confirm"] if isinstance(data.get("confirm"), str) else None
         self.cli = data.get("cli")
+        # Of a list: another resource whose objects belong to one of this resource.
+        self.rows = data.get("rows", resource.name)
         self.result = "job" if self.is_job else data.get("result", "empty" if self.kind == "delete" else resource.type)
         self.http, path = METHOD_KINDS[self.kind]
+        if self.rows != resource.name:
+            path = "/{plural}/{{id}}/{verb}"
         self.path = "/v1" + path.format(plural=resource.plural, verb=name)
 
 
@@ -232,6 +236,11 @@ def _check(schema):
     for resource in schema.resources.values():
         if resource.type not in schema.types:
             raise SchemaError(f"resource {resource.name}: unknown type {resource.type}")
+    for method in schema.methods:
+        if method.rows not in schema.resources or (method.rows != method.resource.name and method.kind != "list"):
+            raise SchemaError(f"method {method.name}: `rows` names no resource, or it is no list")
+        if method.rows != method.resource.name:
+            method.result = schema.resources[method.rows].type
     for method in schema.methods + schema.agent_methods:
         for name in (method.parameters, method.result):
             if name not in schema.types:
@@ -239,7 +248,8 @@ def _check(schema):
     for noun in schema.nouns:
         if noun not in schema.resources:
             raise SchemaError(f"nouns: unknown resource {noun}")
-    schema.nouns += [name for name in schema.resources if name not in schema.nouns]
+    with_methods = {method.resource.name for method in schema.methods}
+    schema.nouns += [name for name in schema.resources if name not in schema.nouns and name in with_methods]
     for noun, rows in schema.examples.items():
         if noun not in schema.resources and noun != "lodge" or not all(row.get("run") and row.get("doc") for row in rows):
             raise SchemaError(f"examples: {noun} is no noun, or run or doc is missing")

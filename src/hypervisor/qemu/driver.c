@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "hypervisor/abilities.h"
 #include "hypervisor/host-facts.h"
+#include "hypervisor/libvirt/network-modules.h"
 #include "hypervisor/libvirt/xml-read.h"
 #include "hypervisor/qemu/session.h"
 
@@ -160,8 +161,12 @@ static bool qemu_definition(HypervisorSession *session, const HypervisorVm *vm, 
     return true;
 }
 
+static const char *const qemu_modules[] = {
+    NETWORK_MODULES, "kvm", "kvm_intel", "kvm_amd", "vhost_net", "vhost_vsock", NULL};
+
 const Hypervisor hypervisor_qemu = {
     .name = "qemu",
+    .modules = qemu_modules,
     .is_here = qemu_is_here,
     .open = qemu_open,
     .close = qemu_close,

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "hypervisor/abilities.h"
 #include "hypervisor/host-facts.h"
+#include "hypervisor/libvirt/network-modules.h"
 #include "hypervisor/xen/others.h"
 #include "hypervisor/xen/session.h"
 #include "model/vm-mode.h"
@@ -258,8 +259,13 @@ static bool xen_definition(HypervisorSession *session, const HypervisorVm *vm, c
     return true;
 }
 
+/* The control domain's own, and the back ends of guests' devices. */
+static const char *const xen_modules[] = {NETWORK_MODULES, "xen_evtchn", "xen_gntdev", "xen_gntalloc",
+    "xen_privcmd", "xenfs", "xen_netback", "xen_blkback", "xen_acpi_processor", "loop", NULL};
+
 const Hypervisor hypervisor_xen = {
     .name = "xen",
+    .modules = xen_modules,
     .is_here = xen_is_here,
     .open = xen_open,
     .close = xen_close,
