@@ -191,7 +191,7 @@ int main(int argc, char **argv) {
         log_error("%s", text);
         return error_info(err.code)->exit_status;
     }
-    log_info("serving on %s with the driver %s", settings.socket, settings.driver);
+    log_info("serving on %s with the driver %s", settings.socket, hypervisor_find(settings.driver)->name);
     run(agent);
     return 0;
 }
