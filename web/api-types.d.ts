@@ -13,13 +13,22 @@ export type TemplateState = 'buildable' | 'building' | 'ready' | 'failed';
 export type ImportFormat = 'auto' | 'raw' | 'qcow2' | 'vmdk' | 'vdi' | 'vhd' | 'vhdx';
 
 /** Drivers of the agent. */
-export type HypervisorDriver = 'qemu' | 'fake';
+export type HypervisorDriver = 'qemu' | 'xen' | 'fake';
 
 /** How guests are run. */
 export type Acceleration = 'auto' | 'kvm' | 'emulation';
 
 /** What the manager knows of a host. */
 export type HostState = 'unknown' | 'connecting' | 'connected' | 'unreachable' | 'refused' | 'degraded';
+
+/** Which kernel modules a host may load. */
+export type ModulePolicy = 'open' | 'allow_list';
+
+/** What became of a host's list of kernel modules. */
+export type ModulesState = 'open' | 'applied' | 'failed';
+
+/** Where a kernel module is. */
+export type ModuleState = 'loaded' | 'available' | 'blocked' | 'builtin';
 
 /** What a repository lies on. */
 export type RepositoryKind = 'dir';
@@ -74,6 +83,58 @@ export type NicModel = 'virtio' | 'e1000' | 'e1000e' | 'rtl8139';
 
 /** Graphics consoles. */
 export type Graphics = 'none' | 'vnc';
+
+/** What a VM can do in one mode on this host. */
+export interface HostMode {
+  /** How the hypervisor presents the machine. */
+  mode: VmMode;
+  /** Starts from a disk by a boot loader of its own. */
+  boot_disk?: boolean;
+  /** Starts whatever a PC starts: any boot loader, any system, a CD that installs one. */
+  boot_any?: boolean;
+  /** Starts a kernel that is handed over. */
+  boot_kernel?: boolean;
+  /** Starts from the network by PXE. */
+  boot_network?: boolean;
+  /** Starts by UEFI firmware, where that is installed. */
+  uefi?: boolean;
+  /** Has a graphics console. */
+  graphics?: boolean;
+  /** Has a serial console. */
+  serial?: boolean;
+  /** Gets more vCPUs while it runs, up to `vcpus_maximum`. */
+  vcpus_add?: boolean;
+  /** Gives vCPUs back while it runs. */
+  vcpus_remove?: boolean;
+  /** Gets more memory while it runs, up to `memory_maximum`. */
+  memory_add?: boolean;
+  /** Gives memory back while it runs. */
+  memory_remove?: boolean;
+  /** Gets a disk while it runs. */
+  disk_attach?: boolean;
+  /** Lets go of a disk while it runs. */
+  disk_detach?: boolean;
+  /** Sees a disk grow while it runs. */
+  disk_grow?: boolean;
+  /** Gets a network interface while it runs. */
+  nic_attach?: boolean;
+  /** Lets go of a network interface while it runs. */
+  nic_detach?: boolean;
+  /** Has CD drives that may be empty and whose medium changes while it runs. */
+  cd_change?: boolean;
+  /** Can be held and go on. */
+  pause?: boolean;
+  /** Can be reset. */
+  reset?: boolean;
+  /** Can be saved to a file and go on from it. */
+  save?: boolean;
+  /** Tells what it uses of CPUs, disks and networks. */
+  statistics?: boolean;
+  /** Can be asked through an agent inside the guest. */
+  guest_agent?: boolean;
+  /** Moves to another host while it runs. */
+  migrate_live?: boolean;
+}
 
 /** A network address of a guest and how it is known. */
 export interface Address {
@@ -351,6 +412,8 @@ export interface Host {
   memory_reserve?: number;
   /** True: nothing new is placed here. */
   maintenance?: boolean;
+  /** Which kernel modules it may load; all when absent. */
+  modules?: HostModules;
   /** What its agent reports. */
   readonly status?: HostStatus;
   /** Name of `pool`. */
@@ -391,14 +454,64 @@ export interface HostStatus {
   memory?: number;
   /** Memory that could be given to guests now. Bytes. */
   memory_free?: number;
+  /** Memory of the system that controls the hypervisor, where that is a guest itself; never free for VMs. Bytes. */
+  control_memory?: number;
+  /** vCPUs of that system. */
+  control_cpus?: number;
   /** Running VMs, Lodge's and others. */
   vms_running?: number;
   /** vCPUs that one VM can have here. */
   vcpus_limit?: number;
+  /** What each VM mode can do on this host, the preferred one first. */
+  modes?: HostMode[];
   /** Packages that some features miss. */
   missing_tools?: string[];
+  /** What became of `modules`. */
+  modules_state?: ModulesState;
+  /** Why it could not be applied; what was applied before is still in force. */
+  modules_error?: string;
+  /** Kernel modules that the host's definition blocks. */
+  modules_blocked?: number;
   /** Names of VMs that run here and are not listed: other tools started them, or they are newer than the backup that was restored. */
   unmanaged?: string[];
+}
+
+/** Which kernel modules a host may load. */
+export interface HostModules {
+  /** Whether `allow` counts. */
+  policy?: ModulePolicy;
+  /** Kernel modules that may be loaded, with all that they need; `-` and `_` are the same. */
+  allow?: string[];
+}
+
+/** A kernel module of a host. */
+export interface HostModule {
+  /** The name again. */
+  readonly id?: string;
+  /** Its name, with `_`. */
+  readonly name: string;
+  /** Where it is. */
+  readonly state: ModuleState;
+  /** How often the kernel counts it as used; of loaded ones. */
+  readonly uses?: number;
+  /** Loaded modules that need it. */
+  readonly used_by?: string[];
+  /** It is used, or a device is driven by it. */
+  readonly in_use?: boolean;
+  /** Memory that it occupies, or size of its file. Bytes. */
+  readonly size?: number;
+  /** What it says of itself; of loaded ones. */
+  readonly description?: string;
+  /** Modules that are loaded with it. */
+  readonly needs?: string[];
+  /** The host's definition lets it be loaded. */
+  readonly allowed: boolean;
+  /** Why it is allowed although it is not listed. */
+  readonly reason?: string;
+  /** Whether it can be loaded after the next start: neither Lodge nor the host's own configuration blocks it. */
+  readonly returns: boolean;
+  /** Files that it may ask for and that are not there; of loaded ones. */
+  readonly missing_firmware?: string[];
 }
 
 /** A host to manage. */
@@ -901,6 +1014,8 @@ export interface VmStatus {
   started?: string;
   /** `kvm`, `xen` or `emulation`. */
   acceleration?: string;
+  /** How the hypervisor presents the machine since its start: what `mode` asked for, or what `auto` chose. */
+  mode?: VmMode;
   /** Version of the guest agent when it answers. */
   agent?: string;
   /** Fields whose new value needs a restart of the VM. */
@@ -1019,6 +1134,8 @@ export interface VmCreate {
   disk_size?: number;
   /** The template's when absent. */
   firmware?: Firmware;
+  /** How the hypervisor presents the machine; one that can do all that is asked for when absent. */
+  mode?: VmMode;
   /** Short id from the guest OS database; the template's when absent. */
   guest_os?: string;
   /** Added to the kernel command line of a template that boots directly. */
@@ -1179,6 +1296,7 @@ export interface Methods {
   'host.get': { http: 'GET'; path: '/v1/hosts/{id}'; parameters: Empty; result: Host };
   'host.create': { http: 'POST'; path: '/v1/hosts'; parameters: HostAdd; result: Host };
   'host.update': { http: 'PATCH'; path: '/v1/hosts/{id}'; parameters: Host; result: Host };
+  'host.modules': { http: 'GET'; path: '/v1/hosts/{id}/modules'; parameters: ListQuery; result: Page<HostModule> & { totals: Record<string, number> } };
   'host.delete': { http: 'DELETE'; path: '/v1/hosts/{id}'; parameters: Empty; result: Empty };
   'pool.list': { http: 'GET'; path: '/v1/pools'; parameters: ListQuery; result: Page<Pool> };
   'pool.get': { http: 'GET'; path: '/v1/pools/{id}'; parameters: Empty; result: Pool };

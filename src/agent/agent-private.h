@@ -3,6 +3,7 @@
 #include "agent/agent.h"
 #include "agent/guest-watch.h"
 #include "agent/journal.h"
+#include "agent/module-keeper.h"
 #include "base/work.h"
 #include "image/progress.h"
 #include "rpc/rpc-connection.h"
@@ -46,6 +47,7 @@ struct Agent {
     GHashTable *uploads; /* id -> Upload that is being received; they free themselves */
     Reporter *reporter;
     GuestWatch *guests;
+    ModuleKeeper *modules;
     guint trash_source;
     int n_running;
     guint trim_source; /* heap_trim_later */
@@ -121,7 +123,14 @@ bool agent_check_vm_stands(const AgentCall *call, const Vm *source, Error *err);
 /* trash.c */
 void trash_start(Agent *agent); /* until agent_stop */
 
+/* handle-modules.c: what the definition said last holds again, for the kernel that runs now. Main loop. */
+void modules_resume(Agent *agent);
+const char *key_of_modules(const void *parameters);
+
 /* Handlers, by file. */
+bool handle_modules_apply(AgentCall *call, Error *err);
+bool handle_modules_check(AgentCall *call, Error *err);
+bool handle_modules_list(AgentCall *call, Error *err);
 bool handle_vm_create(AgentCall *call, Error *err);
 bool handle_vm_start(AgentCall *call, Error *err);
 bool handle_vm_stop(AgentCall *call, Error *err);

@@ -165,6 +165,10 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
     agent->uploads = g_hash_table_new(g_str_hash, g_str_equal);
     agent->tickets = rpc_tickets_new(NULL, TICKETS_LIMIT);
     open_lanes(agent);
+    agent->modules = module_keeper_new(&(ModuleKeeperOptions){.root = options->system_root,
+        .instance = options->instance,
+        .state_folder = options->state,
+        .always = options->driver->modules});
     agent->reporter = reporter_new(agent);
     agent->guests = guest_watch_new(&(GuestWatchOptions){.driver = agent->driver,
         .session = &agent->session,
@@ -174,6 +178,7 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
     if (open_journal(agent, err) && sweep_all(agent, err) && open_driver(agent, err) &&
         listen_on(agent, options, err)) {
         trash_start(agent);
+        modules_resume(agent);
         return agent;
     }
     agent_free(agent);
@@ -222,6 +227,7 @@ void agent_free(Agent *agent) {
         agent->driver->close(agent->session);
     reporter_free(agent->reporter);
     guest_watch_free(agent->guests);
+    module_keeper_free(agent->modules);
     g_free(agent->instance);
     g_free(agent->state);
     g_free(agent->fetch_helper);

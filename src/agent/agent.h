@@ -13,6 +13,7 @@ typedef struct AgentOptions {
     const char *state;    /* folder of the agent's own; must exist */
     const Hypervisor *driver;
     Acceleration acceleration;
+    const char *system_root;  /* below which the kernel's modules and their configuration lie: "/" */
     const char *helpers;      /* folder of lodge-fetch */
     bool fetches_from_itself; /* imports may come from this machine's own addresses */
     bool has_allowed_user;    /* beside root: */

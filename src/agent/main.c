@@ -16,7 +16,7 @@
 enum { STOP_CHECK_MS = 50, STOP_LIMIT_MS = 5000 };
 
 typedef struct Settings {
-    char *instance, *driver, *socket, *state, *acceleration, *allow_uid, *helpers;
+    char *instance, *driver, *socket, *state, *acceleration, *allow_uid, *helpers, *system_root;
     gboolean fetches_from_itself, is_verbose, shows_version;
 } Settings;
 
@@ -28,7 +28,7 @@ typedef struct Daemon {
 
 static void settings_clear(Settings *settings) {
     char **texts[] = {&settings->instance, &settings->driver, &settings->socket, &settings->state,
-        &settings->acceleration, &settings->allow_uid, &settings->helpers};
+        &settings->acceleration, &settings->allow_uid, &settings->helpers, &settings->system_root};
     for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
         g_clear_pointer(texts[i], g_free);
 }
@@ -38,7 +38,8 @@ static bool settings_parse(Settings *settings, int *argc, char ***argv, Error *e
     const GOptionEntry entries[] = {
         {"instance", 0, 0, G_OPTION_ARG_STRING, &settings->instance,
             "Prefix of all that is made on this host (lodge)", "NAME"},
-        {"driver", 0, 0, G_OPTION_ARG_STRING, &settings->driver, "Hypervisor: qemu or fake (qemu)", "NAME"},
+        {"driver", 0, 0, G_OPTION_ARG_STRING, &settings->driver,
+            "Hypervisor: auto, or a driver's name (auto)", "NAME"},
         {"socket", 0, 0, G_OPTION_ARG_FILENAME, &settings->socket, "UNIX socket (/run/INSTANCE/agent.sock)",
             "PATH"},
         {"state", 0, 0, G_OPTION_ARG_FILENAME, &settings->state, "Own files (/var/lib/INSTANCE/agent)",
@@ -51,6 +52,8 @@ static bool settings_parse(Settings *settings, int *argc, char ***argv, Error *e
             "Where lodge-fetch lies (" LODGE_HELPERS ")", "FOLDER"},
         {"fetch-from-this-machine", 0, 0, G_OPTION_ARG_NONE, &settings->fetches_from_itself,
             "Let imports come from this machine's own addresses", NULL},
+        {"system-root", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_FILENAME, &settings->system_root,
+            "Where the kernel's modules and modprobe.d lie, for tests (/)", "FOLDER"},
         {"verbose", 'v', 0, G_OPTION_ARG_NONE, &settings->is_verbose, "Log more", NULL},
         {"version", 0, 0, G_OPTION_ARG_NONE, &settings->shows_version, "Show the version", NULL},
         {0},
@@ -84,13 +87,15 @@ static bool settings_complete(Settings *settings, Error *err) {
     if (!check_instance(settings->instance, err))
         return false;
     if (!settings->driver)
-        settings->driver = g_strdup("qemu");
+        settings->driver = g_strdup("auto");
     if (!settings->socket)
         settings->socket = g_strdup_printf("/run/%s/agent.sock", settings->instance);
     if (!settings->state)
         settings->state = g_strdup_printf("/var/lib/%s/agent", settings->instance);
     if (!settings->helpers)
         settings->helpers = g_strdup(LODGE_HELPERS);
+    if (!settings->system_root)
+        settings->system_root = g_strdup("/");
     if (!settings->acceleration)
         settings->acceleration = g_strdup("auto");
     return true;
@@ -117,6 +122,7 @@ static Agent *start(const Settings *settings, Error *err) {
         .socket = settings->socket,
         .state = settings->state,
         .helpers = settings->helpers,
+        .system_root = settings->system_root,
         .fetches_from_itself = settings->fetches_from_itself};
     options.driver = hypervisor_find(settings->driver);
     int acceleration = model_enum_value(&acceleration_enum, settings->acceleration);
@@ -185,7 +191,7 @@ int main(int argc, char **argv) {
         log_error("%s", text);
         return error_info(err.code)->exit_status;
     }
-    log_info("serving on %s with the driver %s", settings.socket, settings.driver);
+    log_info("serving on %s with the driver %s", settings.socket, hypervisor_find(settings.driver)->name);
     run(agent);
     return 0;
 }

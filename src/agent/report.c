@@ -46,7 +46,7 @@ typedef struct Round {
 
 static void fill_missing_tools(HostStatus *status) {
     for (size_t i = 0; i < n_image_required_tools; i++)
-        if (access(image_required_tools[i].path, X_OK) < 0)
+        if (access(image_required_tools[i].path, R_OK) < 0)
             host_status_add_missing_tools(status, image_required_tools[i].package);
 }
 
@@ -55,6 +55,7 @@ static void collect_host(const Agent *agent, HostStatus *status) {
     bool is_good = agent->driver->probe(agent->session, status, &err);
     host_status_set_state(status, is_good ? HOST_STATE_CONNECTED : HOST_STATE_DEGRADED);
     host_status_set_agent_version(status, LODGE_VERSION);
+    module_keeper_fill(agent->modules, status);
     if (!host_status_has(status, HOST_STATUS_FIELD_MISSING_TOOLS))
         fill_missing_tools(status);
     if (is_good)

@@ -144,5 +144,9 @@ bool is_token_visible(ApiCall *call, const Object *object);
 /* A new token's definition with a secret that is returned (secret_free). */
 char *token_fill(Token *token, const Clock *clock, const char *principal_id, int64_t lifetime_ns);
 
+/* modules.c: kernel modules of hosts. */
+void handle_host_modules(ApiCall *call);
+void prepare_host_update(ApiCall *call);
+
 EventStreams *event_streams_new(Api *api);
 void event_streams_free(EventStreams *streams);

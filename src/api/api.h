@@ -31,6 +31,9 @@ typedef struct Api Api;
 /* `identity` is what the host's agent said of itself, or NULL with `err`; borrowed. */
 typedef void (*ApiHostFn)(const AgentIdentity *identity, const Error *err, void *data);
 
+/* What a host answered, or NULL with `err`; borrowed. */
+typedef void (*ApiAnswerFn)(const json_t *result, const Error *err, void *data);
+
 /* A file on its way to a host. Borrowed during the call. */
 typedef struct ApiUpload {
     const char *id;           /* a UUID that nobody else's upload has */
@@ -67,6 +70,12 @@ typedef struct ApiOptions {
     /* Asks the agent at an address who it is and takes ownership, before a host is stored. Calls `done` once,
      * never before this returns. NULL: the host is stored under a new id. */
     void (*own_host)(const HostAdd *host, ApiHostFn done, void *done_data, void *data);
+    /* Asks a host for its kernel modules: `result` is an array of rows. `done` once, perhaps before this
+     * returns. NULL: not offered. */
+    void (*list_modules)(const char *host_id, ApiAnswerFn done, void *done_data, void *data);
+    /* What a host would do with a list of allowed modules (agent_modules_plan), or why it refuses it; as
+     * above. NULL: nothing is checked. */
+    void (*check_modules)(const Host *host, ApiAnswerFn done, void *done_data, void *data);
     /* The id of a job that works on that host or waits for it: then it cannot be removed. NULL: never asked.
      */
     const char *(*job_on_host)(const char *host_id, void *data);

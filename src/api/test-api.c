@@ -18,6 +18,8 @@ typedef struct World {
     GString *received; /* what the pretended host has of uploads */
     ApiUploadFn upload_done;
     void *upload_data;
+    bool is_host_away;
+    int n_checks; /* of lists of kernel modules */
 } World;
 
 typedef struct Ask {
@@ -71,6 +73,37 @@ static void end_upload(void *receiver, void *data G_GNUC_UNUSED) {
     world->upload_done(world->received->len, NULL, world->upload_data);
 }
 
+/* A host with three modules that uses one of them, and can be away. */
+
+static bool answer_away(ApiAnswerFn done, void *done_data, const World *world) {
+    g_auto(Error) err = {0};
+    if (!world->is_host_away)
+        return false;
+    error_set(&err, ERROR_UNREACHABLE, NULL, "the host cannot be reached");
+    done(NULL, &err, done_data);
+    return true;
+}
+
+static void list_modules(const char *host_id G_GNUC_UNUSED, ApiAnswerFn done, void *done_data, void *data) {
+    g_autoptr(json_t) rows = json_pack("[{ss ss ss} {ss ss ss} {ss ss ss}]", "id", "b", "name", "b", "state",
+        "loaded", "id", "a", "name", "a", "state", "available", "id", "c", "name", "c", "state", "loaded");
+    if (!answer_away(done, done_data, data))
+        done(rows, NULL, done_data);
+}
+
+static void check_modules(const Host *host, ApiAnswerFn done, void *done_data, void *data) {
+    g_auto(Error) err = {0};
+    g_autoptr(json_t) plan =
+        json_pack("{si si s[s] ss}", "blocked", 1, "available", 3, "lost", "c", "file", "/f");
+    bool has_used = host->modules.allow.n > 0 && g_str_equal(host->modules.allow.items[0], "b_b");
+    ((World *)data)->n_checks++;
+    if (answer_away(done, done_data, data))
+        return;
+    if (!has_used)
+        error_set(&err, ERROR_INVALID, "/modules/allow", "b_b is used");
+    done(has_used ? plan : NULL, has_used ? NULL : &err, done_data);
+}
+
 static World *world_new(void) {
     World *self = g_new0(World, 1);
     fake_clock_init(&self->clock, 1800000000 * NS_PER_S);
@@ -91,7 +124,9 @@ static World *world_new(void) {
         .hook_data = self,
         .ask_upload = ask_upload,
         .begin_upload = begin_upload,
-        .end_upload = end_upload};
+        .end_upload = end_upload,
+        .list_modules = list_modules,
+        .check_modules = check_modules};
     self->received = g_string_new(NULL);
     self->api = api_new(&options);
     self->server = http_server_new(&api_http_handler, self->api, NULL);
@@ -597,6 +632,49 @@ static void test_a_watch_misses_nothing(void) {
     g_free(late.last_id);
 }
 
+#define UPDATE(world, body, status) ask(world, "PATCH", "/v1/hosts/a", body, status)
+
+static void test_a_hosts_modules_are_asked_of_it(void) {
+    g_autoptr(World) world = world_new();
+    tell(world, "POST", "/v1/pools", "{\"name\":\"main\"}", 201);
+    tell(world, "POST", "/v1/hosts", "{\"name\":\"a\",\"address\":\"unix:/x\"}", 201);
+    g_autoptr(json_t) page =
+        ask(world, "GET", "/v1/hosts/a/modules?filter=state%3Dloaded&sort=-name&limit=1", NULL, 200);
+    g_assert_cmpuint(json_array_size(json_object_get(page, "items")), ==, 1);
+    g_assert_cmpstr(json_text_at(page, "items.0.name"), ==, "c");
+    g_assert_nonnull(json_text_at(page, "next"));
+    g_assert_cmpint(json_integer_value(json_at(page, "totals.loaded")), ==, 2);
+    assert_problem(
+        ask(world, "GET", "/v1/hosts/a/modules?filter=memory%3D1", NULL, 400), "unknown-field", "/filter");
+    assert_problem(ask(world, "GET", "/v1/hosts/z/modules", NULL, 404), "not-found", NULL);
+    world->is_host_away = true;
+    assert_problem(ask(world, "GET", "/v1/hosts/a/modules", NULL, 503), "unreachable", NULL);
+}
+
+static void test_a_list_of_modules_is_shown_to_the_host_first(void) {
+    static const char good[] = "{\"modules\":{\"policy\":\"allow_list\",\"allow\":[\"b-b\"]}}";
+    g_autoptr(World) world = world_new();
+    tell(world, "POST", "/v1/pools", "{\"name\":\"main\"}", 201);
+    tell(world, "POST", "/v1/hosts", "{\"name\":\"a\",\"address\":\"unix:/x\"}", 201);
+    assert_problem(
+        UPDATE(world, "{\"modules\":{\"policy\":\"allow_list\"}}", 400), "invalid", "/modules/allow");
+    assert_problem(UPDATE(world, "{\"modules\":{\"allow\":[\"a b\"]}}", 400), "invalid", "/modules/allow/0");
+    g_autoptr(json_t) plan = ask(world, "PATCH", "/v1/hosts/a?dry_run=true", good, 200);
+    g_assert_cmpstr(json_text_at(plan, "steps.1.name"), ==, "block");
+    g_assert_cmpstr(
+        json_text_at(plan, "steps.2.description"), ==, "Loaded now, and not after the next start: c");
+    g_autoptr(json_t) before = ask(world, "GET", "/v1/hosts/a", NULL, 200);
+    g_assert_null(json_at(before, "modules"));
+    g_autoptr(json_t) after = UPDATE(world, good, 200);
+    g_assert_cmpstr(json_text_at(after, "modules.allow.0"), ==, "b_b");
+    world->is_host_away = true;
+    int n_checks = world->n_checks;
+    json_decref(UPDATE(world, "{\"description\":\"unchanged\"}", 200));
+    json_decref(UPDATE(world, "{\"modules\":{\"policy\":\"open\"}}", 200));
+    g_assert_cmpint(world->n_checks, ==, n_checks);
+    assert_problem(UPDATE(world, "{\"modules\":{\"policy\":\"allow_list\"}}", 503), "unreachable", NULL);
+}
+
 #define ADD(name) g_test_add_func("/api/" #name, test_##name)
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
@@ -620,6 +698,8 @@ int main(int argc, char **argv) {
     ADD(an_upload_goes_on_where_the_host_says);
     ADD(a_bad_upload_is_refused_before_its_bytes);
     ADD(a_backup_is_a_whole_store);
+    ADD(a_hosts_modules_are_asked_of_it);
+    ADD(a_list_of_modules_is_shown_to_the_host_first);
     ADD(a_watch_misses_nothing);
     return g_test_run();
 }

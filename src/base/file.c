@@ -61,29 +61,36 @@ bool file_replace(const char *path, const void *data, size_t length, mode_t mode
     return folder_sync(folder, err);
 }
 
-static void sweep_temporaries(const char *folder) {
+static void sweep_temporaries(const char *folder, const char *beginning) {
     GDir *names = g_dir_open(folder, 0, NULL);
     if (!names)
         return;
     for (const char *name; (name = g_dir_read_name(names));) {
         g_autofree char *path = g_build_filename(folder, name, NULL);
-        if (strstr(name, TEMPORARY_MARK) && !g_file_test(path, G_FILE_TEST_IS_DIR))
+        if (g_str_has_prefix(name, beginning) && strstr(name, TEMPORARY_MARK) &&
+            !g_file_test(path, G_FILE_TEST_IS_DIR))
             unlink(path);
     }
     g_dir_close(names);
 }
 
 void file_replace_sweep(const char *folder) {
-    sweep_temporaries(folder);
+    sweep_temporaries(folder, "");
     GDir *names = g_dir_open(folder, 0, NULL);
     if (!names)
         return;
     for (const char *name; (name = g_dir_read_name(names));) {
         g_autofree char *path = g_build_filename(folder, name, NULL);
         if (!g_file_test(path, G_FILE_TEST_IS_SYMLINK) && g_file_test(path, G_FILE_TEST_IS_DIR))
-            sweep_temporaries(path);
+            sweep_temporaries(path, "");
     }
     g_dir_close(names);
+}
+
+void file_replace_sweep_one(const char *path) {
+    g_autofree char *folder = g_path_get_dirname(path), *name = g_path_get_basename(path);
+    g_autofree char *beginning = g_strconcat(name, TEMPORARY_MARK, NULL);
+    sweep_temporaries(folder, beginning);
 }
 
 bool file_read(const char *path, size_t limit, char **ret_data, size_t *ret_length, Error *err) {

@@ -25,6 +25,8 @@ bool file_replace(const char *path, const void *data, size_t length, mode_t mode
 /* Removes what a process that died in file_replace() left in the folder and in the folders in it. Only while
  * nobody else replaces files there. */
 void file_replace_sweep(const char *folder);
+/* The same of one file: what lies beside it stays. */
+void file_replace_sweep_one(const char *path);
 /* Reads a regular file of at most `limit` bytes (ERROR_TOO_LARGE beyond); the text is followed by a NUL that
  * *ret_length (may be NULL) does not count. ERROR_NOT_FOUND when it does not exist. */
 bool file_read(const char *path, size_t limit, char **ret_data, size_t *ret_length, Error *err);

@@ -138,6 +138,12 @@ static void test_sweep_removes_only_unfinished_files(void) {
     g_assert_cmpint(mkdir(inner, 0700), ==, 0);
     g_assert_true(file_replace(kept, "a", 1, 0600, NULL));
     g_assert_true(file_replace(left, "b", 1, 0600, NULL));
+    file_replace_sweep_one(folder);
+    file_replace_sweep_one(left);
+    g_assert_cmpint(access(left, F_OK), ==, 0);
+    file_replace_sweep_one(kept);
+    g_assert_cmpint(access(left, F_OK), !=, 0);
+    g_assert_true(file_replace(left, "b", 1, 0600, NULL));
     file_replace_sweep(folder);
     g_assert_cmpint(access(kept, F_OK), ==, 0);
     g_assert_cmpint(access(left, F_OK), !=, 0);

@@ -128,6 +128,11 @@ static bool parse_flag(Parser *parser, const char *argument, Error *err) {
     return parse_option(parser, id, false, flag, argument[2] ? argument + 2 : NULL, err);
 }
 
+/* What only shows in another noun's lists is none. */
+static bool is_noun(ResourceId id) {
+    return id < RESOURCE_MAX && g_strv_contains(cli_nouns, resources[id].name);
+}
+
 static bool parse_noun(Arguments *arguments, const char *word, Error *err) {
     for (CliCommandId id = 0; id < CLI_COMMAND_MAX; id++)
         if (g_str_equal(cli_commands[id].name, word)) {
@@ -138,11 +143,12 @@ static bool parse_noun(Arguments *arguments, const char *word, Error *err) {
     for (ResourceId id = 0; arguments->resource == RESOURCE_MAX && id < RESOURCE_MAX; id++)
         if (g_str_equal(resources[id].plural, word))
             arguments->resource = id;
-    if (arguments->resource < RESOURCE_MAX)
+    if (is_noun(arguments->resource))
         return true;
+    arguments->resource = RESOURCE_MAX;
     g_autoptr(GPtrArray) known = g_ptr_array_new();
-    for (ResourceId id = 0; id < RESOURCE_MAX; id++)
-        g_ptr_array_add(known, (void *)resources[id].name);
+    for (const char *const *noun = cli_nouns; *noun; noun++)
+        g_ptr_array_add(known, (void *)*noun);
     for (CliCommandId id = 0; id < CLI_COMMAND_MAX; id++)
         g_ptr_array_add(known, (void *)cli_commands[id].name);
     g_autofree char *advice = suggest_text(word, known, "; `lodge help` lists them");

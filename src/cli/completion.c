@@ -164,7 +164,7 @@ static void offer_option(GString *out, const Arguments *arguments, CliOptionId i
     if (id == CLI_OPTION_UNSET)
         offer_unset(out, typed, &methods[arguments->method]);
     if (id == CLI_OPTION_COLUMNS || id == CLI_OPTION_FILTER || id == CLI_OPTION_SORT)
-        offer_of_resource(out, id, typed, arguments->resource);
+        offer_of_resource(out, id, typed, methods[arguments->method].rows);
 }
 
 /* What may follow `flag`; false when it takes no value. */

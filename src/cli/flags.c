@@ -87,7 +87,7 @@ bool method_has_reference(const MethodDescriptor *method) {
 
 bool method_takes_many(const MethodDescriptor *method) {
     if (!method_has_reference(method) || method->kind == METHOD_KIND_WEBSOCKET ||
-        method->kind == METHOD_KIND_UPDATE)
+        method->kind == METHOD_KIND_UPDATE || method->kind == METHOD_KIND_LIST)
         return false;
     for (size_t i = 0; i < method->parameters->n_fields; i++)
         if (flag_is_word(method, &method->parameters->fields[i]))

@@ -43,7 +43,7 @@ extern const CliCandidates cli_candidates[];
 extern const CliExample cli_examples[];
 extern const CliOption cli_options[CLI_OPTION_MAX];
 extern const CliCommand cli_commands[CLI_COMMAND_MAX];
-extern const char *const *const cli_nouns; /* all resources in the order of help, NULL-terminated */
+extern const char *const *const cli_nouns; /* in the order of help, NULL-terminated */
 
 typedef struct CliOptions {
     const char *values[CLI_OPTION_MAX]; /* NULL: not given; a switch: "true" or "false" */

@@ -230,7 +230,7 @@ static const struct {
     const char *word, *text;
 } spellings[] = {{"id", "ID"}, {"mac", "MAC"}, {"ca", "CA"}, {"os", "OS"}, {"iso", "ISO"}, {"vcpus", "vCPUs"},
     {"vms", "VMs"}, {"nics", "NICs"}, {"cpus", "CPUs"}, {"cpu", "CPU"}, {"vm", "VM"}, {"sha256", "SHA-256"},
-    {"ssh", "SSH"}};
+    {"ssh", "SSH"}, {"uefi", "UEFI"}, {"cd", "CD"}, {"nic", "NIC"}};
 
 /* "disk_size" as "Disk size", "guest_os" as "Guest OS". */
 static char *label_of(const char *name) {
@@ -268,6 +268,19 @@ static bool is_flat(const TypeDescriptor *type, const json_t *list, GPtrArray *c
     return columns->len > 0;
 }
 
+/* False, nothing written, when a line would be too wide. */
+static bool append_indented(const Table *table, int indent, GString *out) {
+    g_autoptr(GString) text = g_string_new(NULL);
+    table_write(table, true, 0, text);
+    g_auto(GStrv) lines = g_strsplit(g_strchomp(text->str), "\n", -1);
+    for (char **line = lines; *line; line++)
+        if (text_width(*line) + indent > WIDTH_FALLBACK)
+            return false;
+    for (char **line = lines; *line; line++)
+        g_string_append_printf(out, "%*s%s\n", indent, "", *line);
+    return true;
+}
+
 /* Disks, NICs, steps: a row each. False, nothing written, when that would be too wide or hide something. */
 static bool append_small_table(const TypeDescriptor *type, const json_t *list, int indent, GString *out) {
     g_autoptr(GPtrArray) columns = g_ptr_array_new(), titles = g_ptr_array_new_with_free_func(g_free);
@@ -288,15 +301,50 @@ static bool append_small_table(const TypeDescriptor *type, const json_t *list, i
             g_autofree char *text = value_to_text(field, json_object_get(item, field->name));
             table_add(table, text);
         }
-    g_autoptr(GString) text = g_string_new(NULL);
-    table_write(table, true, 0, text);
-    g_auto(GStrv) lines = g_strsplit(g_strchomp(text->str), "\n", -1);
-    for (char **line = lines; *line; line++)
-        if (text_width(*line) + indent > WIDTH_FALLBACK)
-            return false;
-    for (char **line = lines; *line; line++)
-        g_string_append_printf(out, "%*s%s\n", indent, "", *line);
-    return true;
+    return append_indented(table, indent, out);
+}
+
+/* The one field that is no switch, where all others are; NULL for types that are not so. */
+static const FieldDescriptor *key_of_switches(const TypeDescriptor *type) {
+    const FieldDescriptor *key = NULL;
+    for (size_t i = 0; i < type->n_fields; i++) {
+        const FieldDescriptor *field = &type->fields[i];
+        bool is_switch = field->kind == FIELD_BOOL && !field->is_list;
+        if (!is_switch && (key || field->is_list || field->kind == FIELD_OBJECT || field->kind == FIELD_JSON))
+            return NULL;
+        if (!is_switch)
+            key = field;
+    }
+    return type->n_fields > 2 ? key : NULL;
+}
+
+/* Lists of switches are read across: a row for each switch, a column for each object. */
+static bool append_turned_table(const TypeDescriptor *type, const json_t *list, int indent, GString *out) {
+    const FieldDescriptor *key = key_of_switches(type);
+    size_t n = json_array_size(list);
+    if (!key)
+        return false;
+    g_autoptr(GPtrArray) titles = g_ptr_array_new_with_free_func(g_free);
+    g_autofree TableColumn *column = g_new0(TableColumn, n + 1);
+    for (size_t i = 0; i <= n; i++) {
+        const json_t *name = i ? json_object_get(json_array_get(list, i - 1), key->name) : NULL;
+        g_autofree char *title = i ? value_to_text(key, name) : g_strdup(key->name);
+        g_ptr_array_add(titles, g_utf8_strup(title, -1));
+        column[i].title = titles->pdata[i];
+    }
+    g_autoptr(Table) table = table_new(column, n + 1);
+    for (size_t row = 0; row < type->n_fields; row++) {
+        const FieldDescriptor *field = &type->fields[row];
+        if (field == key)
+            continue;
+        g_autofree char *label = label_of(field->name);
+        table_add(table, label);
+        for (size_t i = 0; i < n; i++) {
+            bool is_on = json_is_true(json_object_get(json_array_get(list, i), field->name));
+            table_add(table, is_on ? "yes" : "-");
+        }
+    }
+    return append_indented(table, indent, out);
 }
 
 static void append_field(
@@ -315,7 +363,8 @@ static void append_field(
         return;
     }
     g_string_append_c(out, '\n');
-    if (type && append_small_table(type, value, indent + 2, out))
+    if (type && (append_turned_table(type, value, indent + 2, out) ||
+                    append_small_table(type, value, indent + 2, out)))
         return;
     size_t i;
     json_t *item;

@@ -102,7 +102,14 @@ static void append_made(const Plan *plan) {
     output_list_text(&options, plan->method->resource, made, plan->width, plan->out, NULL);
 }
 
-/* 4. Lists of an object, as they would be, where that is not as they are. */
+/* 4. What the host does with a VM. */
+static void append_mode(const Plan *plan) {
+    const char *mode = json_text_at(plan->plan, "data.mode");
+    if (mode)
+        g_string_append_printf(plan->out, "Would run in the mode %s.\n", mode);
+}
+
+/* 5. Lists of an object, as they would be, where that is not as they are. */
 static void append_changed(const Plan *plan) {
     const ResourceDescriptor *resource = &resources[plan->method->resource];
     json_t *planned = json_object_get(json_object_get(plan->plan, "data"), "planned");
@@ -138,7 +145,7 @@ static void append_waits(const Plan *plan, const json_t *claim, const char *obje
         }
 }
 
-/* 5. What the job would hold, and the jobs that have it now. */
+/* 6. What the job would hold, and the jobs that have it now. */
 static void append_claims(const Plan *plan) {
     static const char open_jobs[] =
         "/v1/jobs?filter=state!%3Dsucceeded,state!%3Dfailed,state!%3Dcancelled,state!%3Dlost";
@@ -171,6 +178,7 @@ void plan_text(
     append_asked(&plan);
     append_steps(&plan);
     append_made(&plan);
+    append_mode(&plan);
     append_changed(&plan);
     append_claims(&plan);
     g_string_append(out, "Nothing was done.\n");

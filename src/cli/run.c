@@ -35,23 +35,25 @@ static bool number_of(const CliOptions *options, CliOptionId id, uint64_t *ret_n
 static bool run_list(const Run *run, Error *err) {
     const CliOptions *options = &run->arguments->options;
     const char *filter = options->values[CLI_OPTION_FILTER], *sort = options->values[CLI_OPTION_SORT];
-    const ResourceDescriptor *resource = &resources[run->method->resource];
+    const ResourceDescriptor *resource = &resources[run->method->rows];
+    const GPtrArray *words = run->arguments->words;
     uint64_t limit = 0;
     if (!number_of(options, CLI_OPTION_LIMIT, &limit, err))
         return false;
     g_autofree char *conditions = filter ? titles_in_filter(resource, filter) : NULL;
     g_autofree char *keys = sort ? titles_in_sort(resource, sort) : NULL;
-    g_autoptr(GString) path = g_string_new(run->method->path);
+    g_autofree char *own = session_path(run->method->path, words->len > 0 ? words->pdata[0] : "");
+    g_autoptr(GString) path = g_string_new(own);
     if (conditions)
         session_path_add(path, "filter", conditions);
     if (keys)
         session_path_add(path, "sort", keys);
-    g_autofree char *fields = output_list_fields(options, run->method->resource);
+    g_autofree char *fields = output_list_fields(options, run->method->rows);
     if (fields)
         session_path_add(path, "fields", fields);
     g_autoptr(json_t) objects = NULL;
     return session_list(run->session, path->str, limit, &objects, err) &&
-           output_list(options, run->method->resource, objects, err);
+           output_list(options, run->method->rows, objects, err);
 }
 
 /* Objects that a job made, by what its result says: {"vms": [{id, name, error?}]}. Null when it says nothing
@@ -336,7 +338,7 @@ static bool run_all(Run *run, Error *err) {
 bool run_method(const Arguments *arguments, Session *session, Error *err) {
     const MethodDescriptor *method = &methods[arguments->method];
     g_autoptr(GPtrArray) jobs = g_ptr_array_new_with_free_func((GDestroyNotify)json_decref);
-    if (!output_check_columns(&arguments->options, method->resource, err))
+    if (!output_check_columns(&arguments->options, method->rows, err))
         return false;
     Run run = {.arguments = arguments, .method = method, .session = session, .jobs = jobs};
     if (cli_option_is(&arguments->options, CLI_OPTION_DRY_RUN, false) && !method->has_dry_run)

@@ -106,6 +106,7 @@ static void test_wrong_usage_names_what_is_wrong(void) {
     expect_refused("lodge vm start web --filter a=b", "there is no --filter");
     expect_refused("lodge vm fly web", "no verb \"fly\"");
     expect_refused("lodge planet list", "no noun \"planet\"");
+    expect_refused("lodge host-module list", "no noun \"host-module\"");
     expect_refused("lodge system login", "no verb \"login\"");
     expect_refused("lodge vm list --columns", "--columns needs a value");
     expect_refused("lodge host add one", "--address is required");
@@ -230,7 +231,7 @@ static void test_completion_follows_the_tables(void) {
     expect_candidates("completion|f", "fish\n");
     expect_candidates("login|https://host|--ca", "--ca-fingerprint\n--ca-file\n");
     expect_candidates("login|https://host|--col", "");
-    expect_candidates("vm|start|--dr", "");
+    expect_candidates("vm|stop|--dr", "");
     expect_candidates("help|log", "login\n");
     expect_candidates("help|vm|cr", "create\n");
     expect_candidates("vm|list|--columns|n", "name\n");
@@ -286,7 +287,7 @@ static void test_help_names_the_options_that_are_of_use(void) {
     expect_help("lodge vm list --help", "-o, --output FORMAT", true);
     expect_help("lodge vm list --help", "--wait", false);
     expect_help("lodge vm start --help", "--wait", true);
-    expect_help("lodge vm start --help", "--dry-run", false);
+    expect_help("lodge vm stop --help", "--dry-run", false);
     expect_help("lodge vm create --help", "--dry-run", true);
     expect_help("lodge vm delete --help", "--yes", true);
     expect_help("lodge vm console --help", "--columns", false);

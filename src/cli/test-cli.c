@@ -33,6 +33,21 @@ static void test_titles_filter_and_sort(CliServer *server) {
     cli_result_free(result);
 }
 
+static void test_what_belongs_to_one_object_is_listed(CliServer *server) {
+    server_answer(server, "GET /v1/hosts/one/modules", 200,
+        "{\"items\":[{\"id\":\"a\",\"name\":\"a\",\"state\":\"loaded\",\"returns\":false}]}");
+    CliResult *result = cli_run(server, "host", "modules", "one", "--columns", "name,next start", "--filter",
+        "next start=false,state=loaded", "--sort", "-uses", NULL);
+    g_assert_cmpstr(result->err, ==, "");
+    g_assert_cmpstr(result->out, ==, "NAME  NEXT START\na     no\n");
+    g_assert_cmpstr(server_query(server, 0, "filter"), ==, "returns=false,state=loaded");
+    g_assert_cmpstr(server_query(server, 0, "sort"), ==, "-uses");
+    cli_result_free(result);
+    result = cli_run(server, "host", "modules", NULL);
+    g_assert_cmpint(result->status, ==, 2);
+    cli_result_free(result);
+}
+
 static void test_limit_ends_the_list(CliServer *server) {
     server_answer(server, "GET /v1/vms", 200, "{\"items\":[{\"name\":\"a\"}],\"next\":\"more\"}");
     CliResult *result = cli_run(server, "vm", "list", "--limit", "1", "-o", "name", NULL);
@@ -260,8 +275,8 @@ static void test_dry_run_as_data_is_the_answer(CliServer *server) {
     g_assert_cmpstr(json_text_at(answer, "target"), ==, "web");
     g_assert_cmpuint(server->n_requests, ==, 1);
     cli_result_free(result);
-    CliResult *refused = cli_run(server, "vm", "start", "web", "--dry-run", NULL);
-    g_assert_nonnull(strstr(refused->err, "vm start has no dry run"));
+    CliResult *refused = cli_run(server, "vm", "stop", "web", "--dry-run", NULL);
+    g_assert_nonnull(strstr(refused->err, "vm stop has no dry run"));
     g_assert_cmpint(refused->status, ==, 2);
     cli_result_free(refused);
     CliResult *help = cli_run(server, "help", NULL);
@@ -511,6 +526,7 @@ static const struct {
 } tests[] = {
     {"/cli/list-asks-for-all-pages", test_list_asks_for_all_pages},
     {"/cli/titles-filter-and-sort", test_titles_filter_and_sort},
+    {"/cli/what-belongs-to-one-object-is-listed", test_what_belongs_to_one_object_is_listed},
     {"/cli/limit-ends-the-list", test_limit_ends_the_list},
     {"/cli/create-waits-and-shows-what-was-made", test_create_waits_and_shows_what_was_made},
     {"/cli/no-wait-writes-the-job", test_no_wait_writes_the_job},

@@ -224,6 +224,23 @@ static void test_show_has_a_line_for_each_field(void) {
         "  Addresses:\n    ADDRESS\n    192.0.2.7\nRepository name: main\n");
 }
 
+static void test_switches_are_read_across(void) {
+    static const char text[] =
+        "{\"modes\":[{\"mode\":\"hvm\",\"boot_disk\":true,\"uefi\":true,\"vcpus_add\":true},"
+        "{\"mode\":\"pvh\",\"boot_disk\":true,\"uefi\":false}]}";
+    g_autoptr(json_t) status = json_parse(text, strlen(text), NULL);
+    g_autoptr(GString) out = g_string_new(NULL);
+    output_fields_text(&host_status_type, status, out);
+    g_auto(GStrv) lines = g_strsplit(out->str, "\n", -1);
+    g_assert_cmpstr(lines[0], ==, "Modes:");
+    g_assert_cmpstr(lines[1], ==, "  MODE           HVM  PVH");
+    g_assert_cmpstr(lines[2], ==, "  Boot disk      yes  yes");
+    g_assert_nonnull(strstr(out->str, "\n  UEFI           yes  -\n"));
+    g_assert_nonnull(strstr(out->str, "\n  vCPUs add      yes  -\n"));
+    for (char **line = lines; *line; line++)
+        g_assert_cmpint(text_width(*line), <=, 80);
+}
+
 static void test_text_cannot_steer_the_terminal(void) {
     g_autoptr(json_t) evil = json_string("a\x1b[2Jb\nc\u202ed");
     g_autofree char *text = value_to_text(NULL, evil);
@@ -265,6 +282,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/cli/output/unknown-column-is-refused", test_unknown_column_is_refused);
     g_test_add_func("/cli/output/lists-fit-80-columns", test_lists_fit_80_columns);
     g_test_add_func("/cli/output/show-has-a-line-for-each-field", test_show_has_a_line_for_each_field);
+    g_test_add_func("/cli/output/switches-are-read-across", test_switches_are_read_across);
     g_test_add_func("/cli/output/text-cannot-steer-the-terminal", test_text_cannot_steer_the_terminal);
     return g_test_run();
 }

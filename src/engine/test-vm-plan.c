@@ -149,12 +149,44 @@ static void test_what_the_host_cannot_run_is_refused(void) {
     g_assert_false(vm_fits(&vm, &host, true, UINT64_MAX, NULL));
 }
 
+static void expect_unfit(const Vm *vm, const Template *source, const Host *host, const char *field) {
+    g_auto(Error) err = {0};
+    g_assert_false(vm_plan_fits(vm, source, host, false, 0, &err));
+    g_assert_cmpint(err.code, ==, ERROR_UNSUPPORTED);
+    g_assert_cmpstr(err.field, ==, field);
+}
+
+static void test_what_no_mode_can_do_is_refused(void) {
+    g_auto(Host) host = {0};
+    g_auto(Vm) vm = {0};
+    g_auto(Template) source = {0};
+    host_set_name(&host, "one");
+    HostMode *mode = host_status_add_modes(host_put_status(&host));
+    host_mode_set_mode(mode, VM_MODE_PV);
+    host_mode_set_graphics(mode, false);
+    host_mode_set_boot_disk(mode, false);
+    host_mode_set_boot_kernel(mode, true);
+    template_set_state(&source, TEMPLATE_STATE_BUILDABLE);
+    expect_unfit(&vm, NULL, &host, "/boot_order");
+    g_assert_true(
+        vm_plan_fits(&vm, &source, &host, false, 0, NULL)); /* it may boot a kernel once it is built */
+    template_set_state(&source, TEMPLATE_STATE_READY);
+    expect_unfit(&vm, &source, &host, "/boot_order");
+    vm_put_direct_boot(&vm);
+    g_assert_true(vm_plan_fits(&vm, &source, &host, false, 0, NULL));
+    console_set_graphics(vm_put_console(&vm), GRAPHICS_VNC);
+    expect_unfit(&vm, &source, &host, "/graphics"); /* as the request calls it */
+    vm_set_mode(&vm, VM_MODE_HVM);
+    expect_unfit(&vm, &source, &host, "/mode");
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/vm-plan/devices-of-one-name-are-refused", test_devices_of_one_name_are_refused);
     g_test_add_func("/vm-plan/unreadable-cloud-init-is-refused", test_unreadable_cloud_init_is_refused);
     g_test_add_func("/vm-plan/new-disks-need-a-size", test_new_disks_need_a_size);
     g_test_add_func("/vm-plan/what-the-host-cannot-run-is-refused", test_what_the_host_cannot_run_is_refused);
+    g_test_add_func("/vm-plan/what-no-mode-can-do-is-refused", test_what_no_mode_can_do_is_refused);
     g_test_add_func("/vm-plan/names", test_names_follow_the_pattern);
     g_test_add_func("/vm-plan/precedence", test_request_beats_template_beats_default);
     g_test_add_func("/vm-plan/refusals", test_what_cannot_be_is_refused_by_field);

@@ -5,6 +5,7 @@
 #include "model/cloud-init.h"
 #include "model/format.h"
 #include "model/guest-os.h"
+#include "model/vm-mode.h"
 
 enum { MAX_MAC_TRIES = 1000 };
 static const uint64_t default_disk_size = UINT64_C(10) << 30;
@@ -71,6 +72,8 @@ static bool plan_machine(const VmCreate *request, const Template *source, Vm *vm
         vm_set_guest_os(vm, source->guest_os);
     if (vm_create_has(request, VM_CREATE_FIELD_RUN_POLICY))
         vm_set_run_policy(vm, request->run_policy);
+    if (vm_create_has(request, VM_CREATE_FIELD_MODE))
+        vm_set_mode(vm, request->mode);
     vm_set_kernel_arguments(vm, request->kernel_arguments);
     for (size_t i = 0; i < request->boot_order.n; i++)
         *vm_add_boot_order(vm) = request->boot_order.items[i];
@@ -258,6 +261,12 @@ static bool fits_memory(const Vm *vm, const Host *host, uint64_t promised, Error
         vm->name, wanted, host->name, free, all, given, kept);
 }
 
+static bool fits_mode(const Vm *vm, const Host *host, Error *err) {
+    VmMode mode;
+    return vm_mode_choose(vm, &host->status, vm_has(vm, VM_FIELD_DIRECT_BOOT), &mode, err) ||
+           error_wrap(err, ERROR_NONE, "%s cannot run on the host %s", vm->name, host->name);
+}
+
 bool vm_fits(const Vm *vm, const Host *host, bool starts, uint64_t promised, Error *err) {
     const HostStatus *status = &host->status;
     int64_t vcpus = vm_has(vm, VM_FIELD_VCPUS_MAXIMUM) ? vm->vcpus_maximum : vm->vcpus;
@@ -267,8 +276,35 @@ bool vm_fits(const Vm *vm, const Host *host, bool starts, uint64_t promised, Err
         return error_set(err, ERROR_UNSUPPORTED, vcpus > vm->vcpus ? "/vcpus_maximum" : "/vcpus",
             "one VM on the host %s can have %" G_GINT64_FORMAT " vCPUs, not %" G_GINT64_FORMAT, host->name,
             status->vcpus_limit, vcpus);
+    if (!fits_mode(vm, host, err))
+        return false;
     return !starts || !host_status_has(status, HOST_STATUS_FIELD_MEMORY) ||
            fits_memory(vm, host, promised, err);
+}
+
+/* A request calls some fields by other names than the definition. */
+static bool fail_in_request(Error *err) {
+    static const struct {
+        const char *of_vm, *of_request;
+    } names[] = {{"/console/graphics", "/graphics"}, {"/direct_boot", "/template"}};
+    for (size_t i = 0; err && i < G_N_ELEMENTS(names); i++)
+        if (g_strcmp0(err->field, names[i].of_vm) == 0) {
+            g_free(err->field);
+            err->field = g_strdup(names[i].of_request);
+        }
+    return false;
+}
+
+bool vm_plan_fits(
+    const Vm *vm, const Template *source, const Host *host, bool starts, uint64_t promised, Error *err) {
+    g_auto(Vm) other = {0};
+    if (source && source->state != TEMPLATE_STATE_READY) {
+        vm_copy(&other, vm);
+        vm_put_direct_boot(&other);
+        if (vm_fits(&other, host, starts, promised, NULL))
+            return true;
+    }
+    return vm_fits(vm, host, starts, promised, err) || fail_in_request(err);
 }
 
 bool vm_plan(

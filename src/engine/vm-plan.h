@@ -24,7 +24,11 @@ bool vm_plan_mac(const char *prefix, bool (*is_taken)(const char *mac, void *dat
 /* The i-th VM that the request asks for; `random` makes MACs. ERROR_INVALID names the field. */
 bool vm_plan(
     const VmCreate *request, const VmPlanWorld *world, int64_t i, GRand *random, Vm *ret_vm, Error *err);
-/* Whether the host could run it: ERROR_UNSUPPORTED (vCPUs), ERROR_NO_CAPACITY (memory, only when it is to be
- * started: what the host has less its reserve and what is promised to other VMs, in bytes). True as long as
- * nothing is known of the host. */
+/* Whether the host could run it: ERROR_UNSUPPORTED (vCPUs, what its mode cannot do), ERROR_NO_CAPACITY
+ * (memory, only when it is to be started: what the host has less its reserve and what is promised to other
+ * VMs, in bytes). True as long as nothing is known of the host. */
 bool vm_fits(const Vm *vm, const Host *host, bool starts, uint64_t promised, Error *err);
+/* The same for a VM that was planned from that template (may be NULL): errors name the field of the request.
+ * Whether a template boots a kernel directly is only known once it is built. */
+bool vm_plan_fits(
+    const Vm *vm, const Template *source, const Host *host, bool starts, uint64_t promised, Error *err);

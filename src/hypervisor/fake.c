@@ -8,8 +8,8 @@
  * every call and wins. A fault comes before anything was changed ("start") or after it ("start-late": done,
  * but reported as lost). LODGE_FAKE_BOOT=ID, or the line "boot=ID", is the host's boot id. "stuck=1"
  * makes guests that let go of no disk and no NIC, "full=1" machines without place for another, "deaf=1"
- * guests that do not stop when they are asked to. A file ID.crashed instead of ID.json is a VM that has
- * crashed (crash-mark.h).
+ * guests that do not stop when they are asked to; "modes=pvh,pv" is a host that offers these VM modes only,
+ * in this order. A file ID.crashed instead of ID.json is a VM that has crashed (crash-mark.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,12 +18,14 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/file.h"
+#include "hypervisor/abilities.h"
 #include "hypervisor/host-facts.h"
 #include "hypervisor/crash-mark.h"
 #include "hypervisor/device-change.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/restart.h"
 #include "hypervisor/vm-files.h"
+#include "model/vm-mode.h"
 
 enum { VM_FILE_LIMIT = 4 * 1024 * 1024, CONTROL_LIMIT = 4096, SLICE_MS = 20, FAKE_VCPUS_LIMIT = 288 };
 
@@ -140,6 +142,18 @@ static bool store(const HypervisorSession *session, const Vm *vm, bool is_new, E
     return is_stored;
 }
 
+static void report_modes(const HypervisorSession *session, HostStatus *status) {
+    g_autofree char *text = setting(session, "modes", "LODGE_FAKE_MODES");
+    g_auto(GStrv) names = g_strsplit(text ? text : "", ",", -1);
+    if (!text)
+        abilities_report("fake", status);
+    for (char **name = names; *name; name++) {
+        const HostMode *mode = abilities_find("fake", (VmMode)model_enum_value(&vm_mode_enum, *name));
+        if (mode)
+            host_mode_copy(host_status_add_modes(status), mode);
+    }
+}
+
 static bool fake_probe(HypervisorSession *session, HostStatus *status, Error *err) {
     if (!suffer(session, "probe", NULL, err))
         return false;
@@ -151,6 +165,7 @@ static bool fake_probe(HypervisorSession *session, HostStatus *status, Error *er
     host_status_set_acceleration(status, "emulation");
     host_status_set_acceleration_reason(status, "the fake hypervisor runs nothing");
     host_status_set_vcpus_limit(status, FAKE_VCPUS_LIMIT);
+    report_modes(session, status);
     g_auto(AgentInventory) inventory = {0};
     if (!hypervisor_fake.list(session, &inventory, err))
         return false;
@@ -214,7 +229,7 @@ static void add_address(VmStatus *status, const Nic *nic) {
         address_set_mac(address, nic->mac);
 }
 
-static void fill_running(Vm *running, const HypervisorVm *vm) {
+static void fill_running(Vm *running, const HypervisorVm *vm, VmMode mode) {
     vm_copy(running, vm->vm);
     VmStatus *status = vm_put_status(running);
     vm_status_clear(status);
@@ -223,19 +238,24 @@ static void fill_running(Vm *running, const HypervisorVm *vm) {
     vm_status_set_memory_actual(status, vm->vm->memory);
     vm_status_set_started(status, clock_realtime_ns(clock_system()));
     vm_status_set_acceleration(status, "emulation");
+    vm_status_set_mode(status, mode);
     for (size_t i = 0; i < vm->vm->nics.n; i++)
         add_address(status, &vm->vm->nics.items[i]);
 }
 
 static bool fake_start(HypervisorSession *session, const HypervisorVm *vm, const Cancel *cancel, Error *err) {
     g_auto(Vm) running = {0};
+    g_auto(HostStatus) host = {0};
+    VmMode mode = VM_MODE_AUTO;
     if (vm->vm->vcpus > FAKE_VCPUS_LIMIT)
         return error_set(err, ERROR_UNSUPPORTED, "/vcpus", "this host can give %d to a VM", FAKE_VCPUS_LIMIT);
     if (load(session, vm->vm->id, &running))
         return true;
-    if (!suffer(session, "start", cancel, err))
+    report_modes(session, &host);
+    if (!vm_mode_choose(vm->vm, &host, vm->kernel_path != NULL, &mode, err) ||
+        !suffer(session, "start", cancel, err))
         return false;
-    fill_running(&running, vm);
+    fill_running(&running, vm, mode);
     if (!store(session, &running, true, err))
         return false;
     crash_mark_clear(session->folder, vm->vm->id);
@@ -350,6 +370,11 @@ static bool check_place(const HypervisorSession *session, Error *err) {
     return !full || error_set(err, ERROR_NO_CAPACITY, NULL, "there is no place for another device");
 }
 
+static bool has_cd_drive(const Vm *running) {
+    const HostMode *mode = abilities_find("fake", running->status.mode);
+    return !mode || mode->cd_change;
+}
+
 static bool change_disks(
     const HypervisorSession *session, Vm *running, const Vm *wanted, AgentVmChanged *changed, Error *err) {
     g_autoptr(GArray) changes = disk_changes(running, wanted);
@@ -357,7 +382,7 @@ static bool change_disks(
     for (guint i = changes->len; i-- > 0;) {
         const DeviceChange *change = &g_array_index(changes, DeviceChange, i);
         const Disk *disk = change->kind == DEVICE_DETACH ? NULL : &wanted->disks.items[change->wanted];
-        if (change->kind == DEVICE_RESTART ||
+        if (change->kind == DEVICE_RESTART || (change->kind == DEVICE_MEDIUM && !has_cd_drive(running)) ||
             (change->kind == DEVICE_ATTACH && !disk_can_come(running, disk))) {
             wait_for_restart(changed, "/disks");
         } else if (change->kind == DEVICE_ATTACH) {
@@ -484,8 +509,12 @@ static bool fake_network_close(HypervisorSession *session, const Network *networ
     return suffer(session, "network_close", NULL, err);
 }
 
+/* No kernel has it: for tests of the lists of allowed modules. */
+static const char *const fake_modules[] = {"lodge_fake", NULL};
+
 const Hypervisor hypervisor_fake = {
     .name = "fake",
+    .modules = fake_modules,
     .open = fake_open,
     .close = fake_close,
     .probe = fake_probe,

@@ -1,5 +1,5 @@
 /*
- * The hypervisor plug point: one const struct of functions for each driver (qemu, fake, later xen), found by
+ * The hypervisor plug point: one const struct of functions for each driver (qemu, xen, fake), found by
  * name. All functions block and may be called from several threads at once for different VMs; the caller sees
  * to it that two calls for one VM never overlap. A driver knows nothing of owners, claims or jobs.
  *
@@ -60,12 +60,17 @@ typedef struct HypervisorVm {
 
 typedef struct Hypervisor {
     const char *name; /* HypervisorDriver's name */
+    /* Whether `auto` may take it on this machine; NULL: it must be named. */
+    bool (*is_here)(void);
+    /* Kernel modules that it and what it makes may need, NULL-terminated; no list of allowed modules blocks
+     * them. NULL: none. */
+    const char *const *modules;
     HypervisorSession *(*open)(
         const HypervisorOptions *options, Error *err); /* need not reach the hypervisor yet */
     void (*close)(HypervisorSession *session);
 
-    /* Fills in all but state, since, agent_version. Reconnects by itself. ERROR_UNREACHABLE when it does not
-     * answer. */
+    /* Fills in all but state, since, agent_version; modes: see abilities.h. Reconnects by itself.
+     * ERROR_UNREACHABLE when it does not answer. */
     bool (*probe)(HypervisorSession *session, HostStatus *status, Error *err);
     /* Every VM that the hypervisor knows, ours (managed) and others. Cheap: no guest agent is asked. */
     bool (*list)(HypervisorSession *session, AgentInventory *inventory, Error *err);
@@ -76,7 +81,8 @@ typedef struct Hypervisor {
      * counts; nothing else is set. May take seconds. NULL: state and list tell that already. */
     bool (*guest)(HypervisorSession *session, const char *vm_id, VmStatus *ret_status, Error *err);
 
-    /* Refuses before anything starts what the host cannot do (ERROR_UNSUPPORTED with the field). A VM that
+    /* Refuses before anything starts what the host cannot do (ERROR_UNSUPPORTED with the field); `auto` is
+     * settled as the manager does it (model/vm-mode.h), and the state of what runs tells its mode. A VM that
      * runs already is success: the call may be repeated. Half-started ones are cleaned away. */
     bool (*start)(HypervisorSession *session, const HypervisorVm *vm, const Cancel *cancel, Error *err);
     /* Asks the guest; waits. ERROR_TIMED_OUT when it still runs, unless `force`. A stopped VM is success. */
@@ -108,5 +114,6 @@ typedef struct Hypervisor {
 
 extern const Hypervisor hypervisor_fake;
 extern const Hypervisor hypervisor_qemu;
-/* NULL when there is none of that name. */
+extern const Hypervisor hypervisor_xen;
+/* `auto`: the one for what this machine runs on. NULL when there is none of that name. */
 const Hypervisor *hypervisor_find(const char *name);

@@ -166,6 +166,63 @@ static void test_console(Fixture *fixture, const void *data) {
     g_assert_cmpstr(bytes, ==, "fake console\r\n");
 }
 
+static VmMode mode_now(const Fixture *fixture) {
+    g_auto(AgentVmState) state = {0};
+    g_assert_true(hypervisor_fake.state(fixture->session, VM_ID, &state, NULL));
+    return state.status.mode;
+}
+
+static void test_a_host_offers_modes(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(HostStatus) all = {0}, some = {0};
+    g_assert_true(hypervisor_fake.probe(fixture->session, &all, NULL));
+    g_assert_cmpuint(all.modes.n, ==, 3);
+    g_assert_cmpint(all.modes.items[0].mode, ==, VM_MODE_HVM);
+    control(fixture, "modes=pv,nonsense,pvh\n");
+    g_assert_true(hypervisor_fake.probe(fixture->session, &some, NULL));
+    g_assert_cmpuint(some.modes.n, ==, 2);
+    g_assert_cmpint(some.modes.items[0].mode, ==, VM_MODE_PV);
+    g_assert_cmpint(some.modes.items[1].mode, ==, VM_MODE_PVH);
+}
+
+static void test_a_start_settles_the_mode(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(Error) err = {0};
+    control(fixture, "modes=pv,pvh\n");
+    g_assert_true(hypervisor_fake.start(fixture->session, &fixture->start, NULL, NULL));
+    g_assert_cmpint(mode_now(fixture), ==, VM_MODE_PVH); /* pv has no boot loader */
+    g_assert_true(hypervisor_fake.kill(fixture->session, VM_ID, NULL));
+    fixture->start.kernel_path = "/kernel";
+    g_assert_true(hypervisor_fake.start(fixture->session, &fixture->start, NULL, NULL));
+    g_assert_cmpint(mode_now(fixture), ==, VM_MODE_PV);
+    g_assert_true(hypervisor_fake.kill(fixture->session, VM_ID, NULL));
+    vm_set_firmware(&fixture->vm, FIRMWARE_UEFI);
+    g_assert_false(hypervisor_fake.start(fixture->session, &fixture->start, NULL, &err));
+    g_assert_cmpint(err.code, ==, ERROR_UNSUPPORTED);
+    g_assert_cmpstr(err.field, ==, "/firmware");
+    g_assert_cmpint(state_now(fixture), ==, VM_STATE_STOPPED);
+}
+
+static void test_a_medium_needs_a_drive(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(AgentVmChanged) at_once = {0}, later = {0};
+    Disk *drive = vm_add_disks(&fixture->vm);
+    disk_set_id(drive, "0b2c4d6e-1111-4222-8333-44445555777a");
+    disk_set_kind(drive, DISK_KIND_CD);
+    disk_set_image(drive, "one");
+    g_assert_true(hypervisor_fake.start(fixture->session, &fixture->start, NULL, NULL));
+    disk_set_image(drive, "two");
+    g_assert_true(hypervisor_fake.update(fixture->session, &fixture->start, &at_once, NULL, NULL));
+    g_assert_cmpuint(at_once.pending.n, ==, 0);
+    g_assert_true(hypervisor_fake.kill(fixture->session, VM_ID, NULL));
+    vm_set_mode(&fixture->vm, VM_MODE_PVH);
+    g_assert_true(hypervisor_fake.start(fixture->session, &fixture->start, NULL, NULL));
+    disk_set_image(drive, "three");
+    g_assert_true(hypervisor_fake.update(fixture->session, &fixture->start, &later, NULL, NULL));
+    g_assert_cmpuint(later.pending.n, ==, 1);
+    g_assert_cmpstr(later.pending.items[0], ==, "/disks");
+}
+
 static void test_find(void) {
     g_assert_true(hypervisor_find("fake") == &hypervisor_fake);
     g_assert_true(hypervisor_find("qemu") == &hypervisor_qemu);
@@ -183,6 +240,9 @@ int main(int argc, char **argv) {
     ADD("a-cancelled-start-starts-nothing", test_cancel);
     ADD("update-says-what-waits", test_update);
     ADD("console-answers", test_console);
+    ADD("a-host-offers-modes", test_a_host_offers_modes);
+    ADD("a-start-settles-the-mode", test_a_start_settles_the_mode);
+    ADD("a-medium-needs-a-drive", test_a_medium_needs_a_drive);
     ADD("a-deleted-vm-is-forgotten", test_a_deleted_vm_is_forgotten);
     return g_test_run();
 }

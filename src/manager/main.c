@@ -15,6 +15,7 @@
 #include "http/tls-identity.h"
 #include "manager/console-bridge.h"
 #include "manager/enrol.h"
+#include "manager/host-modules.h"
 #include "manager/job-kinds.h"
 #include "manager/reconcile.h"
 #include "manager/boot-policy.h"
@@ -127,6 +128,14 @@ static void own_host(const HostAdd *host, ApiHostFn done, void *done_data, void 
     enrol_host(((Manager *)data)->store, host->address, done, done_data);
 }
 
+static void list_modules(const char *host_id, ApiAnswerFn done, void *done_data, void *data) {
+    host_modules_list(((Manager *)data)->fleet, host_id, done, done_data);
+}
+
+static void check_modules(const Host *host, ApiAnswerFn done, void *done_data, void *data) {
+    host_modules_check(((Manager *)data)->fleet, host, done, done_data);
+}
+
 static const char *job_on_host(const char *host_id, void *data) {
     return fleet_job_on(((Manager *)data)->fleet, host_id);
 }
@@ -165,6 +174,7 @@ static void host_status_arrived(const json_t *result, const Error *err, void *da
 
 static void host_connected(const char *host_id, void *data) {
     Manager *manager = data;
+    host_modules_send(manager->fleet, manager->inventory, host_id);
     fleet_ask(manager->fleet, host_id, AGENT_METHOD_RECIPE_LIST, NULL, recipes_arrived, manager);
     const GPtrArray *repositories = inventory_list(manager->inventory, RESOURCE_REPOSITORY);
     for (guint i = 0; i < repositories->len; i++) {
@@ -180,9 +190,11 @@ static void host_connected(const char *host_id, void *data) {
     }
 }
 
-/* A repository that comes after a restore is read too. */
+/* A repository that comes after a restore is read too; a host learns of its new definition. */
 static void on_inventory_event(const Event *event, void *data) {
     Manager *manager = data;
+    if (event->object && g_str_has_prefix(event->object, "host/") && g_str_equal(event->kind, "changed"))
+        host_modules_send(manager->fleet, manager->inventory, event->object + strlen("host/"));
     if (!event->object || !g_str_has_prefix(event->object, "repository/") ||
         !g_str_equal(event->kind, "created") || !reconcile_is_needed(manager->inventory))
         return;
@@ -313,6 +325,8 @@ static bool start(Manager *manager, Error *err) {
         .end_upload = end_upload,
         .restored = restored,
         .own_host = own_host,
+        .list_modules = list_modules,
+        .check_modules = check_modules,
         .job_on_host = job_on_host};
     manager->api = api_new(&options);
     manager->server = http_server_new(&api_http_handler, manager->api, &http_limits_default);

@@ -8,6 +8,7 @@
 #include "engine/vm-change.h"
 #include "manager/job-kinds.h"
 #include "manager/reconcile.h"
+#include "manager/vm-place.h"
 
 static MethodId method_of(const Job *job) {
     for (MethodId id = 0; id < METHOD_MAX; id++)
@@ -94,6 +95,15 @@ static json_t *devices_of(const Vm *vm) {
         "{sO* sO*}", "disks", json_object_get(all, "disks"), "nics", json_object_get(all, "nics"));
 }
 
+/* Only an update's parameters have the definition's fields. */
+static bool check_host(Inventory *inventory, const Job *job, const Vm *before, const Vm *vm, Error *err) {
+    if (vm_may_become(inventory, before, vm, err))
+        return true;
+    if (err && method_of(job) != METHOD_VM_UPDATE)
+        g_clear_pointer(&err->field, g_free);
+    return false;
+}
+
 static bool prepare_change(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
     const Vm *before = asked->target->data;
     guint32 seed = g_random_int();
@@ -107,7 +117,7 @@ static bool prepare_change(Inventory *inventory, const JobRequest *asked, Job *j
         return error_set(err, ERROR_EXISTS, "/name", "there is a VM %s already", vm.name);
     if (!vm.host)
         return error_set(err, ERROR_WRONG_STATE, NULL, "%s has no host", vm.name);
-    if (!reconcile_check(inventory, vm.repository, err))
+    if (!check_host(inventory, job, before, &vm, err) || !reconcile_check(inventory, vm.repository, err))
         return false;
     job_claim_add(job, RESOURCE_VM, vm.id, false, job->kind);
     job_take_data(job, json_pack("{sI so}", "seed", (json_int_t)seed, "planned", devices_of(&vm)));

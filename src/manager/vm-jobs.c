@@ -33,7 +33,7 @@ static bool plan_all(
     for (int64_t i = 1; i <= request->count; i++) {
         g_auto(Vm) vm = {0};
         if (!vm_plan(request, world, i, random, &vm, err) ||
-            !vm_fits(&vm, host, request->start, promised, err))
+            !vm_plan_fits(&vm, world->source, host, request->start, promised, err))
             return false;
         promised += vm.memory;
         if (!is_object_name(vm.name))
@@ -46,11 +46,20 @@ static bool plan_all(
     return true;
 }
 
-/* Of the first one: all need the same. */
-static bool claim_needs_of(Job *job, const json_t *plans, Error *err) {
+static void note_mode(Inventory *inventory, const Vm *vm, json_t *data) {
+    const char *mode = vm_mode_name(inventory, vm);
+    if (mode)
+        json_object_set_new(data, "mode", json_string(mode));
+}
+
+/* What the job holds and tells beforehand, by the first one: all need the same. */
+static bool take_plans(Inventory *inventory, Job *job, json_t *take_data, Error *err) {
     g_auto(Vm) first = {0};
-    if (!vm_decode(json_array_get(plans, 0), MODEL_STORED, &first, err))
+    g_autoptr(json_t) data = take_data;
+    if (!vm_decode(json_array_get(json_object_get(data, "vms"), 0), MODEL_STORED, &first, err))
         return false;
+    note_mode(inventory, &first, data);
+    job_take_data(job, g_steal_pointer(&data));
     claim_needs(job, &first);
     return true;
 }
@@ -69,8 +78,7 @@ static bool prepare_create(Inventory *inventory, const JobRequest *asked, Job *j
     if (!plan_all(inventory, &request, &world, plans, err))
         return false;
     job_set_target_name(job, request.name);
-    job_take_data(job, json_pack("{sO}", "vms", plans));
-    return claim_needs_of(job, plans, err);
+    return take_plans(inventory, job, json_pack("{sO}", "vms", plans), err);
 }
 
 static void template_built(JobRun *run, const Job *child, void *data G_GNUC_UNUSED) {
@@ -310,13 +318,13 @@ static bool prepare_clone(Inventory *inventory, const JobRequest *asked, Job *jo
             return error_set(err, ERROR_INVALID, "/name", "name: %s is too long or not a name", name);
         if (inventory_has_name(inventory, RESOURCE_VM, name))
             return error_set(err, ERROR_EXISTS, "/name", "there is a VM %s already", name);
-        if (!new_identity(inventory, source, name, &vm, err))
+        if (!new_identity(inventory, source, name, &vm, err) ||
+            (request.start && !vm_may_start(inventory, &vm, err)))
             return false;
         json_array_append_new(plans, vm_encode(&vm, MODEL_ENCODE_DEFINITION));
     }
-    job_take_data(job, json_pack("{sO ss}", "vms", plans, "source", source->id));
     job_claim_add(job, RESOURCE_VM, source->id, false, "it is copied");
-    return claim_needs_of(job, plans, err);
+    return take_plans(inventory, job, json_pack("{sO ss}", "vms", plans, "source", source->id), err);
 }
 
 static const JobStepKind clone_steps[] = {{"make", "Makes the copies", create_all, NULL}};
@@ -510,12 +518,21 @@ static const JobKind vm_make = {"vm.make", make_steps, G_N_ELEMENTS(make_steps),
 
 /* ---- one VM that exists ---- */
 
-static bool prepare_vm(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
+static bool prepare_vm(Inventory *inventory G_GNUC_UNUSED, const JobRequest *asked, Job *job, Error *err) {
     const Vm *vm = asked->target->data;
     job_claim_add(job, RESOURCE_VM, vm->id, false, job->kind);
     if (!vm->host)
         return error_set(err, ERROR_WRONG_STATE, NULL, "%s has no host", vm->name);
-    return !g_str_equal(job->kind, "vm.start") || vm_may_start(inventory, vm, err);
+    return true;
+}
+
+static bool prepare_start(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
+    const Vm *vm = asked->target->data;
+    if (!prepare_vm(inventory, asked, job, err) || !vm_may_start(inventory, vm, err))
+        return false;
+    job_take_data(job, json_object());
+    note_mode(inventory, vm, job->data);
+    return true;
 }
 
 static const Vm *target_vm(JobRun *run) {
@@ -558,11 +575,13 @@ static void resume_run(JobRun *run) {
     call_by_id(run, AGENT_METHOD_VM_RESUME, NULL, state_arrived);
 }
 
+static const JobStepKind start_steps[] = {{"start", "Starts it", start_run, NULL}};
+static const JobKind vm_start = {"vm.start", start_steps, G_N_ELEMENTS(start_steps), prepare_start};
+
 #define ONE_STEP(identifier, method, step_name, text, function, displaced)               \
     static const JobStepKind identifier##_steps[] = {{step_name, text, function, NULL}}; \
     static const JobKind identifier = {method, identifier##_steps, 1, prepare_vm, displaced}
 
-ONE_STEP(vm_start, "vm.start", "start", "Starts it", start_run, NULL);
 ONE_STEP(vm_stop, "vm.stop", "stop", "Asks the guest to stop and waits", stop_run, NULL);
 ONE_STEP(vm_kill, "vm.kill", "kill", "Pulls the plug", kill_run, "vm.stop");
 ONE_STEP(vm_reset, "vm.reset", "reset", "Resets it", reset_run, NULL);

@@ -2,6 +2,7 @@
 #include "manager/vm-place.h"
 #include "manager/job-kinds.h"
 #include "model/format.h"
+#include "model/vm-mode.h"
 
 static bool is_mac_taken(const char *mac, void *inventory) {
     return inventory_has_mac(inventory, mac, NULL);
@@ -16,7 +17,7 @@ const char *vm_mac_prefix(const Object *pool) {
     return range ? range : DEFAULT_MAC_PREFIX;
 }
 
-/* ---- memory ---- */
+/* ---- what a host has ---- */
 
 static bool occupies_memory(const Vm *vm) {
     if (!vm_has(vm, VM_FIELD_STATUS))
@@ -43,14 +44,32 @@ uint64_t host_promised_memory(Inventory *inventory, const char *host_id, const c
     return promised;
 }
 
-bool vm_may_start(Inventory *inventory, const Vm *vm, Error *err) {
+static const Host *host_of(Inventory *inventory, const Vm *vm) {
     const Object *object = vm->host ? inventory_get(inventory, RESOURCE_HOST, vm->host) : NULL;
-    const Host *host = object ? object->data : NULL;
+    return object ? object->data : NULL;
+}
+
+bool vm_may_start(Inventory *inventory, const Vm *vm, Error *err) {
+    const Host *host = host_of(inventory, vm);
     if (!host || (vm->status.state != VM_STATE_STARTING && occupies_memory(vm)))
         return true;
     if (host->maintenance)
         return error_set(err, ERROR_WRONG_STATE, "/host", "the host %s is in maintenance", host->name);
     return vm_fits(vm, host, true, host_promised_memory(inventory, host->id, vm->id), err);
+}
+
+bool vm_may_become(Inventory *inventory, const Vm *before, const Vm *vm, Error *err) {
+    const Host *host = host_of(inventory, vm);
+    return !host || !vm_fits(before, host, false, 0, NULL) || vm_fits(vm, host, false, 0, err);
+}
+
+const char *vm_mode_name(Inventory *inventory, const Vm *vm) {
+    const Host *host = host_of(inventory, vm);
+    VmMode mode = VM_MODE_AUTO;
+    if (!host || !vm_mode_choose(vm, &host->status, vm_has(vm, VM_FIELD_DIRECT_BOOT), &mode, NULL) ||
+        mode == VM_MODE_AUTO)
+        return NULL;
+    return model_enum_name(&vm_mode_enum, (int)mode);
 }
 
 /* ---- place ---- */
@@ -97,10 +116,25 @@ static int64_t free_memory(Inventory *inventory, const Object *object) {
            (int64_t)host_promised_memory(inventory, object->id, NULL);
 }
 
-/* The one in the pool with the most free memory; the only one even while it is out of reach. */
-static const Object *best_host(Inventory *inventory, const char *pool_id) {
+typedef struct Candidate {
+    const Object *host;
+    bool fits;
+    int64_t free_memory;
+} Candidate;
+
+static bool is_better(const Candidate *one, const Candidate *other) {
+    if (!other->host || one->fits != other->fits)
+        return !other->host || one->fits;
+    return one->free_memory > other->free_memory;
+}
+
+/* The one in the pool with the most free memory among those that can run it, else among all, so that the
+ * reason can be told; the only one even while it is out of reach. */
+static const Object *best_host(
+    Inventory *inventory, const char *pool_id, const Vm *vm, const Template *source) {
     const GPtrArray *all = inventory_list(inventory, RESOURCE_HOST);
-    const Object *best = NULL, *only = NULL;
+    const Object *only = NULL;
+    Candidate best = {0};
     guint n = 0;
     for (guint i = 0; i < all->len; i++) {
         const Object *object = all->pdata[i];
@@ -108,20 +142,33 @@ static const Object *best_host(Inventory *inventory, const char *pool_id) {
             only = object;
             n++;
         }
-        if (can_take(object, pool_id) &&
-            (!best || free_memory(inventory, object) > free_memory(inventory, best)))
-            best = object;
+        if (!can_take(object, pool_id))
+            continue;
+        Candidate candidate = {object, !vm || vm_plan_fits(vm, source, object->data, false, 0, NULL),
+            free_memory(inventory, object)};
+        if (is_better(&candidate, &best))
+            best = candidate;
     }
-    return best ? best : n == 1 ? only : NULL;
+    return best.host ? best.host : n == 1 ? only : NULL;
 }
 
-static bool find_host(Inventory *inventory, const VmCreate *request, Place *place, Error *err) {
+/* The first of the VMs, which all ask for the same; what cannot be planned is told later. */
+static const Object *choose_host(
+    Inventory *inventory, const VmCreate *request, const Place *place, const VmPlanWorld *world) {
+    g_auto(Vm) first = {0};
+    g_autoptr(GRand) random = g_rand_new();
+    bool is_planned = vm_plan(request, world, 1, random, &first, NULL);
+    return best_host(inventory, place->pool->id, is_planned ? &first : NULL, world->source);
+}
+
+static bool find_host(
+    Inventory *inventory, const VmCreate *request, const VmPlanWorld *world, Place *place, Error *err) {
     const Repository *repository = place->repository->data;
     const char *wanted = request->host ? request->host : repository->host;
     if (wanted) {
         place->host = inventory_find(inventory, RESOURCE_HOST, wanted, err);
     } else {
-        place->host = best_host(inventory, place->pool->id);
+        place->host = choose_host(inventory, request, place, world);
         if (!place->host)
             error_set(err, ERROR_NO_CAPACITY, "/pool", "the pool %s has no host that can be reached",
                 place->pool->name);
@@ -164,17 +211,19 @@ bool vm_place(Inventory *inventory, const VmCreate *request, VmPlanWorld *ret_wo
     if (request->template &&
         !(place.template = inventory_find(inventory, RESOURCE_TEMPLATE, request->template, err)))
         return false;
-    if (!find_repository(inventory, request, &place, err) || !find_pool(inventory, request, &place, err) ||
-        !find_host(inventory, request, &place, err) || !check_pool(&place, err))
+    if (!find_repository(inventory, request, &place, err) || !find_pool(inventory, request, &place, err))
         return false;
-    *ret_world = (VmPlanWorld){.source = place.template ? place.template->data : NULL,
+    VmPlanWorld world = {.source = place.template ? place.template->data : NULL,
         .pool_id = place.pool->id,
-        .host_id = place.host->id,
         .repository_id = place.repository->id,
         .default_network_id = default_network(inventory),
         .mac_prefix = vm_mac_prefix(place.pool),
         .is_mac_taken = is_mac_taken,
         .new_id = new_id,
         .data = inventory};
+    if (!find_host(inventory, request, &world, &place, err) || !check_pool(&place, err))
+        return false;
+    world.host_id = place.host->id;
+    *ret_world = world;
     return true;
 }

@@ -16,3 +16,7 @@ uint64_t host_promised_memory(Inventory *inventory, const char *host_id, const c
 /* ERROR_NO_CAPACITY, ERROR_UNSUPPORTED or ERROR_WRONG_STATE (maintenance) when its host cannot start it now.
  * A VM that runs already may. */
 bool vm_may_start(Inventory *inventory, const Vm *vm, Error *err);
+/* ERROR_UNSUPPORTED when its host could run it as it is (`before`), but not as it is to be. */
+bool vm_may_become(Inventory *inventory, const Vm *before, const Vm *vm, Error *err);
+/* The mode in which its host would run it; NULL when that is not known. Static. */
+const char *vm_mode_name(Inventory *inventory, const Vm *vm);

@@ -3,7 +3,13 @@
 #include <string.h>
 #include "model/subnet.h"
 
-enum { UUID_LENGTH = 36, MAC_LENGTH = 17, NAME_MAX_LENGTH = 63, INTERFACE_MAX_LENGTH = 15 };
+enum {
+    UUID_LENGTH = 36,
+    MAC_LENGTH = 17,
+    NAME_MAX_LENGTH = 63,
+    INTERFACE_MAX_LENGTH = 15,
+    MODULE_MAX_LENGTH = 64
+};
 #define BASE64 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 
 static bool is_lower_hex(char c) {
@@ -102,6 +108,16 @@ static bool is_tag(const char *text) {
     return length >= 1 && length <= NAME_MAX_LENGTH;
 }
 
+/* MODULE_NAME_LEN of Linux is 56 with the terminating zero on 64-bit machines; older ones had a little more.
+ */
+bool is_module_name(const char *text) {
+    size_t length = strlen(text);
+    for (const char *c = text; *c; c++)
+        if (!g_ascii_isalnum(*c) && *c != '-' && *c != '_')
+            return false;
+    return length >= 1 && length <= MODULE_MAX_LENGTH && text[0] != '-';
+}
+
 static bool is_text(const char *text) {
     return !has_controls(text, "\n\r\t");
 }
@@ -141,12 +157,16 @@ static const struct {
     [FORMAT_SUBNET] = {is_subnet,
         "must be a private IPv4 network such as 192.168.77.0/24, its prefix between 8 and 29"},
     [FORMAT_INTERFACE] = {is_interface, "must be the name of a network interface, 1 to 15 characters"},
+    [FORMAT_MODULE] = {is_module_name,
+        "must be the name of a kernel module: 1 to 64 letters, digits, - or _"},
     [FORMAT_REFERENCE] = {is_reference, "must be the name or the id of an object"},
 };
 
 /* What is written in several ways and kept in one. */
 char *model_normal_string(const FieldDescriptor *field, const char *value) {
     bool ignores_case = field->format == FORMAT_MAC || field->format == FORMAT_MAC_RANGE;
+    if (field->format == FORMAT_MODULE)
+        return g_strdelimit(g_strdup(value), "-", '_');
     return ignores_case ? g_ascii_strdown(value, -1) : g_strdup(value);
 }
 

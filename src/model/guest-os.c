@@ -77,6 +77,14 @@ bool guest_os_has_tablet(const char *id) {
     return features_of(id) & GUEST_OS_TABLET;
 }
 
+bool guest_os_boots_by_grub(const char *id) {
+    static const char *const beginnings[] = {"debian1", "ubuntu18.", "ubuntu19.", "ubuntu2"};
+    for (size_t i = 0; id && i < G_N_ELEMENTS(beginnings); i++)
+        if (g_str_has_prefix(id, beginnings[i]) && g_ascii_isdigit(id[strlen(beginnings[i])]))
+            return true;
+    return false;
+}
+
 uint64_t guest_os_memory(const char *id) {
     const GuestOs *row = guest_os_find(id);
     return row ? row->memory_recommended_mib * mib : 0;

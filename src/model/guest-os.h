@@ -45,6 +45,9 @@ NicModel guest_os_nic_model(const char *id);
 Firmware guest_os_firmware(const char *id);
 bool guest_os_has_local_clock(const char *id); /* the hardware's clock shows local time, not UTC */
 bool guest_os_has_tablet(const char *id);
+/* A Linux that hypervisors without a PC's firmware start too: its GRUB reads /boot/grub/grub.cfg, and its
+ * kernel (4.11 or later) knows such machines. */
+bool guest_os_boots_by_grub(const char *id);
 /* Bytes; 0 when nobody says. */
 uint64_t guest_os_memory(const char *id);
 /* The row as clients see it. */

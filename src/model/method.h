@@ -34,6 +34,7 @@ typedef enum MethodKind {
 typedef struct MethodDescriptor {
     const char *name; /* "vm.start" */
     ResourceId resource;
+    ResourceId rows;  /* what a list shows; `resource` unless it is what belongs to one object of that */
     const char *verb; /* on the command line */
     MethodKind kind;
     const char *http, *path; /* "POST", "/v1/vms/{id}/start" */

@@ -49,6 +49,7 @@ typedef enum StringFormat {
     FORMAT_SSH_KEY, /* one line of an OpenSSH public key file (sshd(8), AUTHORIZED_KEYS) without options */
     FORMAT_SUBNET, /* an IPv4 network for private use (RFC 1918, 6598, 2544), "10.0.0.0/24", prefix 8 to 29 */
     FORMAT_INTERFACE, /* name of a Linux network interface */
+    FORMAT_MODULE,    /* name of a Linux kernel module; kept with `_` for `-` */
     FORMAT_REFERENCE, /* a name or an id of another resource */
 } StringFormat;
 

@@ -14,6 +14,7 @@ static char *random_string(const FieldDescriptor *field, GRand *random) {
         [FORMAT_SSH_KEY] = "ssh-ed25519 AAAAxxxx me",
         [FORMAT_SUBNET] = "192.168.77.0/24",
         [FORMAT_INTERFACE] = "brxxxx",
+        [FORMAT_MODULE] = "mod_xxxx",
         [FORMAT_REFERENCE] = NULL};
     const char *pattern = patterns[field->format];
     if (pattern) {

@@ -110,6 +110,21 @@ static void test_macs_are_kept_in_lower_case(void) {
     g_assert_cmpstr(vm.nics.items[0].mac, ==, "52:54:00:ab:cd:ef");
 }
 
+static void test_modules_are_kept_with_underscores(void) {
+    g_autoptr(json_t) json = json_pack("{s[ss]}", "allow", "snd-hda-intel", "8250_pci");
+    g_auto(HostModules) modules = {0};
+    g_assert_true(host_modules_decode(json, MODEL_INPUT, &modules, NULL));
+    g_assert_cmpstr(modules.allow.items[0], ==, "snd_hda_intel");
+    g_assert_cmpstr(modules.allow.items[1], ==, "8250_pci");
+    static const char *const bad[] = {"", "a b", "a/b", "a\n", "-a", "*", "a.ko"};
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(json_t) wrong = json_pack("{s[s]}", "allow", bad[i]);
+        g_auto(Error) err = {0};
+        g_assert_false(host_modules_decode(wrong, MODEL_INPUT, &modules, &err));
+        g_assert_cmpstr(err.field, ==, "/allow/0");
+    }
+}
+
 static void test_union_branch_refuses_fields_of_the_other(void) {
     g_autoptr(json_t) json = json_pack("{ss ss ss}", "name", "n", "kind", "bridge", "subnet", "10.0.0.0/24");
     g_auto(Network) network = {0};
@@ -215,6 +230,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/model/bad-input", test_bad_input_names_the_field);
     g_test_add_func("/model/formats-of-networks-keys-and-macs", test_formats_of_networks_keys_and_macs);
     g_test_add_func("/model/macs-are-kept-in-lower-case", test_macs_are_kept_in_lower_case);
+    g_test_add_func("/model/modules-are-kept-with-underscores", test_modules_are_kept_with_underscores);
     g_test_add_func("/model/union", test_union_branch_refuses_fields_of_the_other);
     g_test_add_func("/model/absent", test_absent_null_and_default_are_three_things);
     g_test_add_func("/model/secrets", test_secrets_stay_out_of_public_text);

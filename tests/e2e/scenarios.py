@@ -294,6 +294,47 @@ def what_does_not_fit_together_is_refused_before_anything_starts(house):
     require(sorted(house.states()) == ["srv-1", "srv-2"], f"the pattern made {house.states()}")
 
 
+def _modes(house):
+    return [mode["mode"] for mode in house.list("host")[0]["status"].get("modes", [])]
+
+
+def a_vm_runs_in_a_mode_that_can_do_what_it_asks_for(house):
+    """Named or automatic; what no mode can do is refused by its field before anything starts, dry runs included."""
+    house.run("template", "build", "bench-boot")
+    shown = house.run("host", "show", "one").stdout.splitlines()
+    require(any(line.split() == ["MODE", "HVM", "PVH", "PV"] for line in shown), f"the modes are not shown: {shown}")
+    require(any(line.split() == ["UEFI", "yes", "-", "-"] for line in shown), f"what they can do is not shown: {shown}")
+    pvh = ["vm", "create", "x", "--disk-size", "16M", "--mode", "pvh"]
+    for extra in ([], ["--dry-run"]):
+        _refused(house, "firmware", *pvh, "--firmware", "uefi", *extra)
+        _refused(house, "graphics", *pvh, "--graphics", "vnc", *extra)
+        _refused(house, "boot_order", *pvh, "--boot-order", "network", *extra)
+        _refused(house, "boot_order", "vm", "create", "x", "--template", "bench-boot", "--mode", "pv", *extra)
+    reason = house.run(*pvh, "--firmware", "uefi", status=1).stderr
+    require("the mode pvh has no UEFI firmware (modes that have it: hvm)" in reason, f"the reason is {reason!r}")
+    plan = house.run("vm", "create", "x", "--template", "bench-boot", "--dry-run").stdout
+    require("Would run in the mode hvm." in plan, f"the plan does not tell the mode: {plan}")
+    house.run("vm", "create", "pc", "--template", "bench-boot", "--start")
+    house.run("vm", "create", "light", "--template", "bench-boot", "--mode", "pvh", "--start")
+    modes = {vm["name"]: vm["status"].get("mode") for vm in house.list("vm")}
+    require(modes == {"pc": "hvm", "light": "pvh"}, f"they run as {modes}")
+    for extra in ([], ["--dry-run"]):
+        _refused(house, "firmware", "vm", "update", "light", "--firmware", "uefi", *extra)
+        _refused(house, "CD drive", "vm", "attach-disk", "light", "--kind", "cd", *extra)
+    house.run("vm", "update", "pc", "--firmware", "uefi")
+    house.run("vm", "kill", "pc")
+    house.run("vm", "kill", "light")
+    house.power_cut("lodge-agent", LODGE_FAKE_MODES="pvh,pv")
+    wait_until("the host tells its new modes", lambda: house.has_host() and _modes(house) == ["pvh", "pv"])
+    for extra in ([], ["--dry-run"]):
+        _refused(house, "firmware", "vm", "start", "pc", *extra)
+    house.run("vm", "update", "pc", "--description", "waits for another host")
+    house.run("vm", "update", "pc", "--firmware", "bios")
+    house.run("vm", "start", "pc")
+    require(house.json("vm", "show", "pc")["status"].get("mode") == "pvh", "the host's first mode was not taken")
+    invariants.hold(house)
+
+
 def memory_is_promised_once(house):
     """Guests that run together never have more memory than the host can give, whoever asks first."""
     house.run("template", "build", "bench-boot")
@@ -362,6 +403,7 @@ SCENARIOS = [
     crashes_are_shown_as_crashes,
     a_deaf_guest_is_killed_only_by_force,
     what_does_not_fit_together_is_refused_before_anything_starts,
+    a_vm_runs_in_a_mode_that_can_do_what_it_asks_for,
     memory_is_promised_once,
     a_cancelled_create_is_cancelled,
     pulling_the_plug_waits_for_nobody,

@@ -61,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         g_autofree char *allowed = NULL;
         if (route_find(verbs[i], target, &route, &allowed, NULL) &&
             methods[route.method].kind == METHOD_KIND_LIST)
-            list(resources[methods[route.method].resource].type, target);
+            list(resources[methods[route.method].rows].type, target);
     }
     return 0;
 }

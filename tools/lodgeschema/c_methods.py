@@ -24,7 +24,7 @@ def _methods(schema):
     lines = ["const MethodDescriptor methods[METHOD_MAX] = {"]
     for m in schema.methods:
         cli = m.cli != "none"
-        lines.append(f"    [METHOD_{upper(m.name)}] = {{.name = {c_string(m.name)}, .resource = RESOURCE_{upper(m.resource.name)}, .verb = {c_string(m.verb)}, "
+        lines.append(f"    [METHOD_{upper(m.name)}] = {{.name = {c_string(m.name)}, .resource = RESOURCE_{upper(m.resource.name)}, .rows = RESOURCE_{upper(m.rows)}, .verb = {c_string(m.verb)}, "
                      f".kind = METHOD_KIND_{upper(m.kind)}, .http = {c_string(m.http)}, .path = {c_string(m.path)}, .doc = {c_string(m.doc)}, "
                      f".parameters = &{lower(m.parameters)}_type, .result = &{lower(m.result)}_type, .permission = {c_string(m.permission)}, "
                      f".is_job = {_flag(m.is_job)}, .has_dry_run = {_flag(m.has_dry_run)}, .needs_confirmation = {_flag(m.needs_confirmation)}, "

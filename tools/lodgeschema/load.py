@@ -7,7 +7,7 @@ import tomllib
 STRING_FORMATS = {
     "string": "FORMAT_LINE", "text": "FORMAT_TEXT", "name": "FORMAT_NAME", "name_pattern": "FORMAT_NAME_PATTERN", "tag": "FORMAT_TAG",
     "path": "FORMAT_PATH", "uuid": "FORMAT_UUID", "mac": "FORMAT_MAC", "mac_range": "FORMAT_MAC_RANGE", "ssh_key": "FORMAT_SSH_KEY",
-    "subnet": "FORMAT_SUBNET", "interface": "FORMAT_INTERFACE", "ref": "FORMAT_REFERENCE",
+    "subnet": "FORMAT_SUBNET", "interface": "FORMAT_INTERFACE", "module": "FORMAT_MODULE", "ref": "FORMAT_REFERENCE",
 }
 FIXED_LENGTH = {"uuid", "mac", "mac_range"}
 SCALARS = {"bool", "int", "size", "time", "json"} | STRING_FORMATS.keys() - {"ref"}
@@ -66,8 +66,30 @@ class Field:
             raise SchemaError(f"{where}: a list needs max_items")
 
 
+class Ability:
+    """What a VM can do; for each driver and mode True, or the reason why not."""
+
+    def __init__(self, name, data, modes):
+        self.name, self.doc, self.cells = name, data.get("doc"), {}
+        if not self.doc:
+            raise SchemaError(f"ability {name}: doc is missing")
+        unknown = set(data) - {"doc"} - modes.keys()
+        if unknown:
+            raise SchemaError(f"ability {name}: unknown driver {', '.join(sorted(unknown))}")
+        for driver, offered in modes.items():
+            row = data.get(driver)
+            if not isinstance(row, dict):
+                row = dict.fromkeys(offered, row)
+            if set(row) != set(offered):
+                raise SchemaError(f"ability {name}: {driver} has the modes {', '.join(offered)}")
+            for mode, cell in row.items():
+                if cell is not True and not (isinstance(cell, str) and cell):
+                    raise SchemaError(f"ability {name}: {driver}.{mode} is neither true nor a reason")
+                self.cells[driver, mode] = cell
+
+
 class Type:
-    def __init__(self, name, data, mixins):
+    def __init__(self, name, data, mixins, abilities):
         self.name, self.doc = name, data.get("doc")
         if not self.doc:
             raise SchemaError(f"type {name}: doc is missing")
@@ -75,6 +97,8 @@ class Type:
         for mixin in data.get("mixin", []):
             fields.update(mixins[mixin]["fields"])
         fields.update(data.get("fields", {}))
+        if data.get("abilities"):
+            fields.update({ability.name: {"type": "bool", "doc": ability.doc} for ability in abilities.values()})
         self.fields = [Field(name, field, attributes) for field, attributes in fields.items()]
         if len(self.fields) > MAX_FIELDS:
             raise SchemaError(f"type {name}: more than {MAX_FIELDS} fields")
@@ -127,8 +151,12 @@ class Method:
         # The name of a parameter instead of true: only when that is given.
         self.confirm_for = data["confirm"] if isinstance(data.get("confirm"), str) else None
         self.cli = data.get("cli")
+        # Of a list: another resource whose objects belong to one of this resource.
+        self.rows = data.get("rows", resource.name)
         self.result = "job" if self.is_job else data.get("result", "empty" if self.kind == "delete" else resource.type)
         self.http, path = METHOD_KINDS[self.kind]
+        if self.rows != resource.name:
+            path = "/{plural}/{{id}}/{verb}"
         self.path = "/v1" + path.format(plural=resource.plural, verb=name)
 
 
@@ -146,6 +174,7 @@ class Schema:
     def __init__(self):
         self.errors, self.enums, self.types, self.resources = {}, {}, {}, {}
         self.methods, self.agent_methods, self.roles = [], [], {}
+        self.modes, self.abilities = {}, {}  # of VMs: modes by driver, the preferred one first
         self.options, self.commands = {}, {}  # of the command line, beside the methods
         self.nouns = []  # all resources in the order of help
         self.examples = {}  # rows of `run` and `doc`, by noun and for `lodge`
@@ -207,6 +236,11 @@ def _check(schema):
     for resource in schema.resources.values():
         if resource.type not in schema.types:
             raise SchemaError(f"resource {resource.name}: unknown type {resource.type}")
+    for method in schema.methods:
+        if method.rows not in schema.resources or (method.rows != method.resource.name and method.kind != "list"):
+            raise SchemaError(f"method {method.name}: `rows` names no resource, or it is no list")
+        if method.rows != method.resource.name:
+            method.result = schema.resources[method.rows].type
     for method in schema.methods + schema.agent_methods:
         for name in (method.parameters, method.result):
             if name not in schema.types:
@@ -214,13 +248,17 @@ def _check(schema):
     for noun in schema.nouns:
         if noun not in schema.resources:
             raise SchemaError(f"nouns: unknown resource {noun}")
-    schema.nouns += [name for name in schema.resources if name not in schema.nouns]
+    with_methods = {method.resource.name for method in schema.methods}
+    schema.nouns += [name for name in schema.resources if name not in schema.nouns and name in with_methods]
     for noun, rows in schema.examples.items():
         if noun not in schema.resources and noun != "lodge" or not all(row.get("run") and row.get("doc") for row in rows):
             raise SchemaError(f"examples: {noun} is no noun, or run or doc is missing")
     unknown = set(schema.candidates) - {method.name for method in schema.methods}
     if unknown:
         raise SchemaError(f"candidates: unknown method {', '.join(sorted(unknown))}")
+    for driver, modes in schema.modes.items():
+        if not set(modes) <= schema.enums["vm_mode"].values.keys() - {"auto"}:
+            raise SchemaError(f"modes: {driver} has one that vm_mode has not")
     for name, option in schema.options.items():
         if option.get("with") not in (None, *CONCERNS):
             raise SchemaError(f"option {name}: `with` must be one of {', '.join(CONCERNS)}")
@@ -234,6 +272,11 @@ def load(folder):
             tables.append(tomllib.load(file))
     mixins = {name: data for table in tables for name, data in table.get("mixin", {}).items()}
     for table in tables:
+        schema.modes.update(table.get("modes", {}))
+    for table in tables:
+        for name, data in table.get("ability", {}).items():
+            schema.abilities[name] = Ability(name, data, schema.modes)
+    for table in tables:
         schema.errors.update(table.get("error", {}))
         schema.roles.update(table.get("roles", {}))
         schema.options.update(table.get("option", {}))
@@ -246,7 +289,7 @@ def load(folder):
         for name, data in table.get("type", {}).items():
             if name in schema.types:
                 raise SchemaError(f"type {name} is declared twice")
-            schema.types[name] = Type(name, data, mixins)
+            schema.types[name] = Type(name, data, mixins, schema.abilities)
         for name, data in table.get("resource", {}).items():
             schema.resources[name] = Resource(name, data)
     for table in tables:

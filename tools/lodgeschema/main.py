@@ -3,9 +3,10 @@ import argparse
 import pathlib
 import sys
 
-from . import c_cli, c_errors, c_methods, c_types, load, man, openapi, typescript
+from . import abilities, c_cli, c_errors, c_methods, c_types, load, man, openapi, typescript
 
 KINDS = {
+    "abilities": abilities.write,
     "errors": c_errors.write,
     "cli": c_cli.write,
     "man": man.write,
@@ -17,12 +18,14 @@ KINDS = {
 
 def run(arguments):
     parser = argparse.ArgumentParser(prog="generate")
-    parser.add_argument("kind", choices=sorted(KINDS))
+    parser.add_argument("kind", choices=sorted([*KINDS, "docs"]))
     parser.add_argument("--schema", required=True)
     parser.add_argument("--out", required=True)
+    parser.add_argument("--docs", help="with `docs`: the folder of the pages that have tables made from the schema")
     options = parser.parse_args(arguments)
     try:
-        files = KINDS[options.kind](load.load(options.schema))
+        schema = load.load(options.schema)
+        files = abilities.write_docs(schema, options.docs) if options.kind == "docs" else KINDS[options.kind](schema)
     except load.SchemaError as error:
         print(f"schema: {error}", file=sys.stderr)
         return 1

@@ -119,6 +119,6 @@ def write(schema):
               ".SH FILES", ".TP", "\\fI~/.config/lodge/config.json\\fR", "Servers and tokens that lodge login keeps."]
     lines += _examples(schema, "lodge") + [".SH SEE ALSO", ".BR lodged (8),", ".BR lodge\\-agent (8)", ""]
     pages = {"lodge.1": "\n".join(lines)}
-    for resource in schema.resources.values():
+    for resource in (schema.resources[noun] for noun in schema.nouns):
         pages[f"lodge-{resource.name}.1"] = _noun(schema, resource)
     return pages

@@ -96,6 +96,9 @@ def _success(method):
             "items": {"type": "array", "items": _ref(method.result)},
             "next": {"type": "string", "description": "The cursor of the next page; absent on the last one."},
             "position": {"type": "string", "description": "Last-Event-ID from which events miss nothing."}}}
+        if method.rows != method.resource.name:
+            page["properties"]["totals"] = {"type": "object", "additionalProperties": {"type": "integer"},
+                                            "description": "How many there are of each state, whatever the filter."}
         return "200", {"description": "A page.", "content": _content(page)}
     if method.is_job:
         return "202", {"description": "The job.", "content": _content(_ref("job"))}

@@ -25,9 +25,16 @@ def _field(field):
     return [f"  {_comment(note)}", f"  {'readonly ' if field.read_only else ''}{field.name}{optional}: {kind};"]
 
 
+def _result(method):
+    if method.kind != "list":
+        return camel(method.result)
+    totals = " & { totals: Record<string, number> }" if method.rows != method.resource.name else ""
+    return f"Page<{camel(method.result)}>{totals}"
+
+
 def _method(method):
     return (f"  '{method.name}': {{ http: '{method.http}'; path: '{method.path}'; parameters: {camel(method.parameters)}; "
-            f"result: {'Page<' + camel(method.result) + '>' if method.kind == 'list' else camel(method.result)} }};")
+            f"result: {_result(method)} }};")
 
 
 def write(schema):

@@ -229,6 +229,11 @@ bool connection_is_missing(void) {
     return last && (last->code == VIR_ERR_NO_DOMAIN || last->code == VIR_ERR_NO_NETWORK);
 }
 
+bool connection_is_between_states(void) {
+    const virError *last = virGetLastError();
+    return last && last->code == VIR_ERR_OPERATION_INVALID;
+}
+
 bool connection_is_without_metadata(void) {
     const virError *last = virGetLastError();
     return last && last->code == VIR_ERR_NO_DOMAIN_METADATA;

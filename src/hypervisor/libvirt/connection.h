@@ -38,5 +38,7 @@ virConnect *connection_get(Connection *connection, Error *err);
 bool connection_error(Error *err, const char *what);
 /* Whether this thread's last libvirt error says that there is no such domain or network. */
 bool connection_is_missing(void);
+/* Whether it says that a domain cannot be asked that now: it is just being made, or has just ended. */
+bool connection_is_between_states(void);
 /* Whether it says that the domain has no metadata of the kind that was asked for. */
 bool connection_is_without_metadata(void);

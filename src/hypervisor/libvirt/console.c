@@ -132,11 +132,11 @@ static void socket_ready(int watch, int fd, int events, void *data) {
     g_mutex_unlock(&console->lock);
 }
 
-static bool open_stream(virDomain *domain, virStreamPtr *ret_stream, Error *err) {
+static bool open_stream(virDomain *domain, unsigned flags, virStreamPtr *ret_stream, Error *err) {
     virStreamPtr stream = virStreamNew(virDomainGetConnect(domain), VIR_STREAM_NONBLOCK);
     if (!stream)
         return connection_error(err, "the console cannot be opened");
-    if (virDomainOpenConsole(domain, NULL, stream, VIR_DOMAIN_CONSOLE_SAFE) == 0) {
+    if (virDomainOpenConsole(domain, NULL, stream, flags) == 0) {
         *ret_stream = stream;
         return true;
     }
@@ -176,7 +176,7 @@ static bool console_begin(virStreamPtr take_stream, int take_fd) {
     return is_begun;
 }
 
-bool qemu_console(HypervisorSession *session, const char *vm_id, int *ret_fd, Error *err) {
+bool session_console(HypervisorSession *session, const char *vm_id, int *ret_fd, Error *err) {
     g_autoptr(virDomain) domain = NULL;
     virStreamPtr stream = NULL;
     int ends[2];
@@ -184,7 +184,7 @@ bool qemu_console(HypervisorSession *session, const char *vm_id, int *ret_fd, Er
         return false;
     if (!domain)
         return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
-    if (!open_stream(domain, &stream, err))
+    if (!open_stream(domain, session->dialect->console_flags, &stream, err))
         return false;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0) {
         int errnum = errno;

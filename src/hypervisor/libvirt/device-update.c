@@ -3,10 +3,7 @@
  * until the guest lets go of it.
  */
 #include "hypervisor/libvirt/device-update.h"
-#include <libvirt/libvirt-qemu.h>
 #include <string.h>
-#include "hypervisor/device-change.h"
-#include "hypervisor/libvirt/live-devices.h"
 
 enum { LET_GO_MS = 30000, ASK_AGAIN_MS = 5000, POLL_MS = 300, MAX_TARGETS = 26 * 27 };
 
@@ -65,14 +62,15 @@ static bool take_away(DeviceUpdate *update, const char *id, const char *name, Er
         int64_t passed_ms = (g_get_monotonic_time() - start) / 1000;
         if (!live)
             return false;
-        if (!live_device_find(live, alias))
+        const LiveDevice *device = live_device_find(live, alias);
+        if (!device)
             return true;
         if (passed_ms >= LET_GO_MS)
             return error_set(err, ERROR_TIMED_OUT, NULL,
                 "the guest does not let go of %s within %d s; unmount it inside, or stop the VM first", name,
                 LET_GO_MS / 1000);
-        if (passed_ms >= turns * ASK_AGAIN_MS &&
-            virDomainDetachDeviceAlias(update->domain, alias, VIR_DOMAIN_AFFECT_LIVE) < 0 && turns == 0)
+        if (passed_ms >= turns * ASK_AGAIN_MS && !update->dialect->ask_to_let_go(update, device) &&
+            turns == 0)
             return connection_error(err, "the device cannot be taken away");
         turns = passed_ms / ASK_AGAIN_MS + 1;
         if (!cancel_check(update->cancel, err))
@@ -83,7 +81,7 @@ static bool take_away(DeviceUpdate *update, const char *id, const char *name, Er
 
 static bool detach_disk(DeviceUpdate *update, size_t index, Error *err) {
     const Disk *disk = &update->running->disks.items[index];
-    if (!disk_check_detach(update->running, disk, err) ||
+    if (!update->dialect->check_detach(update, disk, err) ||
         !take_away(update, disk->id, disk->name ? disk->name : "the disk", err))
         return false;
     vm_remove_disk(update->running, index);
@@ -100,7 +98,7 @@ static bool detach_nic(DeviceUpdate *update, size_t index, Error *err) {
 
 /* ---- adding ---- */
 
-static bool attach(DeviceUpdate *update, const char *xml, const char *what, Error *err) {
+bool device_update_attach(DeviceUpdate *update, const char *xml, const char *what, Error *err) {
     return virDomainAttachDeviceFlags(update->domain, xml, VIR_DOMAIN_AFFECT_LIVE) == 0 ||
            connection_error(err, what);
 }
@@ -108,7 +106,6 @@ static bool attach(DeviceUpdate *update, const char *xml, const char *what, Erro
 static bool attach_disk(DeviceUpdate *update, size_t index, Error *err) {
     const Disk *disk = update->vm->disks[index].disk;
     g_autoptr(LiveDevices) live = read_live(update->domain, err);
-    DiskBus bus = disk_bus_of(update->running, disk);
     if (!live)
         return false;
     g_autofree char *alias = disk->id ? domain_alias(disk->id) : NULL;
@@ -116,16 +113,14 @@ static bool attach_disk(DeviceUpdate *update, size_t index, Error *err) {
         disk_copy(vm_add_disks(update->running), disk);
         return true;
     }
-    if (bus == DISK_BUS_SCSI && !live->has_scsi &&
-        !attach(update, "<controller type='scsi' index='0' model='virtio-scsi'/>",
-            "no SCSI controller can be added", err))
+    if (update->dialect->prepare_disk && !update->dialect->prepare_disk(update, disk, live, err))
         return false;
     for (size_t place = 0; place < MAX_TARGETS; place++) {
-        g_autofree char *target = domain_target_name(bus, place);
+        g_autofree char *target = update->dialect->target_name(update, disk, place);
         if (live_devices_has_target(live, target))
             continue;
-        g_autofree char *xml = domain_disk_xml(update->vm, index, place, update->options);
-        if (!attach(update, xml, "the disk cannot be added", err))
+        g_autofree char *xml = update->dialect->disk_xml(update, index, target);
+        if (!device_update_attach(update, xml, "the disk cannot be added", err))
             return false;
         disk_copy(vm_add_disks(update->running), disk);
         return true;
@@ -141,10 +136,10 @@ static bool attach_nic(DeviceUpdate *update, size_t index, Error *err) {
         return false;
     g_autofree char *alias = nic->nic->id ? domain_alias(nic->nic->id) : NULL;
     if (!alias || !live_device_find(live, alias)) {
-        g_autofree char *xml = domain_nic_xml(update->vm, index, update->options);
+        g_autofree char *xml = update->dialect->nic_xml(update, index);
         network_copy(&network, nic->network);
-        if (!qemu_network_open(update->session, &network, err) ||
-            !attach(update, xml, "the NIC cannot be added", err))
+        if (!session_network_open(update->session, &network, err) ||
+            !device_update_attach(update, xml, "the NIC cannot be added", err))
             return false;
     }
     nic_copy(vm_add_nics(update->running), nic->nic);
@@ -153,48 +148,16 @@ static bool attach_nic(DeviceUpdate *update, size_t index, Error *err) {
 
 /* ---- changing ---- */
 
-static bool grow(DeviceUpdate *update, const DeviceChange *change, Error *err) {
+static bool grow(DeviceUpdate *update, const DeviceChange *change, bool *ret_has_it, Error *err) {
     const HypervisorDisk *disk = &update->vm->disks[change->wanted];
-    if (virDomainBlockResize(update->domain, disk->path, disk->disk->size, VIR_DOMAIN_BLOCK_RESIZE_BYTES) < 0)
-        return connection_error(err, "the disk cannot grow");
-    disk_set_size(&update->running->disks.items[change->running], disk->disk->size);
+    if (!update->dialect->grow(update, disk, ret_has_it, err))
+        return false;
+    if (*ret_has_it)
+        disk_set_size(&update->running->disks.items[change->running], disk->disk->size);
     return true;
 }
 
-/* libvirt finds the drive by its target. */
-static size_t place_of(const LiveDevice *device, DiskBus bus) {
-    for (size_t place = 0; place < MAX_TARGETS; place++) {
-        g_autofree char *target = domain_target_name(bus, place);
-        if (g_strcmp0(target, device->target) == 0)
-            return place;
-    }
-    return MAX_TARGETS;
-}
-
-static bool move_tray(DeviceUpdate *update, const char *command, const char *alias, bool is_forced) {
-    g_autofree char *reply = NULL;
-    g_autofree char *request = g_strdup_printf("{\"execute\": \"%s\", \"arguments\": {\"id\": \"%s\"%s}}",
-        command, alias, is_forced ? ", \"force\": true" : "");
-    return virDomainQemuMonitorCommand(
-               update->domain, request, &reply, VIR_DOMAIN_QEMU_MONITOR_COMMAND_DEFAULT) == 0;
-}
-
-/* The guest is asked first, then the tray is opened by force. libvirt does not know that a drive which came
- * while the VM ran has a tray (seen with 9.0), so the last try moves it itself. */
-static bool insist_on_medium(DeviceUpdate *update, const char *alias, const char *xml, Error *err) {
-    if (virDomainUpdateDeviceFlags(update->domain, xml, VIR_DOMAIN_AFFECT_LIVE) == 0)
-        return true;
-    unsigned forced = VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_DEVICE_MODIFY_FORCE;
-    if (virDomainUpdateDeviceFlags(update->domain, xml, forced) == 0)
-        return true;
-    if (!move_tray(update, "blockdev-open-tray", alias, true) ||
-        virDomainUpdateDeviceFlags(update->domain, xml, forced) < 0)
-        return connection_error(err, "the CD's medium cannot be changed");
-    move_tray(update, "blockdev-close-tray", alias, false);
-    return true;
-}
-
-static bool change_medium(DeviceUpdate *update, const DeviceChange *change, Error *err) {
+static bool change_medium(DeviceUpdate *update, const DeviceChange *change, bool *ret_has_it, Error *err) {
     const Disk *disk = update->vm->disks[change->wanted].disk;
     g_autoptr(LiveDevices) live = read_live(update->domain, err);
     g_autofree char *alias = disk->id ? domain_alias(disk->id) : NULL;
@@ -203,49 +166,53 @@ static bool change_medium(DeviceUpdate *update, const DeviceChange *change, Erro
         return false;
     if (!device)
         return error_set(err, ERROR_NOT_FOUND, NULL, "the drive is not there");
-    size_t place = place_of(device, disk_bus_of(update->running, disk));
-    g_autofree char *xml = domain_disk_xml(update->vm, change->wanted, place, update->options);
-    if (!insist_on_medium(update, alias, xml, err))
+    g_autofree char *xml = update->dialect->disk_xml(update, change->wanted, device->target);
+    if (!update->dialect->change_medium(update, device, xml, ret_has_it, err))
         return false;
-    disk_set_image(&update->running->disks.items[change->running], disk->image);
+    if (*ret_has_it)
+        disk_set_image(&update->running->disks.items[change->running], disk->image);
     return true;
 }
 
-static bool plug(DeviceUpdate *update, const DeviceChange *change, Error *err) {
+static bool plug(DeviceUpdate *update, const DeviceChange *change, bool *ret_has_it, Error *err) {
     const HypervisorNic *wanted = &update->vm->nics[change->wanted];
     Nic *running = &update->running->nics.items[change->running];
     g_auto(Network) network = {0};
     network_copy(&network, wanted->network);
-    g_autofree char *xml = domain_nic_xml(update->vm, change->wanted, update->options);
-    if (!qemu_network_open(update->session, &network, err))
+    if (!session_network_open(update->session, &network, err) ||
+        !update->dialect->plug(update, change->wanted, ret_has_it, err))
         return false;
-    if (virDomainUpdateDeviceFlags(update->domain, xml, VIR_DOMAIN_AFFECT_LIVE) < 0)
-        return connection_error(err, "the NIC's cable cannot be switched");
-    nic_clear(running);
-    nic_copy(running, wanted->nic);
+    if (*ret_has_it) {
+        nic_clear(running);
+        nic_copy(running, wanted->nic);
+    }
     return true;
 }
 
 /* ---- all, last first, so that the indexes of what runs stay valid while devices go ---- */
 
 static bool change_disk(DeviceUpdate *update, const DeviceChange *change, Error *err) {
+    bool has_it = false, is_good = true;
     switch (change->kind) {
     case DEVICE_DETACH:
         return detach_disk(update, change->running, err);
     case DEVICE_GROW:
-        return grow(update, change, err);
+        is_good = grow(update, change, &has_it, err);
+        break;
     case DEVICE_MEDIUM:
-        return change_medium(update, change, err);
+        is_good = change_medium(update, change, &has_it, err);
+        break;
     case DEVICE_ATTACH:
-        if (disk_can_come(update->running, update->vm->disks[change->wanted].disk))
+        if (update->dialect->can_come(update, update->vm->disks[change->wanted].disk))
             return attach_disk(update, change->wanted, err);
         break;
     case DEVICE_PLUG:
     case DEVICE_RESTART:
         break;
     }
-    wait_for_restart(update, "/disks");
-    return true;
+    if (is_good && !has_it)
+        wait_for_restart(update, "/disks");
+    return is_good;
 }
 
 bool device_update_disks(DeviceUpdate *update, Error *err) {
@@ -257,12 +224,13 @@ bool device_update_disks(DeviceUpdate *update, Error *err) {
 }
 
 static bool change_nic(DeviceUpdate *update, const DeviceChange *change, Error *err) {
+    bool has_it = false;
     if (change->kind == DEVICE_DETACH)
         return detach_nic(update, change->running, err);
     if (change->kind == DEVICE_ATTACH)
         return attach_nic(update, change->wanted, err);
-    if (change->kind == DEVICE_PLUG)
-        return plug(update, change, err);
+    if (change->kind == DEVICE_PLUG && (!plug(update, change, &has_it, err) || has_it))
+        return has_it;
     wait_for_restart(update, "/nics");
     return true;
 }

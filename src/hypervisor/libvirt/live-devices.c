@@ -19,6 +19,7 @@ static void device_free(void *data) {
     LiveDevice *device = data;
     g_free(device->alias);
     g_free(device->target);
+    g_free(device->mac);
     g_free(device);
 }
 
@@ -39,6 +40,8 @@ static void element_starts(GMarkupParseContext *context, const char *name, const
         reading->now->alias = g_strdup(value_of("name", names, values));
     } else if (reading->now && is_device(parent) && !strcmp(name, "target") && !reading->now->target) {
         reading->now->target = g_strdup(value_of("dev", names, values));
+    } else if (reading->now && is_device(parent) && !strcmp(name, "mac") && !reading->now->mac) {
+        reading->now->mac = g_strdup(value_of("address", names, values));
     } else if (!strcmp(name, "controller") && g_strcmp0(value_of("type", names, values), "scsi") == 0) {
         reading->devices->has_scsi = true;
     }

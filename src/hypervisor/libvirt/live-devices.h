@@ -8,6 +8,7 @@
 typedef struct LiveDevice {
     char *alias;  /* as domain_alias makes it, where it is ours */
     char *target; /* "vda"; of NICs the host's end */
+    char *mac;    /* of NICs, else NULL */
 } LiveDevice;
 
 typedef struct LiveDevices {

@@ -141,7 +141,7 @@ static bool open_bridge(const Network *network, Error *err) {
     return true;
 }
 
-bool qemu_network_open(HypervisorSession *session, Network *network, Error *err) {
+bool session_network_open(HypervisorSession *session, Network *network, Error *err) {
     bool is_nat = network->kind == NETWORK_KIND_NAT;
     if (!(is_nat ? open_nat(session, network, err) : open_bridge(network, err)))
         return false;
@@ -149,7 +149,7 @@ bool qemu_network_open(HypervisorSession *session, Network *network, Error *err)
     return true;
 }
 
-bool qemu_network_close(HypervisorSession *session, const Network *network, Error *err) {
+bool session_network_close(HypervisorSession *session, const Network *network, Error *err) {
     if (network->kind != NETWORK_KIND_NAT)
         return true;
     g_autoptr(virConnect) connection = connection_get(session->connection, err);
@@ -161,4 +161,16 @@ bool qemu_network_close(HypervisorSession *session, const Network *network, Erro
         present ? virNetworkDestroy(present) == 0 || connection_is_missing() : connection_is_missing();
     return is_gone ? remove_remains(session, network, err)
                    : connection_error(err, "the network cannot be removed");
+}
+
+bool session_open_networks(HypervisorSession *session, const HypervisorVm *vm, Error *err) {
+    for (size_t i = 0; i < vm->n_nics; i++) {
+        g_auto(Network) network = {0};
+        network_copy(&network, vm->nics[i].network);
+        if (session_network_open(session, &network, err))
+            continue;
+        g_autofree char *field = g_strdup_printf("/nics/%zu", i);
+        return err ? error_prefix_field(err, field) : false;
+    }
+    return true;
 }

@@ -1,57 +1,84 @@
 /*
- * What the files of the libvirt driver share; no one else includes it. Functions of the plug point are
- * described in hypervisor.h.
+ * What the drivers above libvirt share: qemu and xen include it, no one else does. Functions of the plug
+ * point are described in hypervisor.h.
  */
 #pragma once
-#include <sys/types.h>
 #include "hypervisor/libvirt/connection.h"
-#include "hypervisor/libvirt/domain-xml.h"
+#include "hypervisor/libvirt/domain.h"
 #include "hypervisor/libvirt/work-connections.h"
 
+/* What differs below the shared code. */
+typedef struct LibvirtDialect {
+    const char *uri;
+    unsigned console_flags; /* of virDomainOpenConsole */
+    bool has_agent;         /* libvirt passes questions on to an agent in the guest */
+    unsigned stop_flags[2]; /* of virDomainShutdownFlags, tried in turn */
+    /* A domain that an interrupted start left behind, in that state of libvirt's. */
+    bool (*is_half_started)(virDomain *domain, int state, int reason);
+    /* A domain that is shut off may be on its way to its next start, because its guest rebooted: it has ended
+     * only when libvirt does not know it any more. */
+    bool restarts_itself;
+    VmMode (*mode_of)(virDomain *domain); /* how a running domain is presented */
+    /* Not a guest at all; may be NULL. */
+    bool (*is_no_guest)(virDomain *domain);
+} LibvirtDialect;
+
+/* The beginning of a driver's own session. */
 struct HypervisorSession {
+    const LibvirtDialect *dialect;
     Connection *connection; /* for questions */
     WorkConnections *work;  /* for starting and ending */
     char *instance, *state_folder;
-    Acceleration acceleration; /* the host's override */
-    GMutex network_lock;       /* one network is made at a time, so that two do not choose one subnet */
-    GMutex limits_lock;        /* guards all below */
-    int64_t vcpus_limit;       /* 0: not asked yet */
-    GHashTable *counted;       /* "uuid/id" of our domains when they were last counted; NULL: never */
-    bool is_qemu_user_known;
-    uid_t qemu_uid; /* whom libvirt runs QEMU as */
-    gid_t qemu_gid;
+    GMutex network_lock; /* one network is made at a time, so that two do not choose one subnet */
+    GMutex counted_lock;
+    GHashTable *counted; /* "uuid/id" of our domains when they were last counted; NULL: never */
 };
 
-/* driver.c */
+/* session.c */
+void session_init(
+    HypervisorSession *session, const LibvirtDialect *dialect, const HypervisorOptions *options);
+void session_clear(HypervisorSession *session);
+/* A connection for calls that take long, once libvirt answers; to be dropped by virConnectClose. */
+virConnect *session_work(HypervisorSession *session, Error *err);
 /* The domain of that VM. NULL without an error when libvirt knows none or it does not run. ERROR_IN_USE when
  * the id belongs to a domain that is not this instance's. */
 bool session_find(HypervisorSession *session, const char *vm_id, virDomain **ret_domain, Error *err);
-/* The definition with which the domain runs now. False when it cannot be read. */
-bool session_running_definition(virDomain *domain, Vm *ret_vm);
+bool session_find_with(HypervisorSession *session, virConnect *connection, const char *vm_id,
+    virDomain **ret_domain, Error *err);
+/* The domain of a VM that must run; NULL with an error. */
+virDomain *session_find_running(HypervisorSession *session, const char *vm_id, Error *err);
+/* Fills in vms_running and unmanaged. */
+void session_count_vms(HypervisorSession *session, virConnect *connection, HostStatus *status);
+/* libvirt's way to pack a version: "1.2.3", newly allocated. */
+char *session_version_text(unsigned long version);
 
 /* state.c */
-/* Whether this instance started the domain; *ret_element (may be NULL) is our metadata, newly allocated, or
- * left alone. ERROR_NOT_FOUND when the domain has ended meanwhile. */
-bool state_is_managed(
+/* Whether this instance started the domain; *ret_element (may be NULL) is our mark, newly allocated, or left
+ * alone. ERROR_NOT_FOUND when the domain has ended meanwhile. */
+bool session_is_managed(
     HypervisorSession *session, virDomain *domain, bool *ret_is_managed, char **ret_element, Error *err);
-bool qemu_list(HypervisorSession *session, AgentInventory *inventory, Error *err);
-bool qemu_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err);
-bool qemu_guest(HypervisorSession *session, const char *vm_id, VmStatus *ret_status, Error *err);
+bool session_list(HypervisorSession *session, AgentInventory *inventory, Error *err);
+bool session_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err);
+bool session_guest(HypervisorSession *session, const char *vm_id, VmStatus *ret_status, Error *err);
 
-/* update.c */
-bool qemu_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
+/* power.c */
+/* What a start that was interrupted left behind counts as not running and is removed. */
+bool session_runs_already(HypervisorSession *session, virDomain *domain);
+/* Makes a domain of the XML and starts it. `flags` are virDomainCreateXML's. NULL with an error. */
+virDomain *session_create(HypervisorSession *session, virConnect *connection, const char *vm_id,
+    const char *xml, unsigned flags, Error *err);
+bool session_stop(HypervisorSession *session, const char *vm_id, int64_t timeout_ms, bool force,
     const Cancel *cancel, Error *err);
+bool session_kill(HypervisorSession *session, const char *vm_id, Error *err);
+bool session_pause(HypervisorSession *session, const char *vm_id, Error *err);
+bool session_resume(HypervisorSession *session, const char *vm_id, Error *err);
+bool session_forget(HypervisorSession *session, const char *vm_id, Error *err);
 
 /* console.c */
-bool qemu_console(HypervisorSession *session, const char *vm_id, int *ret_fd, Error *err);
+bool session_console(HypervisorSession *session, const char *vm_id, int *ret_fd, Error *err);
 
 /* network.c */
-bool qemu_network_open(HypervisorSession *session, Network *network, Error *err);
-bool qemu_network_close(HypervisorSession *session, const Network *network, Error *err);
-
-/* backing.c */
-/* Lets QEMU's user read the templates' disks below the VM's overlays; they stay ours. */
-bool session_share_backing(HypervisorSession *session, const HypervisorVm *vm, Error *err);
-
-/* driver.c, for update.c */
-DomainXmlOptions session_xml_options(HypervisorSession *session, const HypervisorVm *vm);
+bool session_network_open(HypervisorSession *session, Network *network, Error *err);
+bool session_network_close(HypervisorSession *session, const Network *network, Error *err);
+/* All networks that the VM is plugged into. */
+bool session_open_networks(HypervisorSession *session, const HypervisorVm *vm, Error *err);

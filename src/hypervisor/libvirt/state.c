@@ -26,7 +26,7 @@ static VmState state_of(int libvirt_state) {
     }
 }
 
-bool state_is_managed(
+bool session_is_managed(
     HypervisorSession *session, virDomain *domain, bool *ret_is_managed, char **ret_element, Error *err) {
     char id[VIR_UUID_STRING_BUFLEN];
     if (virDomainGetUUIDString(domain, id) < 0)
@@ -60,18 +60,43 @@ static void read_element(const char *element, VmStatus *status) {
         vm_status_set_started(status, g_ascii_strtoll(started, NULL, 10));
 }
 
+/* A domain of ours by its name that is just being made, or has just ended: nothing else can be said of it. */
+static bool is_between_states(const HypervisorSession *session, virDomain *domain, const char *id) {
+    g_autofree char *own = domain_name(session->instance, id);
+    return connection_is_between_states() && g_strcmp0(virDomainGetName(domain), own) == 0 &&
+           virDomainIsActive(domain) == 0;
+}
+
+static void tell_starting(virDomain *domain, const char *id, AgentVmState *state) {
+    agent_vm_state_set_id(state, id);
+    agent_vm_state_set_name(state, virDomainGetName(domain));
+    agent_vm_state_set_managed(state, true);
+    vm_status_set_state(agent_vm_state_put_status(state), VM_STATE_STARTING);
+}
+
 /* ERROR_NOT_FOUND when it has ended meanwhile. */
 static bool read_domain(HypervisorSession *session, virDomain *domain, AgentVmState *state, Error *err) {
     char id[VIR_UUID_STRING_BUFLEN] = "";
     virDomainInfo info = {0};
     bool is_managed = false;
     g_autofree char *element = NULL;
-    if (!state_is_managed(session, domain, &is_managed, &element, err))
-        return false;
+    g_auto(Error) fault = {0};
+    virDomainGetUUIDString(domain, id);
+    if (!session_is_managed(session, domain, &is_managed, &element, &fault)) {
+        if (!is_between_states(session, domain, id)) {
+            error_move(err, &fault);
+            return false;
+        }
+        tell_starting(domain, id, state);
+        return true;
+    }
     if (virDomainGetInfo(domain, &info) < 0)
         return connection_error(err, "a domain's state cannot be read");
+    if (is_managed && info.state == VIR_DOMAIN_SHUTOFF && session->dialect->restarts_itself) {
+        tell_starting(domain, id, state);
+        return true;
+    }
     VmStatus *status = agent_vm_state_put_status(state);
-    virDomainGetUUIDString(domain, id);
     agent_vm_state_set_id(state, id);
     agent_vm_state_set_name(state, virDomainGetName(domain));
     agent_vm_state_set_managed(state, is_managed);
@@ -82,6 +107,8 @@ static bool read_domain(HypervisorSession *session, virDomain *domain, AgentVmSt
         return true;
     vm_status_set_vcpus_online(status, info.nrVirtCpu);
     vm_status_set_memory_actual(status, (uint64_t)info.memory * KIB);
+    if (is_managed)
+        vm_status_set_mode(status, session->dialect->mode_of(domain));
     if (element)
         read_element(element, status);
     return true;
@@ -98,7 +125,7 @@ static bool add_domain(HypervisorSession *session, virDomain *domain, AgentInven
     return !error_is_set(&fault) || fault.code == ERROR_NOT_FOUND;
 }
 
-bool qemu_list(HypervisorSession *session, AgentInventory *inventory, Error *err) {
+bool session_list(HypervisorSession *session, AgentInventory *inventory, Error *err) {
     g_autoptr(virConnect) connection = connection_get(session->connection, err);
     if (!connection)
         return false;
@@ -108,7 +135,8 @@ bool qemu_list(HypervisorSession *session, AgentInventory *inventory, Error *err
         return connection_error(err, "VMs cannot be listed");
     bool is_complete = true;
     for (int i = 0; i < n; i++) {
-        is_complete = is_complete && add_domain(session, domains[i], inventory, err);
+        bool is_guest = !session->dialect->is_no_guest || !session->dialect->is_no_guest(domains[i]);
+        is_complete = is_complete && (!is_guest || add_domain(session, domains[i], inventory, err));
         virDomainFree(domains[i]);
     }
     free(domains);
@@ -168,8 +196,10 @@ static void read_agent(virDomain *domain, VmStatus *status) {
 }
 
 /* IPv4 by lease, then what the agent inside says, and the neighbour table when both are silent. */
-static void read_guest(virDomain *domain, VmStatus *status) {
+static void read_guest(virDomain *domain, bool has_agent, VmStatus *status) {
     add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE, ADDRESS_SOURCE_LEASE);
+    if (!has_agent)
+        return;
     virDomainAgentSetResponseTimeout(domain, AGENT_TIMEOUT_S, 0);
     if (add_addresses(status, domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, ADDRESS_SOURCE_AGENT)) {
         read_agent(domain, status);
@@ -190,7 +220,7 @@ static void tell_stopped(const HypervisorSession *session, const char *vm_id, Ag
     vm_status_set_state(agent_vm_state_put_status(ret_state), VM_STATE_STOPPED);
 }
 
-bool qemu_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err) {
+bool session_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err) {
     g_autoptr(virDomain) domain = NULL;
     g_auto(Error) fault = {0};
     if (!session_find(session, vm_id, &domain, err))
@@ -205,11 +235,11 @@ bool qemu_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret
     return true;
 }
 
-bool qemu_guest(HypervisorSession *session, const char *vm_id, VmStatus *ret_status, Error *err) {
+bool session_guest(HypervisorSession *session, const char *vm_id, VmStatus *ret_status, Error *err) {
     g_autoptr(virDomain) domain = NULL;
     if (!session_find(session, vm_id, &domain, err))
         return false;
     if (domain)
-        read_guest(domain, ret_status);
+        read_guest(domain, session->dialect->has_agent, ret_status);
     return true;
 }

@@ -43,8 +43,13 @@ acpid -d -l /dev/null >/dev/null 2>&1 &
 trap 'sync; poweroff -f' USR1 USR2 TERM
 trap 'sync; reboot -f' INT
 echo "tiny: ready after $(cut -d' ' -f1 /proc/uptime) s as $(hostname)" >/dev/console
+# Where the kernel speaks: ttyS0 of a PC, hvc0 of a paravirtual machine.
+# shellcheck disable=SC2013 # words are wanted
+for serial in $(cat /sys/class/tty/console/active 2>/dev/null) ttyS0; do
+    case $serial in ttyS*|hvc*) break ;; esac
+done
 while :; do
-    setsid getty -L 115200 ttyS0 vt100 &
+    setsid getty -L 115200 "$serial" vt100 &
     wait $!
     sleep 1
 done

@@ -42,7 +42,7 @@ for applet in $(initrd.d/bin/busybox --list); do
 done
 # In loading order; what a kernel has built in has no file.
 for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci failover net_failover virtio_net \
-    virtio_blk scsi_common scsi_mod virtio_scsi cdrom sr_mod virtio-rng virtio_console virtio_balloon evdev button; do
+    virtio_blk scsi_common scsi_mod virtio_scsi cdrom sr_mod virtio-rng virtio_console virtio_balloon xen-blkfront xen-netfront evdev button; do
     path=$(find tree -name "$module.ko*" | head -n 1)
     case $path in
     '') continue ;;

@@ -1,8 +1,9 @@
 /* Domain XML from a definition, top to bottom as libvirt prints it. */
 #include <inttypes.h>
 #include <string.h>
-#include "hypervisor/libvirt/domain-xml.h"
+#include "hypervisor/qemu/domain-xml.h"
 #include "hypervisor/device-change.h"
+#include "hypervisor/libvirt/domain.h"
 #include "model/guest-os.h"
 
 enum {
@@ -19,52 +20,8 @@ enum {
     VCPUS_WITHOUT_IOMMU = 255 /* above, interrupts need an IOMMU in extended mode */
 };
 
-static void add(GString *xml, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static void add(GString *xml, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    g_autofree char *text = g_markup_vprintf_escaped(format, arguments);
-    va_end(arguments);
-    g_string_append(xml, text);
-}
-
-char *domain_name(const char *instance, const char *vm_id) {
-    return g_strdup_printf("%s-%s", instance, vm_id);
-}
-
-char *domain_network_name(const char *instance, const char *network_id) {
-    return g_strdup_printf("%s-%.8s", instance, network_id);
-}
-
-/* libvirt wants this beginning of names that are not its own. */
-char *domain_alias(const char *id) {
-    return g_strconcat("ua-", id, NULL);
-}
-
-uint64_t domain_memory_maximum(const Vm *vm) {
-    return vm_has(vm, VM_FIELD_MEMORY_MAXIMUM) ? MAX(vm->memory_maximum, vm->memory) : vm->memory;
-}
-
-int64_t domain_vcpus_maximum(const Vm *vm) {
-    return vm_has(vm, VM_FIELD_VCPUS_MAXIMUM) ? MAX(vm->vcpus_maximum, vm->vcpus) : vm->vcpus;
-}
-
-static bool has_serial(const Vm *vm) {
-    return !vm_has(vm, VM_FIELD_CONSOLE) || !console_has(&vm->console, CONSOLE_FIELD_SERIAL) ||
-           vm->console.serial;
-}
-
-static bool has_graphics(const Vm *vm) {
-    return vm_has(vm, VM_FIELD_CONSOLE) && console_has(&vm->console, CONSOLE_FIELD_GRAPHICS) &&
-           vm->console.graphics == GRAPHICS_VNC;
-}
-
 static bool is_old(const Vm *vm) {
     return guest_os_needs_old_machine(vm->guest_os);
-}
-
-static bool is_uefi(const Vm *vm) {
-    return vm_has(vm, VM_FIELD_FIRMWARE) && vm->firmware == FIRMWARE_UEFI;
 }
 
 static const char *target_prefix(DiskBus bus) {
@@ -78,15 +35,8 @@ static size_t target_index(const Vm *vm, const char *prefix, size_t before) {
     return index;
 }
 
-/* As Linux counts: a … z, aa … zz. */
-static char *target_name(const char *prefix, size_t index) {
-    if (index < 26)
-        return g_strdup_printf("%s%c", prefix, 'a' + (int)index);
-    return g_strdup_printf("%s%c%c", prefix, 'a' + (int)(index / 26) - 1, 'a' + (int)(index % 26));
-}
-
-char *domain_target_name(DiskBus bus, size_t index) {
-    return target_name(target_prefix(bus), index);
+char *qemu_target_name(DiskBus bus, size_t index) {
+    return domain_letters(target_prefix(bus), index);
 }
 
 static bool check_disks(const HypervisorVm *vm, Error *err) {
@@ -112,7 +62,7 @@ static bool check_disks(const HypervisorVm *vm, Error *err) {
     return true;
 }
 
-bool domain_check(const HypervisorVm *vm, const DomainXmlOptions *options, Error *err) {
+bool qemu_domain_check(const HypervisorVm *vm, const QemuXmlOptions *options, Error *err) {
     const Vm *definition = vm->vm;
     int64_t maximum = domain_vcpus_maximum(definition);
     if (definition->mode == VM_MODE_PV || definition->mode == VM_MODE_PVH)
@@ -122,9 +72,9 @@ bool domain_check(const HypervisorVm *vm, const DomainXmlOptions *options, Error
             definition->vcpus > options->vcpus_limit ? "/vcpus" : "/vcpus_maximum",
             "%" G_GINT64_FORMAT " vCPUs are asked for, this host can give %" G_GINT64_FORMAT " to a VM",
             maximum, options->vcpus_limit);
-    if (is_uefi(definition) && is_old(definition))
+    if (domain_is_uefi(definition) && is_old(definition))
         return error_set(err, ERROR_UNSUPPORTED, "/firmware", "the machine for this guest OS has no UEFI");
-    if (is_uefi(definition) && !options->uefi_code)
+    if (domain_is_uefi(definition) && !options->uefi_code)
         return error_set(
             err, ERROR_UNSUPPORTED, "/firmware", "the UEFI firmware (package ovmf) is not installed");
     if (vm->n_disks != definition->disks.n || vm->n_nics != definition->nics.n)
@@ -132,45 +82,12 @@ bool domain_check(const HypervisorVm *vm, const DomainXmlOptions *options, Error
     return check_disks(vm, err);
 }
 
-char *domain_definition_element(const Vm *vm) {
-    g_autoptr(json_t) json = vm_encode(vm, MODEL_ENCODE_REPLICA);
-    g_autofree char *text = json_to_text(json);
-    return g_markup_printf_escaped(
-        "<definition:vm xmlns:definition=\"" DOMAIN_DEFINITION_NAMESPACE "\">%s</definition:vm>", text);
-}
-
-char *domain_vm_element(
-    const char *instance, const char *acceleration, const char *started, const char *pending) {
-    GString *xml = g_string_new(NULL);
-    add(xml,
-        "<lodge:vm xmlns:lodge=\"" DOMAIN_VM_NAMESPACE
-        "\" instance=\"%s\" acceleration=\"%s\" started=\"%s\"",
-        instance, acceleration, started);
-    if (pending && *pending)
-        add(xml, " pending=\"%s\"", pending);
-    add(xml, "/>");
-    return g_string_free(xml, FALSE);
-}
-
-static void add_metadata(GString *xml, const HypervisorVm *vm, const DomainXmlOptions *options) {
-    if (!options->started_ns)
-        return;
-    g_autofree char *definition = domain_definition_element(vm->vm);
-    add(xml, "  <metadata>\n");
-    g_autofree char *started = g_strdup_printf("%" G_GINT64_FORMAT, options->started_ns);
-    g_autofree char *state =
-        domain_vm_element(options->instance, options->is_kvm ? "kvm" : "emulation", started, NULL);
-    g_string_append_printf(xml, "    %s\n", state);
-    g_string_append_printf(xml, "    %s\n", definition);
-    add(xml, "  </metadata>\n");
-}
-
 static void add_sizes(GString *xml, const Vm *vm) {
     if (domain_memory_maximum(vm) > vm->memory)
-        add(xml, "  <maxMemory slots='%d' unit='b'>%" G_GUINT64_FORMAT "</maxMemory>\n", MEMORY_SLOTS,
+        domain_add(xml, "  <maxMemory slots='%d' unit='b'>%" G_GUINT64_FORMAT "</maxMemory>\n", MEMORY_SLOTS,
             domain_memory_maximum(vm));
-    add(xml, "  <memory unit='b'>%" G_GUINT64_FORMAT "</memory>\n", vm->memory);
-    add(xml, "  <vcpu placement='static' current='%" G_GINT64_FORMAT "'>%" G_GINT64_FORMAT "</vcpu>\n",
+    domain_add(xml, "  <memory unit='b'>%" G_GUINT64_FORMAT "</memory>\n", vm->memory);
+    domain_add(xml, "  <vcpu placement='static' current='%" G_GINT64_FORMAT "'>%" G_GINT64_FORMAT "</vcpu>\n",
         vm->vcpus, domain_vcpus_maximum(vm));
 }
 
@@ -181,31 +98,32 @@ static void add_boot_devices(GString *xml, const Vm *vm) {
     const BootDevice *devices = vm->boot_order.n ? vm->boot_order.items : usual;
     size_t n = vm->boot_order.n ? vm->boot_order.n : G_N_ELEMENTS(usual);
     for (size_t i = 0; i < n; i++)
-        add(xml, "    <boot dev='%s'/>\n", names[devices[i]]);
+        domain_add(xml, "    <boot dev='%s'/>\n", names[devices[i]]);
 }
 
 static void add_direct_boot(GString *xml, const HypervisorVm *vm) {
     const char *extra = vm->vm->kernel_arguments;
     g_autofree char *line = g_strdup_printf(
         "%s%s%s", vm->command_line ? vm->command_line : "", extra ? " " : "", extra ? extra : "");
-    add(xml, "    <kernel>%s</kernel>\n", vm->kernel_path);
+    domain_add(xml, "    <kernel>%s</kernel>\n", vm->kernel_path);
     if (vm->initrd_path)
-        add(xml, "    <initrd>%s</initrd>\n", vm->initrd_path);
-    add(xml, "    <cmdline>%s</cmdline>\n", g_strstrip(line));
+        domain_add(xml, "    <initrd>%s</initrd>\n", vm->initrd_path);
+    domain_add(xml, "    <cmdline>%s</cmdline>\n", g_strstrip(line));
 }
 
-static void add_os(GString *xml, const HypervisorVm *vm, const DomainXmlOptions *options) {
-    add(xml, "  <os>\n    <type arch='x86_64' machine='%s'>hvm</type>\n", is_old(vm->vm) ? "pc" : "q35");
-    if (is_uefi(vm->vm)) {
-        add(xml, "    <loader readonly='yes' type='pflash'>%s</loader>\n", options->uefi_code);
-        add(xml, "    <nvram template='%s'>%s/%s.nvram</nvram>\n", options->uefi_variables,
+static void add_os(GString *xml, const HypervisorVm *vm, const QemuXmlOptions *options) {
+    domain_add(
+        xml, "  <os>\n    <type arch='x86_64' machine='%s'>hvm</type>\n", is_old(vm->vm) ? "pc" : "q35");
+    if (domain_is_uefi(vm->vm)) {
+        domain_add(xml, "    <loader readonly='yes' type='pflash'>%s</loader>\n", options->uefi_code);
+        domain_add(xml, "    <nvram template='%s'>%s/%s.nvram</nvram>\n", options->uefi_variables,
             options->state_folder, vm->vm->id);
     }
     if (vm->kernel_path)
         add_direct_boot(xml, vm);
     else
         add_boot_devices(xml, vm->vm);
-    add(xml, "  </os>\n");
+    domain_add(xml, "  </os>\n");
 }
 
 static uint64_t translation_cache_mib(const Vm *vm) {
@@ -215,39 +133,41 @@ static uint64_t translation_cache_mib(const Vm *vm) {
     return CLAMP(share, TRANSLATION_CACHE_MIB_LEAST, TRANSLATION_CACHE_MIB_MOST);
 }
 
-static void add_features(GString *xml, const Vm *vm, const DomainXmlOptions *options) {
-    add(xml, "  <features>\n    <acpi/>\n    <apic/>\n");
+static void add_features(GString *xml, const Vm *vm, const QemuXmlOptions *options) {
+    domain_add(xml, "  <features>\n    <acpi/>\n    <apic/>\n");
     if (domain_vcpus_maximum(vm) > VCPUS_WITHOUT_IOMMU)
-        add(xml, "    <ioapic driver='qemu'/>\n");
+        domain_add(xml, "    <ioapic driver='qemu'/>\n");
     if (!options->is_kvm)
-        add(xml, "    <tcg><tb-cache unit='MiB'>%" PRIu64 "</tb-cache></tcg>\n", translation_cache_mib(vm));
-    add(xml, "  </features>\n");
+        domain_add(
+            xml, "    <tcg><tb-cache unit='MiB'>%" PRIu64 "</tb-cache></tcg>\n", translation_cache_mib(vm));
+    domain_add(xml, "  </features>\n");
 }
 
 /* Hot-added memory needs a NUMA node to belong to. Under emulation: the smallest model that all of today's
  * distributions start on (x86-64-v2); larger ones only make the guest use instructions that are slow to
  * emulate. */
-static void add_cpu(GString *xml, const Vm *vm, const DomainXmlOptions *options) {
+static void add_cpu(GString *xml, const Vm *vm, const QemuXmlOptions *options) {
     static const char *const version_2[] = {"ssse3", "sse4.1", "sse4.2", "popcnt", "cx16", "lahf_lm"};
     if (options->is_kvm) {
-        add(xml, "  <cpu mode='host-model'>\n");
+        domain_add(xml, "  <cpu mode='host-model'>\n");
     } else {
-        add(xml, "  <cpu mode='custom' match='exact' check='none'>\n    <model "
-                 "fallback='forbid'>qemu64</model>\n");
+        domain_add(xml, "  <cpu mode='custom' match='exact' check='none'>\n    <model "
+                        "fallback='forbid'>qemu64</model>\n");
         for (size_t i = 0; i < G_N_ELEMENTS(version_2); i++)
-            add(xml, "    <feature policy='require' name='%s'/>\n", version_2[i]);
+            domain_add(xml, "    <feature policy='require' name='%s'/>\n", version_2[i]);
     }
     if (domain_memory_maximum(vm) > vm->memory)
-        add(xml,
+        domain_add(xml,
             "    <numa><cell id='0' cpus='0-%" G_GINT64_FORMAT "' memory='%" G_GUINT64_FORMAT
             "' unit='b'/></numa>\n",
             domain_vcpus_maximum(vm) - 1, vm->memory);
-    add(xml, "  </cpu>\n");
+    domain_add(xml, "  </cpu>\n");
 }
 
 static void add_scsi_address(GString *xml, DiskBus bus, size_t index) {
     if (bus == DISK_BUS_SCSI)
-        add(xml, "      <address type='drive' controller='0' bus='0' target='%zu' unit='0'/>\n", index);
+        domain_add(
+            xml, "      <address type='drive' controller='0' bus='0' target='%zu' unit='0'/>\n", index);
 }
 
 static const char *bus_name(DiskBus bus) {
@@ -261,49 +181,49 @@ static const char *bus_name(DiskBus bus) {
 /* A template's disk is read by many VMs: libvirt must not give it to one of them and keep it. */
 static void add_backing(GString *xml, const HypervisorDisk *disk) {
     for (size_t i = 0; i < disk->n_backing; i++)
-        add(xml,
+        domain_add(xml,
             "      <backingStore type='file'>\n        <format type='%s'/>\n        <source file='%s'>\n"
             "          <seclabel model='dac' relabel='no'/>\n        </source>\n",
             disk->backing[i].format == DISK_FORMAT_QCOW2 ? "qcow2" : "raw", disk->backing[i].path);
     if (disk->n_backing)
-        add(xml, "        <backingStore/>\n");
+        domain_add(xml, "        <backingStore/>\n");
     for (size_t i = 0; i < disk->n_backing; i++)
-        add(xml, "      </backingStore>\n");
+        domain_add(xml, "      </backingStore>\n");
 }
 
 /* Devices are found again by this name, whatever comes and goes beside them. */
 static void add_alias(GString *xml, const char *id) {
     g_autofree char *alias = id ? domain_alias(id) : NULL;
     if (alias)
-        add(xml, "      <alias name='%s'/>\n", alias);
+        domain_add(xml, "      <alias name='%s'/>\n", alias);
 }
 
 static void add_disk(
-    GString *xml, const HypervisorVm *vm, size_t i, size_t index, const DomainXmlOptions *options) {
+    GString *xml, const HypervisorVm *vm, size_t i, size_t index, const QemuXmlOptions *options) {
     const Disk *disk = vm->disks[i].disk;
     const char *path = vm->disks[i].path;
     DiskBus bus = disk_bus_of(vm->vm, disk);
     bool is_cd = disk->kind == DISK_KIND_CD;
-    g_autofree char *target = domain_target_name(bus, index);
-    add(xml, "    <disk type='file' device='%s'>\n", is_cd ? "cdrom" : "disk");
+    g_autofree char *target = qemu_target_name(bus, index);
+    domain_add(xml, "    <disk type='file' device='%s'>\n", is_cd ? "cdrom" : "disk");
     if (is_cd)
-        add(xml, "      <driver name='qemu' type='raw'/>\n");
+        domain_add(xml, "      <driver name='qemu' type='raw'/>\n");
     else
-        add(xml, "      <driver name='qemu' type='%s' cache='%s' discard='unmap'/>\n",
+        domain_add(xml, "      <driver name='qemu' type='%s' cache='%s' discard='unmap'/>\n",
             disk->format == DISK_FORMAT_QCOW2 ? "qcow2" : "raw",
             options->can_bypass_cache(path) ? "none" : "writeback");
     if (path)
-        add(xml, "      <source file='%s'/>\n", path);
+        domain_add(xml, "      <source file='%s'/>\n", path);
     add_backing(xml, &vm->disks[i]);
-    add(xml, "      <target dev='%s' bus='%s'/>\n", target, bus_name(bus));
+    domain_add(xml, "      <target dev='%s' bus='%s'/>\n", target, bus_name(bus));
     if (is_cd || disk->read_only)
-        add(xml, "      <readonly/>\n");
+        domain_add(xml, "      <readonly/>\n");
     const char *serial = disk->serial ? disk->serial : disk->id;
     if (!is_cd && serial)
-        add(xml, "      <serial>%.20s</serial>\n", serial);
+        domain_add(xml, "      <serial>%.20s</serial>\n", serial);
     add_alias(xml, disk->id);
     add_scsi_address(xml, bus, index);
-    add(xml, "    </disk>\n");
+    domain_add(xml, "    </disk>\n");
 }
 
 static void add_seed(GString *xml, const HypervisorVm *vm) {
@@ -311,25 +231,25 @@ static void add_seed(GString *xml, const HypervisorVm *vm) {
         return;
     DiskBus bus = cd_bus_of(vm->vm);
     size_t index = target_index(vm->vm, target_prefix(bus), vm->n_disks);
-    g_autofree char *target = domain_target_name(bus, index);
-    add(xml,
+    g_autofree char *target = qemu_target_name(bus, index);
+    domain_add(xml,
         "    <disk type='file' device='cdrom'>\n      <driver name='qemu' type='raw'/>\n"
         "      <source file='%s'/>\n      <target dev='%s' bus='%s'/>\n      <readonly/>\n",
         vm->seed_path, target, bus_name(bus));
     add_scsi_address(xml, bus, index);
-    add(xml, "    </disk>\n");
+    domain_add(xml, "    </disk>\n");
 }
 
 /* Each device on PCI Express sits in a port of its own, and ports cannot be added later: those that the VM
  * needs at its start, and some for what comes while it runs. */
 static void add_ports(GString *xml, const HypervisorVm *vm, bool has_scsi) {
     size_t n = SPARE_PORTS + ALWAYS_PRESENT + vm->n_nics;
-    n += (size_t)has_scsi + (size_t)has_graphics(vm->vm);
+    n += (size_t)has_scsi + (size_t)domain_has_graphics(vm->vm);
     for (size_t i = 0; i < vm->n_disks; i++)
         n += disk_bus_of(vm->vm, vm->disks[i].disk) == DISK_BUS_VIRTIO;
-    add(xml, "    <controller type='pci' index='0' model='pcie-root'/>\n");
+    domain_add(xml, "    <controller type='pci' index='0' model='pcie-root'/>\n");
     for (size_t i = 1; i <= n; i++)
-        add(xml, "    <controller type='pci' index='%zu' model='pcie-root-port'/>\n", i);
+        domain_add(xml, "    <controller type='pci' index='%zu' model='pcie-root-port'/>\n", i);
 }
 
 static void add_controllers(GString *xml, const HypervisorVm *vm) {
@@ -339,58 +259,57 @@ static void add_controllers(GString *xml, const HypervisorVm *vm) {
     if (!is_old(vm->vm))
         add_ports(xml, vm, has_scsi);
     if (has_scsi)
-        add(xml, "    <controller type='scsi' index='0' model='virtio-scsi'/>\n");
+        domain_add(xml, "    <controller type='scsi' index='0' model='virtio-scsi'/>\n");
     /* Without a screen there is nobody to type: a USB controller would only cost time when idle. */
-    add(xml, "    <controller type='usb' model='%s'/>\n",
-        !has_graphics(vm->vm) ? "none"
-        : is_old(vm->vm)      ? "piix3-uhci"
-                              : "qemu-xhci");
+    domain_add(xml, "    <controller type='usb' model='%s'/>\n",
+        !domain_has_graphics(vm->vm) ? "none"
+        : is_old(vm->vm)             ? "piix3-uhci"
+                                     : "qemu-xhci");
 }
 
-static void add_nic(GString *xml, const Vm *vm, const HypervisorNic *nic, const DomainXmlOptions *options) {
+static void add_nic(GString *xml, const Vm *vm, const HypervisorNic *nic, const QemuXmlOptions *options) {
     static const char *const models[NIC_MODEL_MAX] = {[NIC_MODEL_VIRTIO] = "virtio",
         [NIC_MODEL_E1000] = "e1000",
         [NIC_MODEL_E1000E] = "e1000e",
         [NIC_MODEL_RTL8139] = "rtl8139"};
     bool is_nat = nic->network->kind == NETWORK_KIND_NAT;
-    bool is_connected = !nic_has(nic->nic, NIC_FIELD_CONNECTED) || nic->nic->connected;
-    add(xml, "    <interface type='%s'>\n", is_nat ? "network" : "bridge");
+    domain_add(xml, "    <interface type='%s'>\n", is_nat ? "network" : "bridge");
     if (nic->nic->mac)
-        add(xml, "      <mac address='%s'/>\n", nic->nic->mac);
+        domain_add(xml, "      <mac address='%s'/>\n", nic->nic->mac);
     if (is_nat) {
         g_autofree char *name = domain_network_name(options->instance, nic->network->id);
-        add(xml, "      <source network='%s'/>\n", name);
+        domain_add(xml, "      <source network='%s'/>\n", name);
     } else {
-        add(xml, "      <source bridge='%s'/>\n", nic->network->bridge);
+        domain_add(xml, "      <source bridge='%s'/>\n", nic->network->bridge);
     }
-    add(xml, "      <model type='%s'/>\n",
+    domain_add(xml, "      <model type='%s'/>\n",
         models[nic_has(nic->nic, NIC_FIELD_MODEL) ? nic->nic->model : guest_os_nic_model(vm->guest_os)]);
-    add(xml, "      <link state='%s'/>\n", is_connected ? "up" : "down");
+    domain_add(xml, "      <link state='%s'/>\n", domain_is_connected(nic->nic) ? "up" : "down");
     add_alias(xml, nic->nic->id);
-    add(xml, "    </interface>\n");
+    domain_add(xml, "    </interface>\n");
 }
 
-static void add_consoles(GString *xml, const HypervisorVm *vm, const DomainXmlOptions *options) {
-    if (has_serial(vm->vm))
-        add(xml,
+static void add_consoles(GString *xml, const HypervisorVm *vm, const QemuXmlOptions *options) {
+    if (domain_has_serial(vm->vm))
+        domain_add(xml,
             "    <serial type='pty'>\n      <log file='%s/%s.log' append='on'/>\n      <target port='0'/>\n"
             "    </serial>\n    <console type='pty'>\n      <target type='serial' port='0'/>\n    "
             "</console>\n",
             options->state_folder, vm->vm->id);
-    add(xml, "    <channel type='unix'>\n      <target type='virtio' name='org.qemu.guest_agent.0'/>\n"
-             "    </channel>\n");
-    if (has_graphics(vm->vm) && guest_os_has_tablet(vm->vm->guest_os))
-        add(xml, "    <input type='tablet' bus='usb'/>\n");
-    if (has_graphics(vm->vm))
-        add(xml, "    <input type='keyboard' bus='usb'/>\n"
-                 "    <graphics type='vnc'>\n      <listen type='socket'/>\n    </graphics>\n"
-                 "    <video>\n      <model type='vga'/>\n    </video>\n");
+    domain_add(xml, "    <channel type='unix'>\n      <target type='virtio' name='org.qemu.guest_agent.0'/>\n"
+                    "    </channel>\n");
+    if (domain_has_graphics(vm->vm) && guest_os_has_tablet(vm->vm->guest_os))
+        domain_add(xml, "    <input type='tablet' bus='usb'/>\n");
+    if (domain_has_graphics(vm->vm))
+        domain_add(xml, "    <input type='keyboard' bus='usb'/>\n"
+                        "    <graphics type='vnc'>\n      <listen type='socket'/>\n    </graphics>\n"
+                        "    <video>\n      <model type='vga'/>\n    </video>\n");
     else
-        add(xml, "    <video>\n      <model type='none'/>\n    </video>\n");
+        domain_add(xml, "    <video>\n      <model type='none'/>\n    </video>\n");
 }
 
-static void add_devices(GString *xml, const HypervisorVm *vm, const DomainXmlOptions *options) {
-    add(xml, "  <devices>\n");
+static void add_devices(GString *xml, const HypervisorVm *vm, const QemuXmlOptions *options) {
+    domain_add(xml, "  <devices>\n");
     for (size_t i = 0; i < vm->n_disks; i++)
         add_disk(xml, vm, i, target_index(vm->vm, target_prefix(disk_bus_of(vm->vm, vm->disks[i].disk)), i),
             options);
@@ -399,40 +318,42 @@ static void add_devices(GString *xml, const HypervisorVm *vm, const DomainXmlOpt
     for (size_t i = 0; i < vm->n_nics; i++)
         add_nic(xml, vm->vm, &vm->nics[i], options);
     add_consoles(xml, vm, options);
-    add(xml, "    <memballoon model='virtio'/>\n    <rng model='virtio'>\n"
-             "      <backend model='random'>/dev/urandom</backend>\n    </rng>\n");
+    domain_add(xml, "    <memballoon model='virtio'/>\n    <rng model='virtio'>\n"
+                    "      <backend model='random'>/dev/urandom</backend>\n    </rng>\n");
     if (domain_vcpus_maximum(vm->vm) > VCPUS_WITHOUT_IOMMU)
-        add(xml, "    <iommu model='intel'>\n      <driver intremap='on' eim='on'/>\n    </iommu>\n");
-    add(xml, "  </devices>\n");
+        domain_add(xml, "    <iommu model='intel'>\n      <driver intremap='on' eim='on'/>\n    </iommu>\n");
+    domain_add(xml, "  </devices>\n");
 }
 
-char *domain_xml(const HypervisorVm *vm, const DomainXmlOptions *options) {
+char *qemu_domain_xml(const HypervisorVm *vm, const QemuXmlOptions *options) {
     GString *xml = g_string_new(NULL);
-    g_autofree char *name = domain_name(options->instance, vm->vm->id);
-    add(xml, "<domain type='%s'>\n", options->is_kvm ? "kvm" : "qemu");
-    add(xml, "  <name>%s</name>\n  <uuid>%s</uuid>\n  <title>%s</title>\n", name, vm->vm->id,
-        vm->vm->name ? vm->vm->name : vm->vm->id);
-    add_metadata(xml, vm, options);
+    g_autofree char *started =
+        options->started_ns ? g_strdup_printf("%" G_GINT64_FORMAT, options->started_ns) : NULL;
+    const DomainMark mark = {.instance = options->instance,
+        .acceleration = options->is_kvm ? "kvm" : "emulation",
+        .started = started};
+    domain_add(xml, "<domain type='%s'>\n", options->is_kvm ? "kvm" : "qemu");
+    domain_add_head(xml, vm->vm, &mark);
     add_sizes(xml, vm->vm);
     add_os(xml, vm, options);
     add_features(xml, vm->vm, options);
     add_cpu(xml, vm->vm, options);
-    add(xml,
+    domain_add(xml,
         "  <clock offset='%s'/>\n  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>restart</on_reboot>\n"
         "  <on_crash>destroy</on_crash>\n",
         guest_os_has_local_clock(vm->vm->guest_os) ? "localtime" : "utc");
     add_devices(xml, vm, options);
-    add(xml, "</domain>\n");
+    domain_add(xml, "</domain>\n");
     return g_string_free(xml, FALSE);
 }
 
-char *domain_disk_xml(const HypervisorVm *vm, size_t i, size_t index, const DomainXmlOptions *options) {
+char *qemu_disk_xml(const HypervisorVm *vm, size_t i, size_t index, const QemuXmlOptions *options) {
     GString *xml = g_string_new(NULL);
     add_disk(xml, vm, i, index, options);
     return g_string_free(xml, FALSE);
 }
 
-char *domain_nic_xml(const HypervisorVm *vm, size_t i, const DomainXmlOptions *options) {
+char *qemu_nic_xml(const HypervisorVm *vm, size_t i, const QemuXmlOptions *options) {
     GString *xml = g_string_new(NULL);
     add_nic(xml, vm->vm, &vm->nics[i], options);
     return g_string_free(xml, FALSE);

@@ -4,9 +4,7 @@
  */
 #include <libvirt/libvirt-qemu.h>
 #include <string.h>
-#include "base/log.h"
-#include "hypervisor/libvirt/device-update.h"
-#include "hypervisor/libvirt/xml-read.h"
+#include "hypervisor/qemu/devices.h"
 #include "hypervisor/restart.h"
 
 enum {
@@ -20,7 +18,7 @@ enum {
 typedef struct Update {
     virDomain *domain;
     const HypervisorVm *vm;
-    const DomainXmlOptions *options;
+    const QemuXmlOptions *options;
     AgentVmChanged *changed;
     Vm *running; /* brought forward with every change */
 } Update;
@@ -113,65 +111,29 @@ static bool update_memory(Update *update, Error *err) {
     return true;
 }
 
-static char *pending_text(const AgentVmChanged *changed) {
-    GString *text = g_string_new(NULL);
-    for (size_t i = 0; i < changed->pending.n; i++)
-        g_string_append_printf(text, "%s%s", i ? " " : "", changed->pending.items[i]);
-    return g_string_free(text, FALSE);
-}
-
-/* libvirt puts the namespace in by itself and refuses an element that declares it already. */
-static char *without_namespace(const char *element) {
-    const char *start = strstr(element, " xmlns:"), *colon = strchr(element, ':');
-    const char *rest = start ? strchr(start, '"') : NULL;
-    rest = rest ? strchr(rest + 1, '"') : NULL;
-    const char *end = strrchr(element, '/');
-    bool is_closed = end && end[1] == '>';
-    g_assert(start && colon && rest && end);
-    g_autofree char *name = g_strndup(colon + 1, (size_t)(start - colon - 1));
-    g_autofree char *body = is_closed ? g_strdup(rest + 1) : g_strndup(rest + 1, (size_t)(end - rest - 2));
-    return is_closed ? g_strdup_printf("<%s%s", name, body) : g_strdup_printf("<%s%s</%s>", name, body, name);
-}
-
-static void set_metadata(virDomain *domain, const char *element, const char *prefix, const char *uri) {
-    g_autofree char *plain = without_namespace(element);
-    if (virDomainSetMetadata(
-            domain, VIR_DOMAIN_METADATA_ELEMENT, plain, prefix, uri, VIR_DOMAIN_AFFECT_LIVE) < 0)
-        log_warning(
-            "what runs of %s cannot be noted: %s", virDomainGetName(domain), virGetLastErrorMessage());
-}
-
-static void write_back(const HypervisorSession *session, const Update *update, const char *element_before) {
-    g_autofree char *element = domain_definition_element(update->running);
-    set_metadata(update->domain, element, "definition", DOMAIN_DEFINITION_NAMESPACE);
-    g_autofree char *acceleration = xml_attribute(element_before, "vm", "acceleration");
-    g_autofree char *started = xml_attribute(element_before, "vm", "started");
-    g_autofree char *pending = pending_text(update->changed);
-    g_autofree char *state = domain_vm_element(
-        session->instance, acceleration ? acceleration : "", started ? started : "0", pending);
-    set_metadata(update->domain, state, "lodge", DOMAIN_VM_NAMESPACE);
-}
-
-bool qemu_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
+bool qemu_update(HypervisorSession *base, const HypervisorVm *vm, AgentVmChanged *ret_pending,
     const Cancel *cancel, Error *err) {
+    QemuSession *session = (QemuSession *)base;
     g_autoptr(virDomain) domain = NULL;
     g_auto(Vm) running = {0};
-    if (!session_find(session, vm->vm->id, &domain, err))
+    if (!session_find(base, vm->vm->id, &domain, err))
         return false;
     if (!domain)
         return true;
-    if (!session_running_definition(domain, &running))
+    if (!domain_running_definition(domain, &running))
         return error_set(err, ERROR_CORRUPT, NULL, "the domain's metadata holds no definition");
-    DomainXmlOptions options = session_xml_options(session, vm);
+    QemuXmlOptions options = qemu_xml_options(session, vm);
     g_autofree char *element = NULL;
     bool is_managed = false;
-    if (!domain_check(vm, &options, err) || !state_is_managed(session, domain, &is_managed, &element, err) ||
-        !session_share_backing(session, vm, err))
+    if (!qemu_domain_check(vm, &options, err) ||
+        !session_is_managed(base, domain, &is_managed, &element, err) ||
+        !qemu_share_backing(session, vm, err))
         return false;
     restart_pending(&running, vm->vm, ret_pending);
     Update update = {
         .domain = domain, .vm = vm, .options = &options, .changed = ret_pending, .running = &running};
-    DeviceUpdate devices = {.session = session,
+    DeviceUpdate devices = {.session = base,
+        .dialect = &qemu_devices,
         .domain = domain,
         .vm = vm,
         .options = &options,
@@ -181,6 +143,6 @@ bool qemu_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChan
     bool is_done = device_update_sync(&devices, err) && device_update_nics(&devices, err) &&
                    device_update_disks(&devices, err) && update_memory(&update, err) &&
                    update_vcpus(&update, cancel, err);
-    write_back(session, &update, element);
+    domain_write_back(domain, base->instance, element, &running, ret_pending);
     return is_done;
 }

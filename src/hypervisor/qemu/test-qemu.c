@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "hypervisor/hypervisor.h"
-#include "hypervisor/libvirt/test-templates.h"
+#include "hypervisor/qemu/test-templates.h"
 
 #define VM_ID "0b2c4d6e-1111-4222-8333-444455556666"
 #define NETWORK_ID "aaaaaaaa-1111-4222-8333-444455556666"
@@ -172,6 +172,8 @@ static void test_probe(Fixture *fixture, const void *data) {
     g_assert_cmpint(status.cpus, >, 0);
     g_assert_cmpuint(status.memory, >, status.memory_free);
     g_test_message("%s: %s", status.acceleration, status.acceleration_reason);
+    g_assert_cmpuint(status.modes.n, ==, 1);
+    g_assert_cmpint(status.modes.items[0].mode, ==, VM_MODE_HVM);
 }
 
 static void test_life(Fixture *fixture, const void *data) {
@@ -191,6 +193,7 @@ static void test_life(Fixture *fixture, const void *data) {
     g_assert_true(listed->managed);
     g_assert_cmpint(listed->status.state, ==, VM_STATE_RUNNING);
     g_assert_nonnull(listed->status.acceleration);
+    g_assert_cmpint(listed->status.mode, ==, VM_MODE_HVM);
     g_assert_cmpint(listed->status.started, >, 0);
     assert_ok(hypervisor_qemu.pause(fixture->session, VM_ID, &err), &err);
     g_assert_cmpint(state_now(fixture), ==, VM_STATE_PAUSED);

@@ -1,6 +1,6 @@
 /* Templates that the tests start. */
 #include "base/file.h"
-#include "hypervisor/libvirt/test-templates.h"
+#include "hypervisor/qemu/test-templates.h"
 #include "image/template-build.h"
 
 static bool build(const char *folder, const char *name) {

@@ -3,7 +3,7 @@
  * keep it.
  */
 #include <string.h>
-#include "hypervisor/libvirt/domain-xml.h"
+#include "hypervisor/qemu/domain-xml.h"
 #include "hypervisor/libvirt/live-devices.h"
 #include "hypervisor/libvirt/xml-read.h"
 #include "model/guest-os.h"
@@ -23,7 +23,7 @@ static bool all_direct(const char *path) {
     return !g_str_has_prefix(path, "/tmpfs/");
 }
 
-static const DomainXmlOptions plain = {.instance = "lodge",
+static const QemuXmlOptions plain = {.instance = "lodge",
     .state_folder = "/var/lib/lodge/state",
     .uefi_code = "/firmware/code.fd",
     .uefi_variables = "/firmware/variables.fd",
@@ -60,9 +60,9 @@ static void sample_clear(Sample *sample) {
     network_clear(&sample->networks[1]);
 }
 
-static void compare(const Sample *sample, const DomainXmlOptions *options, const char *name) {
+static void compare(const Sample *sample, const QemuXmlOptions *options, const char *name) {
     g_autofree char *path = g_strdup_printf(GOLDEN_FOLDER "/%s.xml", name);
-    g_autofree char *xml = domain_xml(&sample->start, options);
+    g_autofree char *xml = qemu_domain_xml(&sample->start, options);
     g_autofree char *golden = NULL;
     if (g_getenv("LODGE_UPDATE_GOLDEN"))
         g_assert_true(g_file_set_contents(path, xml, -1, NULL));
@@ -80,7 +80,7 @@ static void test_tiny(void) {
     network_set_id(&sample.networks[0], "aaaaaaaa-1111-4222-8333-444455556666");
     nic_set_mac(vm_add_nics(&sample.vm), "52:54:00:00:00:01");
     sample_complete(&sample, NULL);
-    g_assert_true(domain_check(&sample.start, &plain, NULL));
+    g_assert_true(qemu_domain_check(&sample.start, &plain, NULL));
     compare(&sample, &plain, "direct-boot");
     sample_clear(&sample);
 }
@@ -106,9 +106,9 @@ static void test_debian(void) {
     nic_set_connected(nic, false);
     console_set_graphics(vm_put_console(&sample.vm), GRAPHICS_VNC);
     sample_complete(&sample, paths);
-    DomainXmlOptions kvm = plain;
+    QemuXmlOptions kvm = plain;
     kvm.is_kvm = true;
-    g_assert_true(domain_check(&sample.start, &kvm, NULL));
+    g_assert_true(qemu_domain_check(&sample.start, &kvm, NULL));
     compare(&sample, &kvm, "uefi-hotplug-kvm");
     sample_clear(&sample);
 }
@@ -119,7 +119,7 @@ static void test_large(void) {
     vm_set_vcpus(&sample.vm, 256);
     *vm_add_boot_order(&sample.vm) = BOOT_DEVICE_NETWORK;
     sample_complete(&sample, NULL);
-    DomainXmlOptions definition = plain;
+    QemuXmlOptions definition = plain;
     definition.started_ns = 0;
     compare(&sample, &definition, "many-vcpus");
     sample_clear(&sample);
@@ -142,18 +142,18 @@ static void test_family(const void *data) {
     network_set_id(&sample.networks[0], "aaaaaaaa-1111-4222-8333-444455556666");
     console_set_graphics(vm_put_console(&sample.vm), GRAPHICS_VNC);
     sample_complete(&sample, paths);
-    DomainXmlOptions definition = plain;
+    QemuXmlOptions definition = plain;
     definition.started_ns = 0;
-    g_assert_true(domain_check(&sample.start, &definition, NULL));
+    g_assert_true(qemu_domain_check(&sample.start, &definition, NULL));
     g_autofree char *name = g_strconcat("guest-", guest_os, NULL);
     compare(&sample, &definition, name);
     sample_clear(&sample);
 }
 
 static void expect_refused(
-    const Sample *sample, const DomainXmlOptions *options, ErrorCode code, const char *field) {
+    const Sample *sample, const QemuXmlOptions *options, ErrorCode code, const char *field) {
     g_auto(Error) err = {0};
-    g_assert_false(domain_check(&sample->start, options, &err));
+    g_assert_false(qemu_domain_check(&sample->start, options, &err));
     g_assert_cmpint(err.code, ==, code);
     g_assert_cmpstr(err.field, ==, field);
 }
@@ -166,7 +166,7 @@ static void test_refusals(void) {
     sample_complete(&sample, paths);
     expect_refused(&sample, &plain, ERROR_UNSUPPORTED, "/disks/0/bus");
     vm_set_firmware(&sample.vm, FIRMWARE_UEFI);
-    DomainXmlOptions without_firmware = plain;
+    QemuXmlOptions without_firmware = plain;
     without_firmware.uefi_code = NULL;
     expect_refused(&sample, &without_firmware, ERROR_UNSUPPORTED, "/firmware");
     vm_set_vcpus_maximum(&sample.vm, 300);
@@ -197,7 +197,7 @@ static void test_definition_survives(void) {
     g_auto(Vm) read = {0};
     sample_init(&sample);
     vm_set_description(&sample.vm, "a <b> & \"c\"");
-    g_autofree char *xml = domain_xml(&sample.start, &plain);
+    g_autofree char *xml = qemu_domain_xml(&sample.start, &plain);
     g_autofree char *text = xml_text(xml, "vm");
     g_autoptr(json_t) json = json_parse(text, strlen(text), NULL);
     g_assert_true(vm_decode(json, MODEL_STORED, &read, NULL));
@@ -211,7 +211,7 @@ static void expect_translation_cache(uint64_t memory_mib, const char *expected) 
     Sample sample = {0};
     sample_init(&sample);
     vm_set_memory(&sample.vm, memory_mib << 20);
-    g_autofree char *xml = domain_xml(&sample.start, &plain);
+    g_autofree char *xml = qemu_domain_xml(&sample.start, &plain);
     g_autofree char *size = xml_text(xml, "tb-cache");
     g_assert_cmpstr(size, ==, expected);
     sample_clear(&sample);

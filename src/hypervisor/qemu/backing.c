@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "base/file.h"
-#include "hypervisor/libvirt/session.h"
+#include "hypervisor/qemu/session.h"
 
 typedef struct QemuUser {
     uid_t uid;
@@ -17,9 +17,9 @@ typedef struct QemuUser {
 
 /* libvirt's capabilities say "+64055:+64055" for the security model dac; nothing where it runs QEMU as
  * itself. */
-static bool ask_for_user(HypervisorSession *session, QemuUser *ret_user, Error *err) {
+static bool ask_for_user(QemuSession *session, QemuUser *ret_user, Error *err) {
     static const char mark[] = "<baselabel type='qemu'>+";
-    g_autoptr(virConnect) connection = connection_get(session->connection, err);
+    g_autoptr(virConnect) connection = connection_get(session->base.connection, err);
     g_autofree char *xml = connection ? virConnectGetCapabilities(connection) : NULL;
     if (!xml)
         return connection ? connection_error(err, "the host's capabilities cannot be read") : false;
@@ -34,17 +34,17 @@ static bool ask_for_user(HypervisorSession *session, QemuUser *ret_user, Error *
 }
 
 /* Asked for once: it does not change while libvirtd runs, and the answer is long. */
-static bool read_user(HypervisorSession *session, QemuUser *ret_user, Error *err) {
+static bool read_user(QemuSession *session, QemuUser *ret_user, Error *err) {
     *ret_user = (QemuUser){0};
-    g_mutex_lock(&session->limits_lock);
-    if (!session->is_qemu_user_known && ask_for_user(session, ret_user, err)) {
-        session->qemu_uid = ret_user->uid;
-        session->qemu_gid = ret_user->gid;
-        session->is_qemu_user_known = true;
+    g_mutex_lock(&session->lock);
+    if (!session->is_user_known && ask_for_user(session, ret_user, err)) {
+        session->uid = ret_user->uid;
+        session->gid = ret_user->gid;
+        session->is_user_known = true;
     }
-    bool is_known = session->is_qemu_user_known;
-    *ret_user = (QemuUser){session->qemu_uid, session->qemu_gid};
-    g_mutex_unlock(&session->limits_lock);
+    bool is_known = session->is_user_known;
+    *ret_user = (QemuUser){session->uid, session->gid};
+    g_mutex_unlock(&session->lock);
     return is_known;
 }
 
@@ -66,7 +66,7 @@ static bool share(const char *path, const QemuUser *user, Error *err) {
     return true;
 }
 
-static bool share_chain(HypervisorSession *session, const HypervisorDisk *disk, Error *err) {
+static bool share_chain(QemuSession *session, const HypervisorDisk *disk, Error *err) {
     QemuUser user;
     for (size_t i = 0; i < disk->n_backing; i++)
         if (!read_user(session, &user, err) || !share(disk->backing[i].path, &user, err))
@@ -74,7 +74,7 @@ static bool share_chain(HypervisorSession *session, const HypervisorDisk *disk, 
     return true;
 }
 
-bool session_share_backing(HypervisorSession *session, const HypervisorVm *vm, Error *err) {
+bool qemu_share_backing(QemuSession *session, const HypervisorVm *vm, Error *err) {
     for (size_t i = 0; i < vm->n_disks; i++)
         if (!share_chain(session, &vm->disks[i], err))
             return false;

@@ -1,0 +1,26 @@
+/* What the files of the qemu driver share; no one else includes it. */
+#pragma once
+#include <sys/types.h>
+#include "hypervisor/libvirt/session.h"
+#include "hypervisor/qemu/domain-xml.h"
+
+typedef struct QemuSession {
+    HypervisorSession base;    /* first: the plug point hands it in */
+    Acceleration acceleration; /* the host's override */
+    GMutex lock;               /* guards all below */
+    int64_t vcpus_limit;       /* 0: not asked yet */
+    bool is_user_known;
+    uid_t uid; /* whom libvirt runs QEMU as */
+    gid_t gid;
+} QemuSession;
+
+/* driver.c */
+QemuXmlOptions qemu_xml_options(QemuSession *session, const HypervisorVm *vm);
+
+/* update.c */
+bool qemu_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
+    const Cancel *cancel, Error *err);
+
+/* backing.c */
+/* Lets QEMU's user read the templates' disks below the VM's overlays; they stay ours. */
+bool qemu_share_backing(QemuSession *session, const HypervisorVm *vm, Error *err);

@@ -1,0 +1,288 @@
+/*
+ * The driver "xen": Xen through libvirt's libxl driver. What libvirt does not offer there, and how it is done
+ * instead, stands in docs/xen.md.
+ */
+#include <string.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/file.h"
+#include "hypervisor/abilities.h"
+#include "hypervisor/host-facts.h"
+#include "hypervisor/libvirt/network-modules.h"
+#include "hypervisor/xen/others.h"
+#include "hypervisor/xen/session.h"
+#include "model/vm-mode.h"
+
+enum { CAPABILITIES_LIMIT = 64 * 1024, KIB = 1024, CONTROL_DOMAIN = 0 };
+
+static const char uefi_path[] = "/usr/lib/xen/boot/ovmf.bin";
+static const char grub_path[] = "/usr/lib/grub-xen/grub-i386-xen_pvh.bin";
+
+/* libxl makes a domain, builds it, and lets it go: one that is held and never ran was left in between. */
+static bool is_half_started(virDomain *domain, int state, int reason) {
+    virDomainInfo info = {0};
+    (void)reason;
+    return state == VIR_DOMAIN_PAUSED && virDomainGetInfo(domain, &info) == 0 && info.cpuTime == 0;
+}
+
+static bool is_control_domain(virDomain *domain) {
+    return virDomainGetID(domain) == CONTROL_DOMAIN;
+}
+
+VmMode xen_mode_of(virDomain *domain) {
+    g_autofree char *type = virDomainGetOSType(domain);
+    if (g_strcmp0(type, "hvm") == 0)
+        return VM_MODE_HVM;
+    return g_strcmp0(type, "xenpvh") == 0 ? VM_MODE_PVH : VM_MODE_PV;
+}
+
+static const LibvirtDialect dialect = {.uri = "xen:///system",
+    .console_flags = 0,
+    .has_agent = false,
+    .stop_flags = {VIR_DOMAIN_SHUTDOWN_PARAVIRT, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN},
+    .is_half_started = is_half_started,
+    .restarts_itself = true,
+    .mode_of = xen_mode_of,
+    .is_no_guest = is_control_domain};
+
+static bool sysfs_says(const char *file, const char *expected) {
+    g_autofree char *path = g_build_filename("/sys/hypervisor", file, NULL);
+    g_autofree char *text = NULL;
+    return file_read(path, CAPABILITIES_LIMIT, &text, NULL, NULL) && !strcmp(g_strchomp(text), expected);
+}
+
+/* The control domain has the id of zeros. */
+static bool xen_is_here(void) {
+    return sysfs_says("type", "xen") && sysfs_says("uuid", "00000000-0000-0000-0000-000000000000");
+}
+
+static HypervisorSession *xen_open(const HypervisorOptions *options, Error *err) {
+    (void)err;
+    XenSession *session = g_new0(XenSession, 1);
+    session_init(&session->base, &dialect, options);
+    return &session->base;
+}
+
+static void xen_close(HypervisorSession *base) {
+    if (!base)
+        return;
+    session_clear(base);
+    g_free((XenSession *)base);
+}
+
+/* ---- the host ---- */
+
+/* What the driver's table says, less what this machine lacks: the hypervisor's words are "xen-3.0-x86_64" for
+ * paravirtual guests and "hvm-3.0-x86_64" where the CPU has virtualization. */
+static void report_modes(HostStatus *status) {
+    g_autofree char *text = NULL;
+    g_auto(HostStatus) all = {0};
+    if (!file_read("/sys/hypervisor/properties/capabilities", CAPABILITIES_LIMIT, &text, NULL, NULL))
+        return;
+    abilities_report("xen", &all);
+    for (size_t i = 0; i < all.modes.n; i++) {
+        HostMode *mode = &all.modes.items[i];
+        if (!strstr(text, mode->mode == VM_MODE_PV ? "xen-" : "hvm-"))
+            continue;
+        if (mode->mode == VM_MODE_PVH && access(grub_path, R_OK) != 0)
+            host_mode_set_boot_disk(mode, false);
+        if (access(uefi_path, R_OK) != 0)
+            host_mode_set_uefi(mode, false);
+        host_mode_copy(host_status_add_modes(status), mode);
+    }
+}
+
+/* "4.20.2-pre": what libvirt packs into a number lacks the last part. */
+static char *hypervisor_text(unsigned long version) {
+    g_autofree char *extra = NULL;
+    if (file_read("/sys/hypervisor/version/extra", CAPABILITIES_LIMIT, &extra, NULL, NULL))
+        g_strstrip(extra);
+    return g_strdup_printf("Xen %lu.%lu%s", version / 1000000, version / 1000 % 1000, extra ? extra : "");
+}
+
+/* The machine's, not the control domain's: that one's memory is never free for guests. */
+static bool read_sizes(virConnect *connection, HostStatus *status, Error *err) {
+    virNodeInfo node = {0};
+    if (virNodeGetInfo(connection, &node) < 0)
+        return connection_error(err, "the machine's size cannot be read");
+    host_status_set_cpus(status, node.cpus);
+    host_status_set_memory(status, (uint64_t)node.memory * KIB);
+    host_status_set_memory_free(status, virNodeGetFreeMemory(connection));
+    g_autoptr(virDomain) control = virDomainLookupByID(connection, CONTROL_DOMAIN);
+    virDomainInfo info = {0};
+    if (control && virDomainGetInfo(control, &info) == 0) {
+        host_status_set_control_memory(status, (uint64_t)info.memory * KIB);
+        host_status_set_control_cpus(status, info.nrVirtCpu);
+    }
+    return true;
+}
+
+static void add_others(virConnect *connection, HostStatus *status) {
+    g_autoptr(GArray) known = g_array_new(FALSE, FALSE, sizeof(int));
+    virDomainPtr *domains = NULL;
+    int n = virConnectListAllDomains(connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+    for (int i = 0; i < n; i++) {
+        int id = (int)virDomainGetID(domains[i]);
+        g_array_append_val(known, id);
+        virDomainFree(domains[i]);
+    }
+    free(domains);
+    g_autoptr(GPtrArray) names = xen_other_domains(known);
+    for (guint i = 0; n >= 0 && i < names->len; i++) {
+        host_status_add_unmanaged(status, names->pdata[i]);
+        host_status_set_vms_running(status, status->vms_running + 1);
+    }
+}
+
+static bool xen_probe(HypervisorSession *session, HostStatus *status, Error *err) {
+    host_facts_read(status);
+    host_status_set_acceleration(status, "xen");
+    report_modes(status);
+    host_status_set_acceleration_reason(status, "this system is the control domain of a Xen hypervisor");
+    g_autoptr(virConnect) connection = connection_get(session->connection, err);
+    if (!connection)
+        return false;
+    unsigned long version = 0;
+    if (virConnectGetLibVersion(connection, &version) < 0)
+        return connection_error(err, "libvirt does not tell its version");
+    g_autofree char *libvirt = session_version_text(version);
+    host_status_set_libvirt(status, libvirt);
+    if (virConnectGetVersion(connection, &version) < 0)
+        return connection_error(err, "Xen does not tell its version");
+    g_autofree char *hypervisor = hypervisor_text(version);
+    host_status_set_hypervisor(status, hypervisor);
+    int limit = virConnectGetMaxVcpus(connection, NULL);
+    if (limit > 0)
+        host_status_set_vcpus_limit(status, limit);
+    session_count_vms(session, connection, status);
+    add_others(connection, status);
+    return read_sizes(connection, status, err);
+}
+
+/* ---- starting ---- */
+
+bool xen_xml_options(XenSession *session, const HypervisorVm *vm, XenXmlOptions *ret_options, Error *err) {
+    g_auto(HostStatus) status = {0};
+    XenXmlOptions options = {.instance = session->base.instance,
+        .uefi_path = access(uefi_path, R_OK) == 0 ? uefi_path : NULL,
+        .grub_path = access(grub_path, R_OK) == 0 ? grub_path : NULL};
+    report_modes(&status);
+    if (!status.modes.n)
+        return error_set(err, ERROR_UNREACHABLE, NULL, "the hypervisor does not tell what it can do");
+    if (!vm_mode_choose(vm->vm, &status, vm->kernel_path != NULL, &options.mode, err))
+        return false;
+    *ret_options = options;
+    return xen_domain_check(vm, &options, err);
+}
+
+static const char *new_password(char ret_text[static 9]) {
+    static const char letters[] = "abcdefghijkmnpqrstuvwxyz23456789"; /* 32 of them: no bias */
+    uint8_t bytes[8];
+    if (getentropy(bytes, sizeof bytes) < 0)
+        return NULL;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        ret_text[i] = letters[bytes[i] % (sizeof letters - 1)];
+    ret_text[sizeof bytes] = '\0';
+    return ret_text;
+}
+
+/* The guest has not run yet: what goes wrong here leaves nothing behind. */
+static bool release(virDomain *domain, const Vm *vm, VmMode mode, Error *err) {
+    bool has_vcpus = !xen_starts_with_all_vcpus(vm, mode) ||
+                     virDomainSetVcpusFlags(domain, (unsigned)vm->vcpus, VIR_DOMAIN_VCPU_LIVE) == 0;
+    if (has_vcpus && virDomainResume(domain) == 0)
+        return true;
+    connection_error(err, "the VM cannot be started");
+    virDomainDestroy(domain);
+    return false;
+}
+
+static bool xen_start(HypervisorSession *base, const HypervisorVm *vm, const Cancel *cancel, Error *err) {
+    char password[9];
+    XenXmlOptions options;
+    g_autoptr(virConnect) connection = session_work(base, err);
+    g_autoptr(virDomain) present = NULL;
+    if (!connection || !xen_xml_options((XenSession *)base, vm, &options, err) ||
+        !session_find_with(base, connection, vm->vm->id, &present, err))
+        return false;
+    if (session_runs_already(base, present))
+        return true;
+    if (!session_open_networks(base, vm, err) || !cancel_check(cancel, err))
+        return false;
+    options.started_ns = clock_realtime_ns(clock_system());
+    options.vnc_password = new_password(password);
+    if (!options.vnc_password)
+        return error_set(err, ERROR_INTERNAL, NULL, "no random numbers for the console's password");
+    g_autofree char *xml = xen_domain_xml(vm, &options);
+    g_autoptr(virDomain) domain =
+        session_create(base, connection, vm->vm->id, xml, VIR_DOMAIN_START_PAUSED, err);
+    return domain && release(domain, vm->vm, options.mode, err);
+}
+
+/* `<vcpu current='1'>4</vcpu>` without its attribute: all of them. */
+static void ask_for_all_vcpus(char *xml) {
+    char *element = strstr(xml, "<vcpu "), *end = element ? strchr(element, '>') : NULL;
+    char *attribute = element ? strstr(element, " current='") : NULL;
+    char *quote = attribute && attribute < end ? strchr(attribute + strlen(" current='"), '\'') : NULL;
+    if (quote)
+        memmove(attribute, quote + 1, strlen(quote + 1) + 1);
+}
+
+/* libvirt cannot reset domains here: ended and made again from what it knows of it, which is what a reset
+ * does to a machine. */
+static bool xen_reset(HypervisorSession *session, const char *vm_id, Error *err) {
+    g_autoptr(virConnect) connection = session_work(session, err);
+    g_autoptr(virDomain) domain = NULL;
+    g_auto(Vm) running = {0};
+    if (!connection || !session_find_with(session, connection, vm_id, &domain, err))
+        return false;
+    if (!domain)
+        return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
+    g_autofree char *xml = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE);
+    if (!xml || !domain_running_definition(domain, &running))
+        return connection_error(err, "the VM cannot be reset");
+    VmMode mode = xen_mode_of(domain);
+    if (xen_starts_with_all_vcpus(&running, mode))
+        ask_for_all_vcpus(xml);
+    if (virDomainDestroy(domain) < 0)
+        return connection_error(err, "the VM cannot be reset");
+    g_autoptr(virDomain) again =
+        session_create(session, connection, vm_id, xml, VIR_DOMAIN_START_PAUSED, err);
+    return again && release(again, &running, mode, err);
+}
+
+static bool xen_definition(HypervisorSession *session, const HypervisorVm *vm, char **ret_text, Error *err) {
+    XenXmlOptions options;
+    if (!xen_xml_options((XenSession *)session, vm, &options, err))
+        return false;
+    *ret_text = xen_domain_xml(vm, &options);
+    return true;
+}
+
+/* The control domain's own, and the back ends of guests' devices. */
+static const char *const xen_modules[] = {NETWORK_MODULES, "xen_evtchn", "xen_gntdev", "xen_gntalloc",
+    "xen_privcmd", "xenfs", "xen_netback", "xen_blkback", "xen_acpi_processor", "loop", NULL};
+
+const Hypervisor hypervisor_xen = {
+    .name = "xen",
+    .modules = xen_modules,
+    .is_here = xen_is_here,
+    .open = xen_open,
+    .close = xen_close,
+    .probe = xen_probe,
+    .list = session_list,
+    .state = session_state,
+    .guest = session_guest,
+    .start = xen_start,
+    .stop = session_stop,
+    .kill = session_kill,
+    .reset = xen_reset,
+    .pause = session_pause,
+    .resume = session_resume,
+    .forget = session_forget,
+    .update = xen_update,
+    .console = session_console,
+    .definition = xen_definition,
+    .network_open = session_network_open,
+    .network_close = session_network_close,
+};

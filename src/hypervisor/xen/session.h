@@ -1,0 +1,20 @@
+/* What the files of the xen driver share; no one else includes it. */
+#pragma once
+#include "hypervisor/libvirt/session.h"
+#include "hypervisor/xen/domain-xml.h"
+
+typedef struct XenSession {
+    HypervisorSession base; /* first: the plug point hands it in */
+} XenSession;
+
+/* driver.c */
+/* How the VM is to be started on this host. ERROR_UNSUPPORTED with the field. */
+bool xen_xml_options(XenSession *session, const HypervisorVm *vm, XenXmlOptions *ret_options, Error *err);
+
+VmMode xen_mode_of(virDomain *domain); /* how a running domain is presented */
+
+/* update.c */
+bool xen_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
+    const Cancel *cancel, Error *err);
+/* How many vCPUs the guest has brought up. -1 with libvirt's error. */
+int64_t xen_vcpus_online(virDomain *domain);

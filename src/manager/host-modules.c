@@ -1,0 +1,88 @@
+/* Three questions to an agent; the list comes page by page. */
+#include "manager/host-modules.h"
+#include <string.h>
+#include "base/log.h"
+
+enum { MAX_ROWS = 20000 };
+
+/* ---- telling ---- */
+
+static json_t *modules_message(const Host *host) {
+    static const HostModules open = {.present = MODEL_BIT(HOST_MODULES_FIELD_POLICY)};
+    const HostModules *modules = host_has(host, HOST_FIELD_MODULES) ? &host->modules : &open;
+    return json_pack("{so}", "modules", host_modules_encode(modules, MODEL_ENCODE_DEFINITION));
+}
+
+/* The status says it to people. */
+static void applied(const json_t *result G_GNUC_UNUSED, const Error *err, void *data G_GNUC_UNUSED) {
+    if (err && err->code != ERROR_UNREACHABLE && err->code != ERROR_UNSUPPORTED)
+        log_warning("a host's list of kernel modules is not applied: %s", err->message);
+}
+
+void host_modules_send(Fleet *fleet, Inventory *inventory, const char *host_id) {
+    const Object *host = inventory_get(inventory, RESOURCE_HOST, host_id);
+    if (host)
+        fleet_ask(fleet, host_id, AGENT_METHOD_MODULES_APPLY, modules_message(host->data), applied, NULL);
+}
+
+void host_modules_check(Fleet *fleet, const Host *host, HostModulesFn done, void *data) {
+    fleet_ask(fleet, host->id, AGENT_METHOD_MODULES_CHECK, modules_message(host), done, data);
+}
+
+/* ---- listing ---- */
+
+typedef struct Listing {
+    Fleet *fleet;
+    char *host_id, *after;
+    json_t *rows;
+    HostModulesFn done;
+    void *data;
+} Listing;
+
+static void end(Listing *listing, const Error *err) {
+    listing->done(err ? NULL : listing->rows, err, listing->data);
+    json_decref(listing->rows);
+    g_free(listing->host_id);
+    g_free(listing->after);
+    g_free(listing);
+}
+
+static bool take_page(Listing *listing, const json_t *result, bool *ret_is_last, Error *err) {
+    g_auto(AgentModuleList) page = {0};
+    if (!agent_module_list_decode(result, MODEL_STORED, &page, err))
+        return false;
+    bool leads_back = page.next && listing->after && strcmp(page.next, listing->after) <= 0;
+    if (leads_back || json_array_size(listing->rows) + page.modules.n > MAX_ROWS)
+        return error_set(err, ERROR_PROTOCOL, NULL, "the host's list of kernel modules has no end");
+    json_array_extend(listing->rows, json_object_get(result, "modules"));
+    g_free(listing->after);
+    listing->after = g_strdup(page.next);
+    *ret_is_last = !page.next;
+    return true;
+}
+
+static void page_arrived(const json_t *result, const Error *err, void *data);
+
+static void ask_page(Listing *listing) {
+    json_t *parameters = json_pack("{ss*}", "after", listing->after);
+    fleet_ask(listing->fleet, listing->host_id, AGENT_METHOD_MODULES_LIST, parameters, page_arrived, listing);
+}
+
+static void page_arrived(const json_t *result, const Error *err, void *data) {
+    Listing *listing = data;
+    g_auto(Error) fault = {0};
+    bool is_last = false;
+    if (err || !take_page(listing, result, &is_last, &fault))
+        end(listing, err ? err : &fault);
+    else if (is_last)
+        end(listing, NULL);
+    else
+        ask_page(listing);
+}
+
+void host_modules_list(Fleet *fleet, const char *host_id, HostModulesFn done, void *data) {
+    Listing *listing = g_new0(Listing, 1);
+    *listing = (Listing){
+        .fleet = fleet, .host_id = g_strdup(host_id), .rows = json_array(), .done = done, .data = data};
+    ask_page(listing);
+}

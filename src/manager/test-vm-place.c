@@ -1,0 +1,154 @@
+/* Proves on which host a VM is placed, and what a host that cannot run it says. */
+#include <string.h>
+#include "base/file.h"
+#include "manager/vm-place.h"
+
+#define POOL "11111111-1111-4111-8111-111111111111"
+#define REPOSITORY "22222222-2222-4222-8222-222222222222"
+#define LIGHT "33333333-3333-4333-8333-333333333333" /* has the most memory, and one mode that lacks much */
+#define FULL "44444444-4444-4444-8444-444444444444"
+
+typedef struct World {
+    char *folder;
+    Store *store;
+    Inventory *inventory;
+    VmCreate request;
+} World;
+
+static int n_open; /* commits that are not durable yet */
+
+static void committed(const Error *err, void *data G_GNUC_UNUSED) {
+    g_assert_null(err);
+    n_open--;
+}
+
+static void put(World *world, ResourceId kind, const void *object) {
+    InventoryChange *change = inventory_change_new(world->inventory);
+    inventory_change_put(change, kind, object);
+    n_open++;
+    inventory_commit(world->inventory, change, committed, NULL);
+    while (n_open)
+        g_main_context_iteration(NULL, TRUE);
+}
+
+static void add_mode(HostStatus *status, VmMode name, bool is_pc) {
+    HostMode *mode = host_status_add_modes(status);
+    host_mode_set_mode(mode, name);
+    host_mode_set_uefi(mode, is_pc);
+    host_mode_set_graphics(mode, is_pc);
+}
+
+static void add_host(World *world, const char *id, const char *name, uint64_t memory) {
+    g_auto(Host) host = {0};
+    host_set_id(&host, id);
+    host_set_name(&host, name);
+    host_set_pool(&host, POOL);
+    host_set_address(&host, "unix:/nowhere");
+    put(world, RESOURCE_HOST, &host);
+    HostStatus *status = host_put_status(inventory_runtime(world->inventory, RESOURCE_HOST, id));
+    host_status_set_state(status, HOST_STATE_CONNECTED);
+    host_status_set_memory(status, memory);
+    add_mode(status, VM_MODE_PVH, false);
+    if (g_str_equal(id, FULL))
+        add_mode(status, VM_MODE_HVM, true);
+    inventory_runtime_changed(world->inventory, RESOURCE_HOST, id);
+}
+
+static void set_up(World *world, const void *data G_GNUC_UNUSED) {
+    world->folder = g_dir_make_tmp("lodge-place-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(world->folder, "store.db", NULL);
+    world->store = store_open_sqlite(path, NULL, clock_system(), NULL);
+    g_assert_nonnull(world->store);
+    world->inventory = inventory_new(world->store, clock_system());
+    g_assert_true(inventory_load(world->inventory, NULL));
+    g_auto(Pool) pool = {0};
+    pool_set_id(&pool, POOL);
+    pool_set_name(&pool, "default");
+    put(world, RESOURCE_POOL, &pool);
+    g_auto(Repository) repository = {0};
+    repository_set_id(&repository, REPOSITORY);
+    repository_set_name(&repository, "main");
+    repository_set_path(&repository, "/nowhere");
+    repository_set_pool(&repository, POOL);
+    put(world, RESOURCE_REPOSITORY, &repository);
+    add_host(world, LIGHT, "light", UINT64_C(8) << 30);
+    add_host(world, FULL, "full", UINT64_C(4) << 30);
+    vm_create_set_name(&world->request, "web");
+    vm_create_set_count(&world->request, 1);
+}
+
+static void tear_down(World *world, const void *data G_GNUC_UNUSED) {
+    inventory_free(world->inventory);
+    store_close(world->store);
+    tree_remove(world->folder, NULL);
+    g_free(world->folder);
+    vm_create_clear(&world->request);
+}
+
+static void expect_host(World *world, const char *expected) {
+    VmPlanWorld plan = {0};
+    g_auto(Error) err = {0};
+    bool is_placed = vm_place(world->inventory, &world->request, &plan, &err);
+    g_assert_cmpstr(err.message, ==, NULL);
+    g_assert_true(is_placed);
+    g_assert_cmpstr(plan.host_id, ==, expected);
+}
+
+static void test_memory_decides_between_hosts_that_can(World *world, const void *data G_GNUC_UNUSED) {
+    expect_host(world, LIGHT);
+}
+
+static void test_a_host_that_can_is_preferred(World *world, const void *data G_GNUC_UNUSED) {
+    vm_create_set_firmware(&world->request, FIRMWARE_UEFI);
+    expect_host(world, FULL);
+    vm_create_set_firmware(&world->request, FIRMWARE_BIOS);
+    vm_create_set_mode(&world->request, VM_MODE_HVM);
+    expect_host(world, FULL);
+}
+
+static void test_without_one_that_can_the_best_one_tells_why(World *world, const void *data G_GNUC_UNUSED) {
+    vm_create_set_mode(&world->request, VM_MODE_PV);
+    expect_host(world, LIGHT);
+}
+
+static Vm vm_on(const char *host) {
+    Vm vm = {0};
+    vm_set_id(&vm, "55555555-5555-4555-8555-555555555555");
+    vm_set_name(&vm, "web");
+    vm_set_host(&vm, host);
+    return vm;
+}
+
+static void test_what_its_host_cannot_do_does_not_start(World *world, const void *data G_GNUC_UNUSED) {
+    g_auto(Vm) here = vm_on(FULL), there = vm_on(LIGHT);
+    g_auto(Error) err = {0};
+    vm_set_firmware(&here, FIRMWARE_UEFI);
+    vm_set_firmware(&there, FIRMWARE_UEFI);
+    g_assert_true(vm_may_start(world->inventory, &here, NULL));
+    g_assert_cmpstr(vm_mode_name(world->inventory, &here), ==, "hvm");
+    g_assert_false(vm_may_start(world->inventory, &there, &err));
+    g_assert_cmpint(err.code, ==, ERROR_UNSUPPORTED);
+    g_assert_cmpstr(err.field, ==, "/firmware");
+    g_assert_null(vm_mode_name(world->inventory, &there));
+}
+
+static void test_a_change_is_measured_by_what_was(World *world, const void *data G_GNUC_UNUSED) {
+    g_auto(Vm) before = vm_on(LIGHT), after = vm_on(LIGHT);
+    g_auto(Error) err = {0};
+    vm_set_firmware(&after, FIRMWARE_UEFI);
+    g_assert_false(vm_may_become(world->inventory, &before, &after, &err));
+    g_assert_cmpstr(err.field, ==, "/firmware");
+    g_assert_true(vm_may_become(world->inventory, &after, &after, NULL)); /* its host cannot run it anyway */
+    g_assert_true(vm_may_become(world->inventory, &after, &before, NULL));
+}
+
+int main(int argc, char **argv) {
+    g_test_init(&argc, &argv, NULL);
+#define ADD(name, function) g_test_add("/vm-place/" name, World, NULL, set_up, function, tear_down)
+    ADD("memory-decides", test_memory_decides_between_hosts_that_can);
+    ADD("a-host-that-can-is-preferred", test_a_host_that_can_is_preferred);
+    ADD("the-best-one-tells-why", test_without_one_that_can_the_best_one_tells_why);
+    ADD("start", test_what_its_host_cannot_do_does_not_start);
+    ADD("change", test_a_change_is_measured_by_what_was);
+    return g_test_run();
+}
