@@ -120,7 +120,8 @@ static void test_modules_are_kept_with_underscores(void) {
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
         g_autoptr(json_t) wrong = json_pack("{s[s]}", "allow", bad[i]);
         g_auto(Error) err = {0};
-        g_assert_false(host_modules_decode(wrong, MODEL_INPUT, &modules, &err));
+        g_auto(HostModules) refused = {0};
+        g_assert_false(host_modules_decode(wrong, MODEL_INPUT, &refused, &err));
         g_assert_cmpstr(err.field, ==, "/allow/0");
     }
 }
