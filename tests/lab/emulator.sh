@@ -4,12 +4,9 @@
 set -eu
 folder=$1
 suite=trixie
-mkdir -p "$folder/sources"
-host_suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-for file in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
-    [ ! -f "$file" ] || sed "s/\\b$host_suite/$suite/g" "$file" >"$folder/sources/$(basename "$file")"
-done
-source=$(find "$folder/sources" -type f -size +0 | head -n 1)
+# shellcheck source=tools/apt-sources.sh
+. "$(dirname "$0")/../../tools/apt-sources.sh"
+source=$(apt_sources "$suite" "$folder/sources")
 rm -rf --one-file-system "$folder/tree"
 mmdebstrap --quiet --mode=root --variant=extract --include=qemu-system-x86,seabios,ipxe-qemu --skip=check/qemu \
     --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Languages "none"' \

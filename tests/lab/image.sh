@@ -12,12 +12,9 @@ suite=trixie
 
 tree=$folder/tree
 sources=$folder/sources
-mkdir -p "$sources"
-host_suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-for file in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
-    [ ! -f "$file" ] || sed "s/\\b$host_suite/$suite/g" "$file" >"$sources/$(basename "$file")"
-done
-source=$(find "$sources" -type f -size +0 | head -n 1)
+# shellcheck source=tools/apt-sources.sh
+. "$(dirname "$0")/../../tools/apt-sources.sh"
+source=$(apt_sources "$suite" "$sources")
 
 packages=$(printf '%s,' systemd-sysv systemd-resolved udev dbus kmod initramfs-tools linux-image-amd64 openssh-server \
     ca-certificates sudo procps "$@")
@@ -30,8 +27,7 @@ mmdebstrap --quiet --mode=root --variant=minbase --include="${packages%,}" --ski
         printf "%s\n" virtio_pci virtio_blk ext4 >"$1/etc/initramfs-tools/modules"' \
     "$suite" "$tree" "$source"
 
-apt-config dump | grep '^Acquire' >"$tree/etc/apt/apt.conf.d/90machine" || true
-cp -r /usr/local/share/ca-certificates/. "$tree/usr/local/share/ca-certificates/" 2>/dev/null || true
+apt_access "$tree"
 chroot "$tree" update-ca-certificates >/dev/null 2>&1
 echo dom0 >"$tree/etc/hostname"
 printf '127.0.0.1 localhost\n127.0.1.1 dom0\n' >"$tree/etc/hosts"

@@ -12,13 +12,9 @@ disk_bytes=8589934592
 
 tree=$folder/tree
 sources=$folder/sources
-mkdir -p "$sources"
-# The machine's own package sources for the wanted release, and how it reaches them.
-host_suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-for file in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
-    [ ! -f "$file" ] || sed "s/\\b$host_suite/$suite/g" "$file" >"$sources/$(basename "$file")"
-done
-source=$(find "$sources" -type f -size +0 | head -n 1)
+# shellcheck source=tools/apt-sources.sh
+. "$(dirname "$0")/../../tools/apt-sources.sh"
+source=$(apt_sources "$suite" "$sources")
 
 packages=$(printf '%s,' systemd-sysv systemd-resolved udev dbus kmod initramfs-tools linux-image-cloud-amd64 qemu-guest-agent \
     ca-certificates sudo "$@")
@@ -30,8 +26,7 @@ mmdebstrap --quiet --mode=root --variant=minbase --include="${packages%,}" --ski
         printf "%s\n" virtio_pci virtio_blk ext4 >"$1/etc/initramfs-tools/modules"' \
     "$suite" "$tree" "$source"
 
-apt-config dump | grep '^Acquire' >"$tree/etc/apt/apt.conf.d/90machine" || true
-cp -r /usr/local/share/ca-certificates/. "$tree/usr/local/share/ca-certificates/" 2>/dev/null || true
+apt_access "$tree"
 chroot "$tree" update-ca-certificates >/dev/null 2>&1
 echo guest >"$tree/etc/hostname"
 printf '127.0.0.1 localhost\n127.0.1.1 guest\n' >"$tree/etc/hosts"

@@ -58,16 +58,16 @@ static bool xen_is_here(void) {
 
 static HypervisorSession *xen_open(const HypervisorOptions *options, Error *err) {
     (void)err;
-    XenSession *session = g_new0(XenSession, 1);
-    session_init(&session->base, &dialect, options);
-    return &session->base;
+    HypervisorSession *session = g_new0(HypervisorSession, 1);
+    session_init(session, &dialect, options);
+    return session;
 }
 
-static void xen_close(HypervisorSession *base) {
-    if (!base)
+static void xen_close(HypervisorSession *session) {
+    if (!session)
         return;
-    session_clear(base);
-    g_free((XenSession *)base);
+    session_clear(session);
+    g_free(session);
 }
 
 /* ---- the host ---- */
@@ -117,13 +117,13 @@ static bool read_sizes(virConnect *connection, HostStatus *status, Error *err) {
     return true;
 }
 
+/* Those that libvirt is just building have their names in its list before they run. */
 static void add_others(virConnect *connection, HostStatus *status) {
-    g_autoptr(GArray) known = g_array_new(FALSE, FALSE, sizeof(int));
+    g_autoptr(GHashTable) known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     virDomainPtr *domains = NULL;
-    int n = virConnectListAllDomains(connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+    int n = virConnectListAllDomains(connection, &domains, 0);
     for (int i = 0; i < n; i++) {
-        int id = (int)virDomainGetID(domains[i]);
-        g_array_append_val(known, id);
+        g_hash_table_add(known, g_strdup(virDomainGetName(domains[i])));
         virDomainFree(domains[i]);
     }
     free(domains);
@@ -161,9 +161,10 @@ static bool xen_probe(HypervisorSession *session, HostStatus *status, Error *err
 
 /* ---- starting ---- */
 
-bool xen_xml_options(XenSession *session, const HypervisorVm *vm, XenXmlOptions *ret_options, Error *err) {
+bool xen_xml_options(
+    const HypervisorSession *session, const HypervisorVm *vm, XenXmlOptions *ret_options, Error *err) {
     g_auto(HostStatus) status = {0};
-    XenXmlOptions options = {.instance = session->base.instance,
+    XenXmlOptions options = {.instance = session->instance,
         .uefi_path = access(uefi_path, R_OK) == 0 ? uefi_path : NULL,
         .grub_path = access(grub_path, R_OK) == 0 ? grub_path : NULL};
     report_modes(&status);
@@ -197,17 +198,17 @@ static bool release(virDomain *domain, const Vm *vm, VmMode mode, Error *err) {
     return false;
 }
 
-static bool xen_start(HypervisorSession *base, const HypervisorVm *vm, const Cancel *cancel, Error *err) {
+static bool xen_start(HypervisorSession *session, const HypervisorVm *vm, const Cancel *cancel, Error *err) {
     char password[9];
     XenXmlOptions options;
-    g_autoptr(virConnect) connection = session_work(base, err);
+    g_autoptr(virConnect) connection = session_work(session, err);
     g_autoptr(virDomain) present = NULL;
-    if (!connection || !xen_xml_options((XenSession *)base, vm, &options, err) ||
-        !session_find_with(base, connection, vm->vm->id, &present, err))
+    if (!connection || !xen_xml_options(session, vm, &options, err) ||
+        !session_find_with(session, connection, vm->vm->id, &present, err))
         return false;
-    if (session_runs_already(base, present))
+    if (session_runs_already(session, present))
         return true;
-    if (!session_open_networks(base, vm, err) || !cancel_check(cancel, err))
+    if (!session_open_networks(session, vm, err) || !cancel_check(cancel, err))
         return false;
     options.started_ns = clock_realtime_ns(clock_system());
     options.vnc_password = new_password(password);
@@ -215,7 +216,7 @@ static bool xen_start(HypervisorSession *base, const HypervisorVm *vm, const Can
         return error_set(err, ERROR_INTERNAL, NULL, "no random numbers for the console's password");
     g_autofree char *xml = xen_domain_xml(vm, &options);
     g_autoptr(virDomain) domain =
-        session_create(base, connection, vm->vm->id, xml, VIR_DOMAIN_START_PAUSED, err);
+        session_create(session, connection, vm->vm->id, xml, VIR_DOMAIN_START_PAUSED, err);
     return domain && release(domain, vm->vm, options.mode, err);
 }
 
@@ -253,7 +254,7 @@ static bool xen_reset(HypervisorSession *session, const char *vm_id, Error *err)
 
 static bool xen_definition(HypervisorSession *session, const HypervisorVm *vm, char **ret_text, Error *err) {
     XenXmlOptions options;
-    if (!xen_xml_options((XenSession *)session, vm, &options, err))
+    if (!xen_xml_options(session, vm, &options, err))
         return false;
     *ret_text = xen_domain_xml(vm, &options);
     return true;

@@ -1,16 +1,12 @@
 /* Through xenstored's socket only: the kernel's device would block for ever when the daemon is dead. */
 #include "hypervisor/xen/others.h"
 #include <stdlib.h>
+#include <string.h>
 #include <xenstore.h>
 
-enum { MAX_DOMAINS = 4096, CONTROL_DOMAIN = 0 };
+#define CONTROL_DOMAIN "0"
 
-static bool is_known(const GArray *known, int id) {
-    for (guint i = 0; i < known->len; i++)
-        if (g_array_index(known, int, i) == id)
-            return true;
-    return false;
-}
+enum { MAX_DOMAINS = 4096 };
 
 static char *name_of(struct xs_handle *store, const char *id) {
     g_autofree char *path = g_strdup_printf("/local/domain/%s/name", id);
@@ -23,15 +19,15 @@ static char *name_of(struct xs_handle *store, const char *id) {
     return name;
 }
 
-GPtrArray *xen_other_domains(const GArray *known) {
+GPtrArray *xen_other_domains(GHashTable *known) {
     GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
     struct xs_handle *store = xs_open(XS_OPEN_SOCKETONLY);
     unsigned n = 0;
     char **ids = store ? xs_directory(store, XBT_NULL, "/local/domain", &n) : NULL;
     for (unsigned i = 0; ids && i < MIN(n, MAX_DOMAINS); i++) {
-        int id = (int)g_ascii_strtoll(ids[i], NULL, 10);
-        if (id != CONTROL_DOMAIN && !is_known(known, id))
-            g_ptr_array_add(names, name_of(store, ids[i]));
+        g_autofree char *name = name_of(store, ids[i]);
+        if (strcmp(ids[i], CONTROL_DOMAIN) != 0 && !g_hash_table_contains(known, name))
+            g_ptr_array_add(names, g_steal_pointer(&name));
     }
     free(ids);
     if (store)

@@ -5,7 +5,6 @@
 #pragma once
 #include <glib.h>
 
-/* Names of the domains whose number is none of `known` (ids of libvirt's domains, int), newly allocated
- * strings; empty when xenstore cannot be read. Never those of the control domain or of domains that are
- * dying. */
-GPtrArray *xen_other_domains(const GArray *known);
+/* Names of all domains but those in `known` (a set of names), newly allocated strings; empty when xenstore
+ * cannot be read. Never that of the control domain. */
+GPtrArray *xen_other_domains(GHashTable *known);

@@ -3,13 +3,10 @@
 #include "hypervisor/libvirt/session.h"
 #include "hypervisor/xen/domain-xml.h"
 
-typedef struct XenSession {
-    HypervisorSession base; /* first: the plug point hands it in */
-} XenSession;
-
 /* driver.c */
 /* How the VM is to be started on this host. ERROR_UNSUPPORTED with the field. */
-bool xen_xml_options(XenSession *session, const HypervisorVm *vm, XenXmlOptions *ret_options, Error *err);
+bool xen_xml_options(
+    const HypervisorSession *session, const HypervisorVm *vm, XenXmlOptions *ret_options, Error *err);
 
 VmMode xen_mode_of(virDomain *domain); /* how a running domain is presented */
 

@@ -87,7 +87,7 @@ bool xen_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChang
         return true;
     if (!domain_running_definition(domain, &running))
         return error_set(err, ERROR_CORRUPT, NULL, "the domain's metadata holds no definition");
-    if (!xen_xml_options((XenSession *)session, vm, &options, err) ||
+    if (!xen_xml_options(session, vm, &options, err) ||
         !session_is_managed(session, domain, &is_managed, &element, err))
         return false;
     options.mode = xen_mode_of(domain); /* what runs, whatever would be chosen now */

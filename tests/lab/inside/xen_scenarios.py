@@ -117,6 +117,21 @@ def hold_and_go_on():
         require(float(console.run("cut -d' ' -f1 /proc/uptime").splitlines()[-1]) < 600, "it was not reset")
 
 
+def a_guest_that_reboots_is_never_stopped():
+    """Whoever sees it as stopped might delete it, or start it elsewhere, while the hypervisor starts it again."""
+    with log_in("hello") as console:
+        console.send("reboot -f\n")
+        seen = set()
+
+        def runs_again():
+            seen.add(state("hello"))
+            return "starting" in seen and state("hello") == "running"
+        wait_until("it runs again", runs_again, 300, pause=1)
+    require(seen <= {"running", "starting"}, f"states: {seen}")
+    with log_in("hello") as console:
+        require(float(console.run("cut -d' ' -f1 /proc/uptime").splitlines()[-1]) < 300, "it did not reboot")
+
+
 def an_hvm_guest_prints_and_grows():
     name = make("full-pc", "--mode", "hvm", "--vcpus", "1", "--vcpus-maximum", "2")
     with log_in(name) as console:
@@ -158,7 +173,7 @@ def domains_of_others_are_left_alone():
     kernel = next(iter(run("sh", "-c", "ls /boot/vmlinuz-*").split()))
     config = "/root/other.cfg"
     with open(config, "w", encoding="ascii") as file:
-        file.write(f'name="other"\ntype="pvh"\nkernel="{kernel}"\nmemory=64\nvcpus=1\non_crash="preserve"\n')
+        file.write(f'name="other"\ntype="pvh"\nkernel="{kernel}"\nmemory=192\nvcpus=1\non_crash="preserve"\n')
     run("xl", "create", config)
     try:
         wait_until("the other is reported", lambda: "other" in show("host", "dom0")["status"].get("unmanaged", []), 120)
@@ -199,7 +214,7 @@ SETUP = [quickstart_sets_up_a_host]
 SHORT = [*SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_mode, a_pvh_guest_counts_vcpus_and_memory, guests_end]
 SCENARIOS = [
     *SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_mode, its_address_is_shown,
-    a_pvh_guest_counts_vcpus_and_memory, disks_and_nics_come_and_go, hold_and_go_on, a_pv_guest_counts_vcpus_and_memory,
+    a_pvh_guest_counts_vcpus_and_memory, disks_and_nics_come_and_go, hold_and_go_on, a_guest_that_reboots_is_never_stopped, a_pv_guest_counts_vcpus_and_memory,
     an_hvm_guest_prints_and_grows, daemons_die_and_guests_go_on, four_guests_from_one_command, domains_of_others_are_left_alone,
     what_a_mode_cannot_do_is_refused_first, guests_end,
 ]
