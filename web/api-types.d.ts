@@ -64,7 +64,7 @@ export type BootDevice = 'disk' | 'cd' | 'network';
 export type RunPolicy = 'manual' | 'always' | 'last';
 
 /** What a VM does now. */
-export type VmState = 'unknown' | 'creating' | 'stopped' | 'starting' | 'running' | 'paused' | 'stopping' | 'crashed' | 'deleting' | 'failed';
+export type VmState = 'unknown' | 'creating' | 'stopped' | 'starting' | 'running' | 'paused' | 'stopping' | 'saving' | 'saved' | 'crashed' | 'deleting' | 'failed';
 
 /** Kinds of drives. */
 export type DiskKind = 'disk' | 'cd';
@@ -1342,6 +1342,7 @@ export interface Methods {
   'vm.reset': { http: 'POST'; path: '/v1/vms/{id}/reset'; parameters: Empty; result: Job };
   'vm.pause': { http: 'POST'; path: '/v1/vms/{id}/pause'; parameters: Empty; result: Job };
   'vm.resume': { http: 'POST'; path: '/v1/vms/{id}/resume'; parameters: Empty; result: Job };
+  'vm.save': { http: 'POST'; path: '/v1/vms/{id}/save'; parameters: Empty; result: Job };
   'vm.clone': { http: 'POST'; path: '/v1/vms/{id}/clone'; parameters: VmClone; result: Job };
   'vm.console': { http: 'GET'; path: '/v1/vms/{id}/console'; parameters: Empty; result: Vm };
   'vm.attach-disk': { http: 'POST'; path: '/v1/vms/{id}/attach-disk'; parameters: VmDisk; result: Job };

@@ -138,6 +138,7 @@ bool handle_vm_kill(AgentCall *call, Error *err);
 bool handle_vm_reset(AgentCall *call, Error *err);
 bool handle_vm_pause(AgentCall *call, Error *err);
 bool handle_vm_resume(AgentCall *call, Error *err);
+bool handle_vm_save(AgentCall *call, Error *err);
 bool handle_vm_update(AgentCall *call, Error *err);
 bool handle_vm_delete(AgentCall *call, Error *err);
 bool handle_vm_console(AgentCall *call, Error *err);

@@ -1,6 +1,7 @@
 /* VMs: files through the repository's kind, running ones through the driver. */
 #include <unistd.h>
 #include "agent/agent-private.h"
+#include "agent/saved-memory.h"
 #include "agent/vm-plan.h"
 #include "base/file.h"
 #include "rpc/rpc-splice.h"
@@ -10,6 +11,14 @@ enum { CONSOLE_TICKET_MS = 30 * 1000, STOP_TIMEOUT_S = 60 };
 
 static bool report_state(const AgentCall *call, const char *vm_id, Error *err) {
     return agent_vm_state(call->agent, vm_id, call->result, err);
+}
+
+/* For what needs a VM in memory. */
+static bool check_not_saved(const AgentCall *call, const char *vm_id, Error *err) {
+    if (!saved_memory_settle(call->agent, vm_id, call->cancel, err))
+        return false;
+    return !saved_memory_exists(call->agent, vm_id) ||
+           error_set(err, ERROR_WRONG_STATE, NULL, "the VM is saved; start it, and it goes on");
 }
 
 static bool is_running(const AgentVmState *state) {
@@ -27,7 +36,8 @@ static bool is_running(const AgentVmState *state) {
 /* Disks that a guest writes to cannot be copied: the copy would hold two moments. */
 bool agent_check_vm_stands(const AgentCall *call, const Vm *source, Error *err) {
     g_auto(AgentVmState) state = {0};
-    if (!call->agent->driver->state(call->agent->session, source->id, &state, err))
+    if (!check_not_saved(call, source->id, err) ||
+        !call->agent->driver->state(call->agent->session, source->id, &state, err))
         return false;
     return !is_running(&state) ||
            error_set(err, ERROR_WRONG_STATE, NULL, "%s runs; stop it to copy it", source->name);
@@ -80,15 +90,27 @@ bool handle_vm_start(AgentCall *call, Error *err) {
         .acceleration = acceleration_of(call, request)};
     g_auto(VmPlan) plan = {0};
     if (!vm_plan_make(&source, &plan, err) ||
+        !saved_memory_settle(call->agent, request->vm.id, call->cancel, err) ||
         !write_definition(call, kind, &request->repository, &request->vm, &plan, err))
         return false;
-    return call->agent->driver->start(call->agent->session, &plan.vm, call->cancel, err) &&
-           report_state(call, request->vm.id, err);
+    const Agent *agent = call->agent;
+    bool is_started = saved_memory_exists(agent, request->vm.id)
+                          ? saved_memory_restore(call, &plan.vm, err)
+                          : agent->driver->start(agent->session, &plan.vm, call->cancel, err);
+    return is_started && report_state(call, request->vm.id, err);
+}
+
+/* As the plug does. */
+static bool drop_memory(const AgentCall *call, const char *vm_id, Error *err) {
+    return saved_memory_settle(call->agent, vm_id, call->cancel, err) &&
+           saved_memory_drop(call->agent, vm_id, err);
 }
 
 bool handle_vm_stop(AgentCall *call, Error *err) {
     const AgentVmRef *ref = call->parameters;
     int64_t timeout_s = agent_vm_ref_has(ref, AGENT_VM_REF_FIELD_TIMEOUT_S) ? ref->timeout_s : STOP_TIMEOUT_S;
+    if (ref->force ? !drop_memory(call, ref->id, err) : !check_not_saved(call, ref->id, err))
+        return false;
     return call->agent->driver->stop(
                call->agent->session, ref->id, timeout_s * 1000, ref->force, call->cancel, err) &&
            report_state(call, ref->id, err);
@@ -96,23 +118,38 @@ bool handle_vm_stop(AgentCall *call, Error *err) {
 
 bool handle_vm_kill(AgentCall *call, Error *err) {
     const AgentVmRef *ref = call->parameters;
-    return call->agent->driver->kill(call->agent->session, ref->id, err) && report_state(call, ref->id, err);
+    return drop_memory(call, ref->id, err) && call->agent->driver->kill(call->agent->session, ref->id, err) &&
+           report_state(call, ref->id, err);
 }
 
 bool handle_vm_reset(AgentCall *call, Error *err) {
     const AgentVmRef *ref = call->parameters;
-    return call->agent->driver->reset(call->agent->session, ref->id, err) && report_state(call, ref->id, err);
+    return check_not_saved(call, ref->id, err) &&
+           call->agent->driver->reset(call->agent->session, ref->id, err) && report_state(call, ref->id, err);
 }
 
 bool handle_vm_pause(AgentCall *call, Error *err) {
     const AgentVmRef *ref = call->parameters;
-    return call->agent->driver->pause(call->agent->session, ref->id, err) && report_state(call, ref->id, err);
+    return check_not_saved(call, ref->id, err) &&
+           call->agent->driver->pause(call->agent->session, ref->id, err) && report_state(call, ref->id, err);
 }
 
 bool handle_vm_resume(AgentCall *call, Error *err) {
     const AgentVmRef *ref = call->parameters;
-    return call->agent->driver->resume(call->agent->session, ref->id, err) &&
+    return check_not_saved(call, ref->id, err) &&
+           call->agent->driver->resume(call->agent->session, ref->id, err) &&
            report_state(call, ref->id, err);
+}
+
+bool handle_vm_save(AgentCall *call, Error *err) {
+    const AgentVmRef *ref = call->parameters;
+    if (!agent_vm_ref_has(ref, AGENT_VM_REF_FIELD_REPOSITORY))
+        return error_set(err, ERROR_INVALID, "/repository", "the repository is needed");
+    const RepositoryKindOps *kind = repository_kind_of(&ref->repository, err);
+    if (!kind || !kind->check(&ref->repository, err) || !saved_memory_save(call, ref, err))
+        return false;
+    reporter_changed(ref->id, call->agent->reporter); /* what was seen meanwhile is told late */
+    return report_state(call, ref->id, err);
 }
 
 static bool discard_disks(const RepositoryKindOps *kind, const AgentVmChange *change, Error *err) {
@@ -128,7 +165,8 @@ bool handle_vm_update(AgentCall *call, Error *err) {
     AgentVmChanged *changed = call->result;
     const RepositoryKindOps *kind = repository_kind_of(&change->repository, err);
     g_auto(AgentVmState) state = {0};
-    if (!kind || !call->agent->driver->state(call->agent->session, change->vm.id, &state, err))
+    if (!kind || !saved_memory_settle(call->agent, change->vm.id, call->cancel, err) ||
+        !call->agent->driver->state(call->agent->session, change->vm.id, &state, err))
         return false;
     int flags =
         (is_running(&state) ? VM_CHANGE_WHILE_IT_RUNS : 0) | (change->discard.n > 0 ? VM_CHANGE_DISCARDS : 0);
@@ -170,6 +208,8 @@ bool handle_vm_delete(AgentCall *call, Error *err) {
         return false;
     if (is_running(&state) && !ref->force)
         return error_set(err, ERROR_WRONG_STATE, NULL, "the VM runs");
+    if (!drop_memory(call, ref->id, err))
+        return false;
     /* Also where nothing seems to run: files must not go while a guest may write to them. */
     if (!call->agent->driver->kill(call->agent->session, ref->id, err) ||
         !check_has_ended(call, ref->id, err))

@@ -166,6 +166,7 @@ const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_VM_RESET] = {LANE_VM, handle_vm_reset, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_PAUSE] = {LANE_VM, handle_vm_pause, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_RESUME] = {LANE_VM, handle_vm_resume, NULL, key_of_vm_ref},
+    [AGENT_METHOD_VM_SAVE] = {LANE_COPY, handle_vm_save, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_UPDATE] = {LANE_VM, handle_vm_update, NULL, key_of_vm_change},
     [AGENT_METHOD_VM_DELETE] = {LANE_VM, handle_vm_delete, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_CONSOLE] = {LANE_PROBE, handle_vm_console, finish_vm_console, NULL},

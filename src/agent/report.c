@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "agent/agent-private.h"
+#include "agent/saved-memory.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "image/tools.h"
@@ -68,6 +69,7 @@ static void collect_host(const Agent *agent, HostStatus *status) {
 bool agent_vm_state(const Agent *agent, const char *vm_id, AgentVmState *ret_state, Error *err) {
     if (!agent->driver->state(agent->session, vm_id, ret_state, err))
         return false;
+    saved_memory_fill(agent, ret_state);
     guest_watch_note(agent->guests, ret_state, true);
     guest_watch_fill(agent->guests, ret_state);
     return true;
@@ -85,6 +87,8 @@ bool agent_collect(const Agent *agent, AgentInventory *ret_inventory, Error *err
         host_status_set_state(host, HOST_STATE_DEGRADED);
         host_status_set_reason(host, refusal.message);
     }
+    if (!error_is_set(&refusal))
+        saved_memory_list(agent, ret_inventory);
     for (size_t i = 0; i < ret_inventory->vms.n; i++) {
         guest_watch_note(agent->guests, &ret_inventory->vms.items[i], false);
         guest_watch_fill(agent->guests, &ret_inventory->vms.items[i]);

@@ -324,6 +324,57 @@ static bool fake_resume(HypervisorSession *session, const char *vm_id, Error *er
     return set_state(session, vm_id, "resume", VM_STATE_RUNNING, err);
 }
 
+/* ---- memory in files: the file is the running VM's own, and complete once it ends with a mark ---- */
+
+static const char memory_end[] = "\nwhole\n";
+
+static bool is_whole(const char *path) {
+    g_autofree char *text = NULL;
+    return file_read(path, VM_FILE_LIMIT, &text, NULL, NULL) && g_str_has_suffix(text, memory_end);
+}
+
+static bool fake_save(HypervisorSession *session, const char *vm_id, const char *path,
+    const ImageProgress *progress, const Cancel *cancel, Error *err) {
+    g_auto(Vm) vm = {0};
+    if (!load(session, vm_id, &vm))
+        return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
+    g_autoptr(json_t) json = vm_encode(&vm, MODEL_ENCODE_ALL);
+    g_autofree char *text = json_to_text(json);
+    if (!file_replace(path, text, strlen(text), 0600, err)) /* half of it, as it is while this takes long */
+        return false;
+    progress_report(progress, 50, "Writing the memory");
+    if (!suffer(session, "save", cancel, err))
+        return false;
+    g_autofree char *whole = g_strconcat(text, memory_end, NULL);
+    return file_replace(path, whole, strlen(whole), 0600, err) &&
+           end_vm(session, vm_id, "save-end", NULL, err) && suffer_late(session, "save", err);
+}
+
+static bool fake_save_settle(HypervisorSession *session, const char *vm_id, const char *path,
+    bool *ret_is_saved, const Cancel *cancel, Error *err) {
+    g_auto(Vm) vm = {0};
+    (void)cancel, (void)err;
+    *ret_is_saved = !load(session, vm_id, &vm) && is_whole(path);
+    return true;
+}
+
+static bool fake_restore(
+    HypervisorSession *session, const HypervisorVm *vm, const char *path, const Cancel *cancel, Error *err) {
+    g_autofree char *text = NULL;
+    g_auto(Vm) saved = {0};
+    if (!suffer(session, "restore", cancel, err) || !file_read(path, VM_FILE_LIMIT, &text, NULL, err))
+        return false;
+    g_autoptr(json_t) json =
+        g_str_has_suffix(text, memory_end) ? json_parse(text, strlen(text) - strlen(memory_end), NULL) : NULL;
+    if (!json || !vm_decode(json, MODEL_STORED, &saved, NULL) || g_strcmp0(saved.id, vm->vm->id) != 0)
+        return error_set(err, ERROR_CORRUPT, NULL, "%s holds no memory of this VM", path);
+    vm_status_set_state(&saved.status, VM_STATE_PAUSED);
+    if (!store(session, &saved, true, err))
+        return false;
+    notify(session, saved.id);
+    return suffer_late(session, "restore", err);
+}
+
 static bool fake_forget(HypervisorSession *session, const char *vm_id, Error *err) {
     return vm_files_remove(session->folder, vm_id, err);
 }
@@ -526,6 +577,9 @@ const Hypervisor hypervisor_fake = {
     .reset = fake_reset,
     .pause = fake_pause,
     .resume = fake_resume,
+    .save = fake_save,
+    .save_settle = fake_save_settle,
+    .restore = fake_restore,
     .forget = fake_forget,
     .update = fake_update,
     .console = fake_console,

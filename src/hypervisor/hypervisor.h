@@ -8,6 +8,7 @@
  */
 #pragma once
 #include "base/cancel.h"
+#include "image/progress.h"
 #include "types.h"
 
 typedef struct HypervisorSession HypervisorSession; /* a driver's own struct */
@@ -92,6 +93,19 @@ typedef struct Hypervisor {
     bool (*reset)(HypervisorSession *session, const char *vm_id, Error *err);
     bool (*pause)(HypervisorSession *session, const char *vm_id, Error *err);
     bool (*resume)(HypervisorSession *session, const char *vm_id, Error *err);
+    /* Writes the memory of a running VM to a file that is made or overwritten, and ends it. Afterwards the
+     * file is complete and the VM is gone; on failure it runs on, or save_settle has to tell. NULL: cannot.
+     */
+    bool (*save)(HypervisorSession *session, const char *vm_id, const char *path,
+        const ImageProgress *progress, const Cancel *cancel, Error *err);
+    /* After a save that failed or was interrupted: waits for one that the hypervisor still works on, and sees
+     * to it that a VM that is still there runs on. *ret_is_saved: it is gone and the file is complete. */
+    bool (*save_settle)(HypervisorSession *session, const char *vm_id, const char *path, bool *ret_is_saved,
+        const Cancel *cancel, Error *err);
+    /* Makes a VM from such a file again and holds it (`resume` lets it go on): it has not run yet, so the
+     * file is still true. On failure nothing stays. */
+    bool (*restore)(HypervisorSession *session, const HypervisorVm *vm, const char *path,
+        const Cancel *cancel, Error *err);
     /* Removes what was kept of a VM that does not run and is deleted now (its console's log, its UEFI
      * variables); may be repeated. NULL: nothing is kept. */
     bool (*forget)(HypervisorSession *session, const char *vm_id, Error *err);

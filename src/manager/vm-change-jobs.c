@@ -88,6 +88,26 @@ static bool check_new_networks(Inventory *inventory, const Vm *before, const Vm 
     return true;
 }
 
+static json_t *machine_of(const Vm *vm) {
+    static const char *const beside[] = {
+        "name", "description", "tags", "run_policy", "protected", "created", "updated", "revision"};
+    json_t *definition = vm_encode(vm, MODEL_ENCODE_DEFINITION);
+    for (size_t i = 0; i < G_N_ELEMENTS(beside); i++)
+        json_object_del(definition, beside[i]);
+    return definition;
+}
+
+/* What lies in a file is the memory of just this machine with just these disks. */
+static bool check_memory(const Vm *now, const Vm *before, const Vm *after, Error *err) {
+    if (!vm_has(now, VM_FIELD_STATUS) ||
+        (now->status.state != VM_STATE_SAVED && now->status.state != VM_STATE_SAVING))
+        return true;
+    g_autoptr(json_t) old = machine_of(before), new = machine_of(after);
+    return json_equal(old, new) ||
+           error_set(err, ERROR_WRONG_STATE, NULL,
+               "%s is saved: start it first, or kill it, which drops its memory", now->name);
+}
+
 /* What a dry run shows. */
 static json_t *devices_of(const Vm *vm) {
     g_autoptr(json_t) all = vm_encode(vm, MODEL_ENCODE_DEFINITION);
@@ -108,7 +128,7 @@ static bool prepare_change(Inventory *inventory, const JobRequest *asked, Job *j
     const Vm *before = asked->target->data;
     guint32 seed = g_random_int();
     g_auto(Vm) vm = {0};
-    if (!change(inventory, job, before, seed, &vm, err) ||
+    if (!change(inventory, job, before, seed, &vm, err) || !check_memory(before, before, &vm, err) ||
         !check_new_isos(inventory, before, &vm, job, err) ||
         !check_new_networks(inventory, before, &vm, job, err))
         return false;
@@ -180,9 +200,10 @@ static void tell_host(JobRun *run, const Vm *vm, json_t *take_discarded, FleetDo
 static void define(JobRun *run) {
     g_auto(Vm) before = {0}, after = {0};
     g_auto(Error) err = {0};
-    if (!target_vm(run))
+    const Vm *now = target_vm(run);
+    if (!now)
         return;
-    if (!read_change(run, &before, &after, &err) ||
+    if (!read_change(run, &before, &after, &err) || !check_memory(now, &before, &after, &err) ||
         !check_new_isos(job_inventory(run), &before, &after, NULL, &err) ||
         !check_new_networks(job_inventory(run), &before, &after, NULL, &err)) {
         job_step_failed(run, &err);

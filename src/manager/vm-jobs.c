@@ -575,6 +575,10 @@ static void resume_run(JobRun *run) {
     call_by_id(run, AGENT_METHOD_VM_RESUME, NULL, state_arrived);
 }
 
+static void save_run(JobRun *run) {
+    call_by_id(run, AGENT_METHOD_VM_SAVE, NULL, state_arrived);
+}
+
 static const JobStepKind start_steps[] = {{"start", "Starts it", start_run, NULL}};
 static const JobKind vm_start = {"vm.start", start_steps, G_N_ELEMENTS(start_steps), prepare_start};
 
@@ -587,6 +591,7 @@ ONE_STEP(vm_kill, "vm.kill", "kill", "Pulls the plug", kill_run, "vm.stop");
 ONE_STEP(vm_reset, "vm.reset", "reset", "Resets it", reset_run, NULL);
 ONE_STEP(vm_pause, "vm.pause", "pause", "Holds it", pause_run, NULL);
 ONE_STEP(vm_resume, "vm.resume", "resume", "Lets it go on", resume_run, NULL);
+ONE_STEP(vm_save, "vm.save", "save", "Writes its memory to a file and ends it", save_run, NULL);
 
 /* ---- vm.delete ---- */
 
@@ -648,5 +653,5 @@ static const JobStepKind delete_steps[] = {
 static const JobKind vm_delete = {"vm.delete", delete_steps, G_N_ELEMENTS(delete_steps), prepare_delete};
 
 const JobKind *const vm_job_kinds[] = {&vm_create, &vm_clone, &vm_make, &vm_start, &vm_stop, &vm_kill,
-    &vm_reset, &vm_pause, &vm_resume, &vm_delete};
+    &vm_reset, &vm_pause, &vm_resume, &vm_save, &vm_delete};
 const size_t n_vm_job_kinds = G_N_ELEMENTS(vm_job_kinds);

@@ -27,6 +27,7 @@ static bool occupies_memory(const Vm *vm) {
     case VM_STATE_RUNNING:
     case VM_STATE_PAUSED:
     case VM_STATE_STOPPING:
+    case VM_STATE_SAVING:
         return true;
     default:
         return false;

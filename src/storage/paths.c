@@ -54,6 +54,10 @@ char *repository_template_file_path(const Repository *repository, const char *te
     return g_strdup_printf("%s/templates/%s/%s", repository->path, template_id, file);
 }
 
+char *repository_memory_path(const Repository *repository, const char *vm_id) {
+    return g_strdup_printf("%s/vms/%s/memory", repository->path, vm_id);
+}
+
 char *repository_seed_path(const Repository *repository, const char *vm_id) {
     return g_strdup_printf("%s/vms/%s/seed.iso", repository->path, vm_id);
 }

@@ -112,4 +112,5 @@ bool repository_backing(const Repository *repository, const char *disk_id, DiskF
 char *repository_template_disk_path(const Repository *repository, const TemplateDisk *disk);
 char *repository_template_file_path(const Repository *repository, const char *template_id, const char *file);
 char *repository_seed_path(const Repository *repository, const char *vm_id);
+char *repository_memory_path(const Repository *repository, const char *vm_id); /* of a saved VM */
 char *repository_iso_path(const Repository *repository, const char *iso_id);

@@ -23,7 +23,7 @@ def check(house):
     listed = {vm["id"]: vm for vm in house.list("vm")}
     stored = _vms_of_repository(house.repository)
     return [*_doubled(listed), *_store_and_repository(listed, stored), *_files(house.repository, stored), *_hypervisor(house, listed),
-            *_hosts(house, listed)]
+            *_hosts(house, listed), *_saved(house, listed)]
 
 
 def _vms_of_repository(folder):
@@ -32,6 +32,16 @@ def _vms_of_repository(folder):
 
 def _is_running(vm):
     return vm.get("status", {}).get("state") in ("running", "paused")
+
+
+def _saved(house, listed):
+    kept = {path.parent.name for path in house.repository.glob("vms/*/memory")}
+    wanted = {id for id, vm in listed.items() if vm.get("status", {}).get("state") == "saved"}
+    notes = {path.stem for path in (house.folder / "agent").glob("*.saved")}
+    if not kept == wanted == notes:
+        yield f"saved are {sorted(wanted)}, but memory is kept of {sorted(kept)} and noted of {sorted(notes)}"
+    for path in [*house.repository.glob("vms/*/memory.part"), *(house.folder / "agent").glob("*.saving")]:
+        yield f"{path} is left of a save"
 
 
 def _doubled(listed):

@@ -19,6 +19,10 @@ typedef struct LibvirtDialect {
      * only when libvirt does not know it any more. */
     bool restarts_itself;
     VmMode (*mode_of)(virDomain *domain); /* how a running domain is presented */
+    /* Whether a file of a saved domain was written to its end. */
+    bool (*is_whole_image)(int fd);
+    /* Lets a domain go on that an interrupted save has stopped, where libvirt does not; may be NULL. */
+    bool (*run_on)(virDomain *domain, Error *err);
     /* Not a guest at all; may be NULL. */
     bool (*is_no_guest)(virDomain *domain);
 } LibvirtDialect;
@@ -73,6 +77,14 @@ bool session_kill(HypervisorSession *session, const char *vm_id, Error *err);
 bool session_pause(HypervisorSession *session, const char *vm_id, Error *err);
 bool session_resume(HypervisorSession *session, const char *vm_id, Error *err);
 bool session_forget(HypervisorSession *session, const char *vm_id, Error *err);
+
+/* save.c */
+bool session_save(HypervisorSession *session, const char *vm_id, const char *path,
+    const ImageProgress *progress, const Cancel *cancel, Error *err);
+bool session_save_settle(HypervisorSession *session, const char *vm_id, const char *path, bool *ret_is_saved,
+    const Cancel *cancel, Error *err);
+bool session_restore(
+    HypervisorSession *session, const HypervisorVm *vm, const char *path, const Cancel *cancel, Error *err);
 
 /* console.c */
 bool session_console(HypervisorSession *session, const char *vm_id, int *ret_fd, Error *err);

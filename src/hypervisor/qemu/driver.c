@@ -24,7 +24,8 @@ static const LibvirtDialect dialect = {.uri = "qemu:///system",
     .has_agent = true,
     .stop_flags = {VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, VIR_DOMAIN_SHUTDOWN_GUEST_AGENT},
     .is_half_started = is_half_started,
-    .mode_of = mode_of};
+    .mode_of = mode_of,
+    .is_whole_image = qemu_is_whole_image};
 
 /* Any Linux can. */
 static bool qemu_is_here(void) {
@@ -180,6 +181,9 @@ const Hypervisor hypervisor_qemu = {
     .reset = qemu_reset,
     .pause = session_pause,
     .resume = session_resume,
+    .save = session_save,
+    .save_settle = session_save_settle,
+    .restore = qemu_restore,
     .forget = session_forget,
     .update = qemu_update,
     .console = session_console,

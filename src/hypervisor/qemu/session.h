@@ -21,6 +21,11 @@ QemuXmlOptions qemu_xml_options(QemuSession *session, const HypervisorVm *vm);
 bool qemu_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
     const Cancel *cancel, Error *err);
 
+/* save.c */
+bool qemu_is_whole_image(int fd);
+bool qemu_restore(
+    HypervisorSession *session, const HypervisorVm *vm, const char *path, const Cancel *cancel, Error *err);
+
 /* backing.c */
 /* Lets QEMU's user read the templates' disks below the VM's overlays; they stay ours. */
 bool qemu_share_backing(QemuSession *session, const HypervisorVm *vm, Error *err);

@@ -10,6 +10,7 @@
 #include "hypervisor/host-facts.h"
 #include "hypervisor/libvirt/network-modules.h"
 #include "hypervisor/xen/others.h"
+#include "hypervisor/xen/save.h"
 #include "hypervisor/xen/session.h"
 #include "model/vm-mode.h"
 
@@ -43,6 +44,8 @@ static const LibvirtDialect dialect = {.uri = "xen:///system",
     .is_half_started = is_half_started,
     .restarts_itself = true,
     .mode_of = xen_mode_of,
+    .is_whole_image = xen_is_whole_image,
+    .run_on = xen_run_on,
     .is_no_guest = is_control_domain};
 
 static bool sysfs_says(const char *file, const char *expected) {
@@ -280,6 +283,9 @@ const Hypervisor hypervisor_xen = {
     .reset = xen_reset,
     .pause = session_pause,
     .resume = session_resume,
+    .save = session_save,
+    .save_settle = session_save_settle,
+    .restore = session_restore,
     .forget = session_forget,
     .update = xen_update,
     .console = session_console,

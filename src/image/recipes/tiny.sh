@@ -56,6 +56,12 @@ install -m 755 tiny-init.sh initrd.d/init
 install -m 755 tiny-udhcpc.sh initrd.d/etc/udhcpc.sh
 printf '#!/bin/busybox sh\nexec /bin/poweroff -f\n' >initrd.d/etc/acpi/PWRF/00000080
 chmod 755 initrd.d/etc/acpi/PWRF/00000080
+# What the kernel calls when the hypervisor asks for it without a power button.
+mkdir initrd.d/sbin
+for action in poweroff reboot; do
+    printf '#!/bin/busybox sh\n/bin/sync\nexec /bin/%s -f\n' "$action" >"initrd.d/sbin/$action"
+    chmod 755 "initrd.d/sbin/$action"
+done
 echo 'root::0:0:root:/root:/bin/sh' >initrd.d/etc/passwd
 echo 'root:x:0:' >initrd.d/etc/group
 printf '%s\n' '' 'Lodge tiny guest (log in as root, no password)' '' >initrd.d/etc/issue

@@ -1,21 +1,26 @@
 """Lodge on Xen, as a user works with it."""
 import re
 import subprocess
+import time
 
-from guest_console import Console
+from guest_console import Console, ConsoleFailure
 from lab import Failure, lodge, objects, require, run, show, state, wait_until
 
 BOOT = 600  # seconds until a guest asks for a name, on a starved machine
 QUICKSTART = 3600
 
 
-def log_in(name):
+def log_in(name, tries=3):
+    """Again when the console ends: a daemon that was just started may not answer yet."""
     console = Console(name)
     try:
         console.log_in(BOOT)
-    except Exception:
+    except Exception as failure:
         console.__exit__()
-        raise
+        if tries == 1 or not isinstance(failure, ConsoleFailure):
+            raise
+        time.sleep(20)
+        return log_in(name, tries - 1)
     return console
 
 
@@ -132,14 +137,81 @@ def a_guest_that_reboots_is_never_stopped():
         require(float(console.run("cut -d' ' -f1 /proc/uptime").splitlines()[-1]) < 300, "it did not reboot")
 
 
+COUNTER = "(n=0; while :; do n=$((n+1)); echo $n >/tmp/ticks; sleep 1; done) & sleep 3"
+
+
+def ticks(console):
+    return int(console.run("cat /tmp/ticks").splitlines()[-1])
+
+
+def domain_is_there(name):
+    return show("vm", name)["id"] in run("xl", "list")
+
+
+def save_and_go_on(name):
+    with log_in(name) as console:
+        console.run(COUNTER)
+        before = ticks(console)
+    lodge("vm", "save", name)
+    require(state(name) == "saved", state(name))
+    require(not domain_is_there(name), "its domain is still there")
+    lodge("vm", "start", name)
+    require(state(name) == "running", state(name))
+    goes_on(name, before)
+
+
+def goes_on(name, before):
+    with log_in(name) as console:
+        now = ticks(console)
+        require(before <= now < before + 900, f"it counted {now} after {before}")
+        wait_until("it counts on", lambda: ticks(console) > now, 60)
+
+
+def saved_guests_go_on():
+    for name in ("grow-pvh", "grow-pv"):
+        save_and_go_on(name)
+    with log_in("grow-pvh") as console:
+        lodge("vm", "update", "grow-pvh", "--vcpus", "2")
+        counted(console, "nproc", 2)
+        lodge("vm", "update", "grow-pvh", "--vcpus", "1")
+        counted(console, "nproc", 1)
+
+
+def interrupted_saves_lose_nothing():
+    for units, seconds in ((["lodge-agent"], 1), (["libvirtd", "lodge-agent"], 0.2), (["libvirtd"], 0.8), (["libvirtd"], 2)):
+        with log_in("grow-pvh") as console:
+            before = ticks(console)
+        lodge("vm", "save", "grow-pvh", "--no-wait")
+        time.sleep(seconds)
+        for unit in units:
+            run("kill", "-9", run("systemctl", "show", "-P", "MainPID", unit).strip())
+        print(run("xl", "list", "-v", status=None), flush=True)
+        wait_until("the save has ended", lambda: [job for job in objects("job") if job["kind"] == "vm.save"] and not [
+            job for job in objects("job") if job["state"] in ("queued", "running")], 600)
+        wait_until("it is saved or runs", lambda: state("grow-pvh") in ("saved", "running"), 120)
+        print(f"after {units} died it is {state('grow-pvh')}", flush=True)
+        require(domain_is_there("grow-pvh") == (state("grow-pvh") == "running"), run("xl", "list", "-v"))
+        if state("grow-pvh") == "saved":
+            lodge("vm", "start", "grow-pvh")
+        goes_on("grow-pvh", before)
+
+
 def an_hvm_guest_prints_and_grows():
     name = make("full-pc", "--mode", "hvm", "--vcpus", "1", "--vcpus-maximum", "2")
     with log_in(name) as console:
         require("HVM" in console.run("cat /sys/hypervisor/guest_type"), "not HVM")
         lodge("vm", "update", name, "--vcpus", "2")
         counted(console, "nproc", 2, seconds=300)
+    save_and_go_on(name)
     lodge("vm", "kill", name)
     lodge("vm", "delete", name, "--yes")
+
+
+def is_back(unit, old_pid):
+    if run("systemctl", "show", "-P", "MainPID", unit).strip() in ("0", old_pid):
+        return False
+    text = run("lodge", "vm", "list", "-o", "csv", "--no-headers", "--columns", "name,state", "--filter", "name=hello", status=None)
+    return text.strip() == "hello,running"
 
 
 def daemons_die_and_guests_go_on():
@@ -150,9 +222,7 @@ def daemons_die_and_guests_go_on():
             if pid == "0":
                 continue
             run("kill", "-9", pid)
-            wait_until(f"{unit} is back and the state right",
-                       lambda: "running" in run("lodge", "vm", "list", "-o", "csv", "--no-headers", "--columns", "name,state",
-                                                "--filter", "name=hello", status=None), 300)
+            wait_until(f"{unit} is back and the state right", lambda: is_back(unit, pid), 300)
     with log_in("hello") as console:
         require(float(console.run("cut -d' ' -f1 /proc/uptime").splitlines()[-1]) > before, "the guest was started again")
 
@@ -215,6 +285,6 @@ SHORT = [*SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_m
 SCENARIOS = [
     *SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_mode, its_address_is_shown,
     a_pvh_guest_counts_vcpus_and_memory, disks_and_nics_come_and_go, hold_and_go_on, a_guest_that_reboots_is_never_stopped, a_pv_guest_counts_vcpus_and_memory,
-    an_hvm_guest_prints_and_grows, daemons_die_and_guests_go_on, four_guests_from_one_command, domains_of_others_are_left_alone,
+    saved_guests_go_on, interrupted_saves_lose_nothing, an_hvm_guest_prints_and_grows, daemons_die_and_guests_go_on, four_guests_from_one_command, domains_of_others_are_left_alone,
     what_a_mode_cannot_do_is_refused_first, guests_end,
 ]

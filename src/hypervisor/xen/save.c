@@ -1,0 +1,83 @@
+/* Numbers in both streams: record heads are 8 bytes, bodies are padded to 8. */
+#include "hypervisor/xen/save.h"
+#include <string.h>
+#include <unistd.h>
+#include "base/process.h"
+
+enum {
+    LIBVIRT_HEADER = 64,
+    LIBVIRT_XML_LENGTH_AT = 20,
+    LIBXL_HEADER = 16,
+    LIBXL_END = 0,
+    LIBXL_LIBXC_CONTEXT = 1,
+    LIBXC_HEADERS = 24 + 16, /* image, domain */
+    LIBXC_END = 0,
+    RECORD_HEAD = 8,
+    MAX_RECORDS = 64 * 1024 * 1024, /* beyond any memory: a page or more each */
+    TOOL_TIMEOUT_MS = 30000,
+};
+
+static const char libvirt_magic[16] = "libvirt-xml\n \0 \r";
+static const char libxl_magic[8] = "LibxlFmt";
+
+static bool read_at(int fd, off_t offset, void *ret_bytes, size_t length) {
+    return pread(fd, ret_bytes, length, offset) == (ssize_t)length;
+}
+
+/* Skips records from *offset on until one that the caller looks for; *offset is behind its head then. */
+static bool skip_to(int fd, off_t *offset, uint32_t one, uint32_t other, uint32_t *ret_type) {
+    for (int64_t i = 0; i < MAX_RECORDS; i++) {
+        uint32_t head[2];
+        if (!read_at(fd, *offset, head, sizeof head))
+            return false;
+        *offset += RECORD_HEAD;
+        *ret_type = head[0];
+        if (head[0] == one || head[0] == other)
+            return true;
+        *offset += ((off_t)head[1] + RECORD_HEAD - 1) / RECORD_HEAD * RECORD_HEAD;
+    }
+    return false;
+}
+
+bool xen_is_whole_image(int fd) {
+    char bytes[LIBVIRT_HEADER], magic[sizeof libxl_magic];
+    uint32_t xml_length = 0, type = LIBXL_LIBXC_CONTEXT;
+    if (!read_at(fd, 0, bytes, sizeof bytes) || memcmp(bytes, libvirt_magic, sizeof libvirt_magic) != 0)
+        return false;
+    memcpy(&xml_length, bytes + LIBVIRT_XML_LENGTH_AT, sizeof xml_length);
+    off_t offset = LIBVIRT_HEADER + (off_t)xml_length;
+    if (!read_at(fd, offset, magic, sizeof magic) || memcmp(magic, libxl_magic, sizeof magic) != 0)
+        return false;
+    offset += LIBXL_HEADER;
+    while (skip_to(fd, &offset, LIBXL_END, LIBXL_LIBXC_CONTEXT, &type)) {
+        if (type == LIBXL_END)
+            return true;
+        offset += LIBXC_HEADERS;
+        if (!skip_to(fd, &offset, LIBXC_END, LIBXC_END, &type))
+            return false;
+    }
+    return false;
+}
+
+bool xen_is_stopped_to_be_saved(const char *list) {
+    const char *line = strchr(list, '\n');
+    g_auto(GStrv) words = g_strsplit_set(line ? line + 1 : "", " \t\n", -1);
+    const char *reason = NULL;
+    int n = 0;
+    for (char **word = words; *word && !reason; word++)
+        if (**word && ++n == 8)
+            reason = *word;
+    return reason && strcmp(reason, "2") == 0;
+}
+
+bool xen_run_on(virDomain *domain, Error *err) {
+    const char *name = virDomainGetName(domain);
+    const char *const list[] = {"xl", "list", "-v", name, NULL}, *const resume[] = {
+                                                                     "xl", "resume", name, NULL};
+    const ProcessSpec look = {.argv = list, .timeout_ms = TOOL_TIMEOUT_MS};
+    const ProcessSpec go_on = {.argv = resume, .timeout_ms = TOOL_TIMEOUT_MS};
+    g_autofree char *text = NULL;
+    if (!process_run(&look, &text, err))
+        return false;
+    return !xen_is_stopped_to_be_saved(text) || process_run(&go_on, NULL, err);
+}
