@@ -146,6 +146,7 @@ char *token_fill(Token *token, const Clock *clock, const char *principal_id, int
 
 /* modules.c: kernel modules of hosts. */
 void handle_host_modules(ApiCall *call);
+void handle_vm_modes(ApiCall *call);
 void prepare_host_update(ApiCall *call);
 
 EventStreams *event_streams_new(Api *api);

@@ -18,7 +18,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/file.h"
-#include "hypervisor/abilities.h"
+#include "model/abilities.h"
 #include "hypervisor/host-facts.h"
 #include "hypervisor/crash-mark.h"
 #include "hypervisor/device-change.h"

@@ -1,6 +1,6 @@
 /* Proves that the generated table has every driver and every ability. */
 #include <string.h>
-#include "hypervisor/abilities.h"
+#include "model/abilities.h"
 #include "hypervisor/hypervisor.h"
 
 static void test_every_row_says_yes_or_no_to_everything(void) {

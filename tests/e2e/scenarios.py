@@ -335,6 +335,21 @@ def a_vm_runs_in_a_mode_that_can_do_what_it_asks_for(house):
     invariants.hold(house)
 
 
+def where_a_vm_could_run_is_told(house):
+    house.run("vm", "create", "web", "--guest-os", "debian12", "--disk-size", "16M", "--memory", "64M", "--mode", "pvh")
+    house.run("vm", "create", "pc", "--disk-size", "16M", "--firmware", "uefi", "--memory", "64M")
+    rows = {row["id"]: row for row in house.json("vm", "modes", "pc")}
+    pc = [row for row in rows.values() if row["mode"] == "hvm"]
+    require(len(pc) == 3 and all(row["fits"] and row["chosen"] for row in pc), f"a PC with UEFI does not fit: {rows}")
+    light = [row for row in rows.values() if row["mode"] != "hvm"]
+    require(light and not any(row["fits"] for row in light), f"without firmware it fits: {light}")
+    require(all("reason" in row and row["field"].startswith("/") for row in light), f"reasons are missing: {light}")
+    rows = {row["id"]: row for row in house.json("vm", "modes", "web")}
+    require(not any(row["fits"] for row in rows.values() if row["mode"] != "pvh"), f"another mode than the named one fits: {rows}")
+    require(any("/mode" == row.get("field") for row in rows.values()), f"the field is missing: {rows}")
+    print(house.run("vm", "modes", "web").stdout, flush=True)
+
+
 def memory_is_promised_once(house):
     """Guests that run together never have more memory than the host can give, whoever asks first."""
     house.run("template", "build", "bench-boot")
@@ -404,6 +419,7 @@ SCENARIOS = [
     a_deaf_guest_is_killed_only_by_force,
     what_does_not_fit_together_is_refused_before_anything_starts,
     a_vm_runs_in_a_mode_that_can_do_what_it_asks_for,
+    where_a_vm_could_run_is_told,
     memory_is_promised_once,
     a_cancelled_create_is_cancelled,
     pulling_the_plug_waits_for_nobody,

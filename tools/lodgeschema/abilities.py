@@ -8,7 +8,7 @@ BEGIN, END = "<!-- abilities: begin -->", "<!-- abilities: end -->"
 
 
 def write(schema):
-    lines = [HEADER, '#include "hypervisor/abilities.h"', "", "const AbilitiesRow abilities_rows[] = {"]
+    lines = [HEADER, '#include "model/abilities.h"', "", "const AbilitiesRow abilities_rows[] = {"]
     present = (1 << len(schema.types["host_mode"].fields)) - 1
     for driver, modes in schema.modes.items():
         for mode in modes:

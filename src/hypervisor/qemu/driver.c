@@ -3,7 +3,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/file.h"
-#include "hypervisor/abilities.h"
+#include "model/abilities.h"
 #include "hypervisor/host-facts.h"
 #include "hypervisor/libvirt/network-modules.h"
 #include "hypervisor/libvirt/xml-read.h"

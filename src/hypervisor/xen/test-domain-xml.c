@@ -4,7 +4,7 @@
  */
 #include <string.h>
 #include "hypervisor/xen/domain-xml.h"
-#include "hypervisor/abilities.h"
+#include "model/abilities.h"
 #include "model/guest-os.h"
 #include "model/vm-mode.h"
 

@@ -1,5 +1,5 @@
 /* Look-ups in the generated table. */
-#include "hypervisor/abilities.h"
+#include "model/abilities.h"
 #include <string.h>
 
 const HostMode *abilities_find(const char *driver, VmMode mode) {
