@@ -56,6 +56,9 @@ static void collect_host(const Agent *agent, HostStatus *status) {
     bool is_good = agent->driver->probe(agent->session, status, &err);
     host_status_set_state(status, is_good ? HOST_STATE_CONNECTED : HOST_STATE_DEGRADED);
     host_status_set_agent_version(status, LODGE_VERSION);
+    int driver = model_enum_value(&hypervisor_driver_enum, agent->driver->name);
+    if (driver >= 0)
+        host_status_set_driver(status, (HypervisorDriver)driver);
     module_keeper_fill(agent->modules, status);
     if (!host_status_has(status, HOST_STATUS_FIELD_MISSING_TOOLS))
         fill_missing_tools(status);

@@ -172,8 +172,26 @@ static void host_status_arrived(const json_t *result, const Error *err, void *da
     inventory_runtime_changed(manager->inventory, RESOURCE_REPOSITORY, repository->id);
 }
 
+/* A machine may have been started as another kind of host: under a hypervisor, or without it. */
+static void note_driver(Manager *manager, const char *host_id) {
+    const Object *object = inventory_get(manager->inventory, RESOURCE_HOST, host_id);
+    const Host *host = object ? object->data : NULL;
+    if (!host || !host_has(host, HOST_FIELD_STATUS) ||
+        !host_status_has(&host->status, HOST_STATUS_FIELD_DRIVER) || host->driver == host->status.driver)
+        return;
+    log_info("the host %s runs another hypervisor now: %s", host->name,
+        model_enum_name(&hypervisor_driver_enum, (int)host->status.driver));
+    g_auto(Host) changed = {0};
+    host_copy(&changed, host);
+    host_set_driver(&changed, host->status.driver);
+    InventoryChange *change = inventory_change_new(manager->inventory);
+    inventory_change_put(change, RESOURCE_HOST, &changed);
+    inventory_commit(manager->inventory, change, NULL, NULL);
+}
+
 static void host_connected(const char *host_id, void *data) {
     Manager *manager = data;
+    note_driver(manager, host_id);
     host_modules_send(manager->fleet, manager->inventory, host_id);
     fleet_ask(manager->fleet, host_id, AGENT_METHOD_RECIPE_LIST, NULL, recipes_arrived, manager);
     const GPtrArray *repositories = inventory_list(manager->inventory, RESOURCE_REPOSITORY);

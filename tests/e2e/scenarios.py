@@ -350,6 +350,19 @@ def where_a_vm_could_run_is_told(house):
     print(house.run("vm", "modes", "web").stdout, flush=True)
 
 
+def a_machine_may_start_as_another_kind_of_host(house):
+    house.run("vm", "create", "web", "--template", "bench-boot")
+    before = house.json("vm", "show", "web")
+    for driver in ("qemu", "fake"):
+        house.driver = driver
+        house.power_cut("lodge-agent")
+        wait_until(f"the host is known as {driver}", lambda: house.answers() and house.json("host", "show", "one")["driver"] == driver)
+    wait_until("the host is connected", house.has_host)
+    house.wait_for_states({"web": "stopped"})
+    after = house.json("vm", "show", "web")
+    require({**before, "status": None} == {**after, "status": None}, f"its definition changed: {after}")
+
+
 def memory_is_promised_once(house):
     """Guests that run together never have more memory than the host can give, whoever asks first."""
     house.run("template", "build", "bench-boot")
@@ -420,6 +433,7 @@ SCENARIOS = [
     what_does_not_fit_together_is_refused_before_anything_starts,
     a_vm_runs_in_a_mode_that_can_do_what_it_asks_for,
     where_a_vm_could_run_is_told,
+    a_machine_may_start_as_another_kind_of_host,
     memory_is_promised_once,
     a_cancelled_create_is_cancelled,
     pulling_the_plug_waits_for_nobody,

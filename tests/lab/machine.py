@@ -34,20 +34,29 @@ class Machine:
         firmware = [part for name in ("share/seabios", "share/qemu", "lib/ipxe/qemu") for part in ("-L", tree / "usr" / name)]
         return [tree / "usr/lib64/ld-linux-x86-64.so.2", "--library-path", libraries, tree / "usr/bin/qemu-system-x86_64", *firmware]
 
-    def start(self):
-        disk = self.folder / "disk.qcow2"
-        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", self.image / "disk", disk], check=True)
+    def kernel_arguments(self, has_hypervisor):
+        """Of the emulator: the hypervisor with the kernel of its control domain, or the same kernel alone."""
+        linux = "root=LABEL=root rw net.ifnames=0 panic=-1"
+        if not has_hypervisor:
+            return ["-kernel", self.image / "kernel", "-append", f"{linux} console=ttyS0", "-initrd", self.image / "initrd"]
         hypervisor = ["console=com1", "com1=115200,8n1", "dom0_mem=1280M,max:1280M", "loglvl=warning", "guest_loglvl=error",
                       *self.overlay["xen"]["arguments"]]
-        kernel = f"{self.image}/kernel root=LABEL=root rw console=hvc0 net.ifnames=0 panic=-1"
+        return ["-kernel", self.image / "xen", "-append", " ".join(hypervisor),
+                "-initrd", f"{self.image}/kernel {linux} console=hvc0,{self.image}/initrd"]
+
+    def start(self, has_hypervisor=True):
+        """Its disk is what it was when the machine ended."""
+        disk = self.folder / "disk.qcow2"
+        if not disk.exists():
+            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", self.image / "disk", disk], check=True)
         command = [
             *self.emulator_command(), *self.overlay["emulator"]["arguments"], "-nodefaults", "-no-user-config", "-display", "none",
             "-vga", "none", "-no-reboot", "-smp", "2", "-m", str(self.memory_mib),
-            "-kernel", self.image / "xen", "-append", " ".join(hypervisor), "-initrd", f"{kernel},{self.image}/initrd",
+            *self.kernel_arguments(has_hypervisor),
             "-drive", f"file={disk},format=qcow2,if=virtio,cache=unsafe",
             "-drive", f"file={self.payload},format=raw,if=virtio,readonly=on",
             "-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22", "-device", "virtio-net-pci,netdev=net,romfile=",
-            "-device", "virtio-rng-pci", "-serial", f"file:{self.folder}/console.log",
+            "-device", "virtio-rng-pci", "-chardev", f"file,id=console,path={self.folder}/console.log,append=on", "-serial", "chardev:console",
         ]
         environment = dict(os.environ, QEMU_MODULE_DIR=str(self.emulator / "tree/usr/lib/x86_64-linux-gnu/qemu"))
         with open(self.folder / "qemu.log", "wb") as log:
@@ -57,6 +66,14 @@ class Machine:
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+    def shut_down(self, seconds):
+        """In order, as a person would."""
+        subprocess.run(self.ssh("systemctl", "poweroff"), stdin=subprocess.DEVNULL, timeout=120, check=False)
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"the machine has not shut down within {seconds} s: see {self.folder}/console.log") from None
 
     def ssh(self, *words):
         return ["ssh", "-q", "-i", str(self.key), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",

@@ -10,6 +10,7 @@
 #include "hypervisor/host-facts.h"
 #include "hypervisor/libvirt/network-modules.h"
 #include "hypervisor/xen/others.h"
+#include "hypervisor/xen/preflight.h"
 #include "hypervisor/xen/save.h"
 #include "hypervisor/xen/session.h"
 #include "model/vm-mode.h"
@@ -211,7 +212,8 @@ static bool xen_start(HypervisorSession *session, const HypervisorVm *vm, const 
         return false;
     if (session_runs_already(session, present))
         return true;
-    if (!session_open_networks(session, vm, err) || !cancel_check(cancel, err))
+    if (!xen_preflight(connection, vm, options.mode, err) || !session_open_networks(session, vm, err) ||
+        !cancel_check(cancel, err))
         return false;
     options.started_ns = clock_realtime_ns(clock_system());
     options.vnc_password = new_password(password);

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs in the lab's machine: run.py LAB [--short] [SCENARIO...]"""
+"""Runs in the lab's machine: run.py LAB PHASE [--short] [SCENARIO...]"""
 import importlib
 import sys
 
@@ -7,17 +7,20 @@ import lab
 
 
 def main():
-    name, *words = sys.argv[1:]
+    name, wanted_phase, *words = sys.argv[1:]
     module = importlib.import_module(f"{name}_scenarios")
     is_short = "--short" in words
     wanted = [word for word in words if not word.startswith("--")]
-    known = {scenario.__name__: scenario for scenario in module.SCENARIOS}
+    known = {scenario.__name__ for _, _, scenarios in module.PHASES for scenario in scenarios}
     unknown = [word for word in wanted if word not in known]
     if unknown:
-        print(f"FAILED there is no {', '.join(unknown)}; there are {', '.join(known)}")
+        print(f"FAILED there is no {', '.join(unknown)}; there are {', '.join(sorted(known))}")
         return 1
-    chosen = [known[word] for word in wanted] if wanted else module.SHORT if is_short else module.SCENARIOS
-    is_good = lab.run_all([*module.SETUP, *(scenario for scenario in chosen if scenario not in module.SETUP)])
+    scenarios = next(scenarios for phase, _, scenarios in module.PHASES if phase == wanted_phase)
+    if is_short:
+        scenarios = module.SHORT
+    chosen = [scenario for scenario in scenarios if not wanted or scenario.__name__ in wanted or scenario in module.SETUP]
+    is_good = lab.run_all(chosen)
     print("complete", flush=True)
     return 0 if is_good else 1
 

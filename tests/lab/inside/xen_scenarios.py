@@ -1,42 +1,15 @@
 """Lodge on Xen, as a user works with it."""
+import json
 import re
 import subprocess
 import time
 
-from guest_console import Console, ConsoleFailure
+import abilities
+from guests import domain_is_there, goes_on, log_in, make, start_counting, uptime
+from guests import counted
 from lab import Failure, lodge, objects, require, run, show, state, wait_until
 
-BOOT = 600  # seconds until a guest asks for a name, on a starved machine
 QUICKSTART = 3600
-
-
-def log_in(name, tries=3):
-    """Again when the console ends: a daemon that was just started may not answer yet."""
-    console = Console(name)
-    try:
-        console.log_in(BOOT)
-    except Exception as failure:
-        console.__exit__()
-        if tries == 1 or not isinstance(failure, ConsoleFailure):
-            raise
-        time.sleep(20)
-        return log_in(name, tries - 1)
-    return console
-
-
-def counted(console, command, wanted, seconds=180):
-    """Until the guest counts so many."""
-    return wait_until(f"{console.name}: {command} gives {wanted}", lambda: console.run(command).splitlines()[-1:] == [str(wanted)], seconds)
-
-
-def memory_mib(console):
-    return int(console.run("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo").splitlines()[-1]) // 1024
-
-
-def make(name, *words):
-    lodge("vm", "create", name, "--template", "tiny", *words, "--start")
-    return name
-
 
 # --- in this order
 
@@ -73,53 +46,24 @@ def its_address_is_shown():
     print(lodge("vm", "list"), flush=True)
 
 
-def grow_and_shrink(name):
-    with log_in(name) as console:
-        counted(console, "nproc", 1)
-        lodge("vm", "update", name, "--vcpus", "2")
+def a_guest_is_hot_plugged():
+    with log_in(make("grow", "--vcpus", "1", "--vcpus-maximum", "2", "--memory", "128M", "--memory-maximum", "192M")) as console:
+        lodge("vm", "update", "grow", "--vcpus", "2")
         counted(console, "nproc", 2)
-        require(not show("vm", name)["status"].get("pending"), f"pending: {show('vm', name)['status']}")
-        lodge("vm", "update", name, "--vcpus", "1")
-        counted(console, "nproc", 1)
-        before = memory_mib(console)
-        lodge("vm", "update", name, "--memory", "160M")
-        wait_until("more memory", lambda: memory_mib(console) > before + 20, 180)
-        lodge("vm", "update", name, "--memory", "128M")
-        wait_until("less memory", lambda: memory_mib(console) < before + 10, 180)
+        lodge("vm", "attach-disk", "grow", "--name", "data", "--size", "64M")
+        counted(console, "ls /sys/block | grep -c xvd", 1)
 
 
-def a_pvh_guest_counts_vcpus_and_memory():
-    grow_and_shrink(make("grow-pvh", "--mode", "pvh", "--vcpus", "1", "--vcpus-maximum", "2", "--memory", "128M", "--memory-maximum", "192M"))
+def what_pvh_can_do():
+    abilities.compare("pvh", elsewhere=["boot_disk"])
 
 
-def a_pv_guest_counts_vcpus_and_memory():
-    grow_and_shrink(make("grow-pv", "--mode", "pv", "--vcpus", "1", "--vcpus-maximum", "2", "--memory", "128M", "--memory-maximum", "192M"))
+def what_hvm_can_do():
+    abilities.compare("hvm")
 
 
-def disks_and_nics_come_and_go():
-    with log_in("grow-pvh") as console:
-        disks, nics = "ls /sys/block | grep -c xvd", "ls /sys/class/net | grep -c eth"
-        have = int(console.run(nics).splitlines()[-1])
-        lodge("vm", "attach-disk", "grow-pvh", "--name", "data", "--size", "64M")
-        counted(console, disks, 1)
-        lodge("vm", "attach-nic", "grow-pvh", "--name", "second", "--network", "default")
-        counted(console, nics, have + 1)
-        lodge("vm", "detach-disk", "grow-pvh", "data", "--yes")
-        counted(console, disks, 0)
-        lodge("vm", "detach-nic", "grow-pvh", "second", "--yes")
-        counted(console, nics, have)
-
-
-def hold_and_go_on():
-    with log_in("hello") as console:
-        lodge("vm", "pause", "hello")
-        require(state("hello") == "paused", state("hello"))
-        lodge("vm", "resume", "hello")
-        require(state("hello") == "running", state("hello"))
-        console.run("true")
-        lodge("vm", "reset", "hello")
-    with log_in("hello") as console:
-        require(float(console.run("cut -d' ' -f1 /proc/uptime").splitlines()[-1]) < 600, "it was not reset")
+def what_pv_can_do():
+    abilities.compare("pv")
 
 
 def a_guest_that_reboots_is_never_stopped():
@@ -134,77 +78,25 @@ def a_guest_that_reboots_is_never_stopped():
         wait_until("it runs again", runs_again, 300, pause=1)
     require(seen <= {"running", "starting"}, f"states: {seen}")
     with log_in("hello") as console:
-        require(float(console.run("cut -d' ' -f1 /proc/uptime").splitlines()[-1]) < 300, "it did not reboot")
-
-
-COUNTER = "(n=0; while :; do n=$((n+1)); echo $n >/tmp/ticks; sleep 1; done) & sleep 3"
-
-
-def ticks(console):
-    return int(console.run("cat /tmp/ticks").splitlines()[-1])
-
-
-def domain_is_there(name):
-    return show("vm", name)["id"] in run("xl", "list")
-
-
-def save_and_go_on(name):
-    with log_in(name) as console:
-        console.run(COUNTER)
-        before = ticks(console)
-    lodge("vm", "save", name)
-    require(state(name) == "saved", state(name))
-    require(not domain_is_there(name), "its domain is still there")
-    lodge("vm", "start", name)
-    require(state(name) == "running", state(name))
-    goes_on(name, before)
-
-
-def goes_on(name, before):
-    with log_in(name) as console:
-        now = ticks(console)
-        require(before <= now < before + 900, f"it counted {now} after {before}")
-        wait_until("it counts on", lambda: ticks(console) > now, 60)
-
-
-def saved_guests_go_on():
-    for name in ("grow-pvh", "grow-pv"):
-        save_and_go_on(name)
-    with log_in("grow-pvh") as console:
-        lodge("vm", "update", "grow-pvh", "--vcpus", "2")
-        counted(console, "nproc", 2)
-        lodge("vm", "update", "grow-pvh", "--vcpus", "1")
-        counted(console, "nproc", 1)
+        require(uptime(console) < 300, "it did not reboot")
 
 
 def interrupted_saves_lose_nothing():
     for units, seconds in ((["lodge-agent"], 1), (["libvirtd", "lodge-agent"], 0.2), (["libvirtd"], 0.8), (["libvirtd"], 2)):
-        with log_in("grow-pvh") as console:
-            before = ticks(console)
-        lodge("vm", "save", "grow-pvh", "--no-wait")
+        before = start_counting("grow")
+        lodge("vm", "save", "grow", "--no-wait")
         time.sleep(seconds)
         for unit in units:
             run("kill", "-9", run("systemctl", "show", "-P", "MainPID", unit).strip())
         print(run("xl", "list", "-v", status=None), flush=True)
         wait_until("the save has ended", lambda: [job for job in objects("job") if job["kind"] == "vm.save"] and not [
             job for job in objects("job") if job["state"] in ("queued", "running")], 600)
-        wait_until("it is saved or runs", lambda: state("grow-pvh") in ("saved", "running"), 120)
-        print(f"after {units} died it is {state('grow-pvh')}", flush=True)
-        require(domain_is_there("grow-pvh") == (state("grow-pvh") == "running"), run("xl", "list", "-v"))
-        if state("grow-pvh") == "saved":
-            lodge("vm", "start", "grow-pvh")
-        goes_on("grow-pvh", before)
-
-
-def an_hvm_guest_prints_and_grows():
-    name = make("full-pc", "--mode", "hvm", "--vcpus", "1", "--vcpus-maximum", "2")
-    with log_in(name) as console:
-        require("HVM" in console.run("cat /sys/hypervisor/guest_type"), "not HVM")
-        lodge("vm", "update", name, "--vcpus", "2")
-        counted(console, "nproc", 2, seconds=300)
-    save_and_go_on(name)
-    lodge("vm", "kill", name)
-    lodge("vm", "delete", name, "--yes")
+        wait_until("it is saved or runs", lambda: state("grow") in ("saved", "running"), 120)
+        print(f"after {units} died it is {state('grow')}", flush=True)
+        require(domain_is_there("grow") == (state("grow") == "running"), run("xl", "list", "-v"))
+        if state("grow") == "saved":
+            lodge("vm", "start", "grow")
+        goes_on("grow", before)
 
 
 def is_back(unit, old_pid):
@@ -216,7 +108,7 @@ def is_back(unit, old_pid):
 
 def daemons_die_and_guests_go_on():
     with log_in("hello") as console:
-        before = float(console.run("cut -d' ' -f1 /proc/uptime").splitlines()[-1])
+        before = uptime(console)
         for unit in ("lodge-agent", "lodged", "libvirtd"):
             pid = run("systemctl", "show", "-P", "MainPID", unit).strip()
             if pid == "0":
@@ -224,7 +116,7 @@ def daemons_die_and_guests_go_on():
             run("kill", "-9", pid)
             wait_until(f"{unit} is back and the state right", lambda: is_back(unit, pid), 300)
     with log_in("hello") as console:
-        require(float(console.run("cut -d' ' -f1 /proc/uptime").splitlines()[-1]) > before, "the guest was started again")
+        require(uptime(console) > before, "the guest was started again")
 
 
 def four_guests_from_one_command():
@@ -280,11 +172,95 @@ def what_a_mode_cannot_do_is_refused_first():
     run("lodge", "vm", "delete", "no", "--yes", status=None)
 
 
+def a_traveller_is_made():
+    """A VM that goes from hypervisor to hypervisor, with marks on its own disk."""
+    make("traveller", "--vcpus", "1", "--vcpus-maximum", "2")
+    lodge("vm", "attach-disk", "traveller", "--name", "data", "--size", "64M")
+    lodge("vm", "attach-nic", "traveller", "--name", "second", "--network", "default")
+    leave_mark("/dev/xvda", 0)
+    lodge("vm", "stop", "traveller")
+    lodge("vm", "create", "anchored", "--guest-os", "debian13", "--mode", "pvh", "--disk-size", "64M", "--memory", "64M")
+    keep_definition()
+    print(lodge("vm", "modes", "traveller"), lodge("vm", "modes", "anchored"), flush=True)
+    fits = {row["id"]: row for row in json.loads(lodge("vm", "modes", "anchored", "-o", "json"))}
+    require(not fits["qemu/hvm"]["fits"] and fits["qemu/hvm"]["field"] == "/mode", f"what cannot be mapped is not named: {fits}")
+    fits = {row["id"]: row for row in json.loads(lodge("vm", "modes", "traveller", "-o", "json"))}
+    require(fits["qemu/hvm"]["fits"] and fits["xen/pvh"]["fits"], f"it would not run: {fits}")
+
+
+def mark_text(number):
+    return f"mark {number} of the traveller"
+
+
+def leave_mark(device, number):
+    with log_in("traveller") as console:
+        console.run(f"echo {mark_text(number)} | dd of={device} bs=512 seek={number} conv=sync; sync")
+        require(mark_text(number) in read_mark(console, device, number), "the mark was not written")
+
+
+def read_mark(console, device, number):
+    return console.run(f"dd if={device} bs=512 skip={number} count=1 2>/dev/null | tr -d '\\0'")
+
+
+def definition():
+    """What must stay as it is."""
+    vm = show("vm", "traveller")
+    return {key: value for key, value in vm.items() if key not in ("status", "revision", "updated")}
+
+
+def keep_definition():
+    with open("/root/traveller.json", "w", encoding="utf-8") as file:
+        json.dump(definition(), file)
+
+
+def the_host_is_back(driver):
+    wait_until("the host is connected", lambda: "connected" in run("lodge", "host", "list", "-o", "csv", "--no-headers", status=None), 600)
+    wait_until(f"it is known as {driver}", lambda: show("host", "dom0")["driver"] == driver, 120)
+    print(lodge("host", "list"), flush=True)
+
+
+def goes_on_elsewhere(device, disk_number, marks):
+    """Starts the traveller: nothing of it is lost, and it leaves another mark."""
+    with open("/root/traveller.json", encoding="utf-8") as file:
+        require(definition() == json.load(file), f"its definition changed: {definition()}")
+    lodge("vm", "start", "traveller", seconds=1800)
+    with log_in("traveller") as console:
+        for number in range(marks):
+            require(mark_text(number) in read_mark(console, device, number), f"mark {number} is lost")
+        macs = console.run("cat /sys/class/net/eth*/address").split()
+        require(sorted(macs) == sorted(nic["mac"] for nic in show("vm", "traveller")["nics"]), f"its MACs are {macs}")
+        require(console.run(f"ls /sys/block | grep -c {disk_number}").splitlines()[-1:] == ["1"], "its disks are not those")
+    leave_mark(device, marks)
+    lodge("vm", "stop", "traveller", "--grace", "300")
+    keep_definition()
+
+
+def a_vm_of_the_hypervisor_runs_without_it():
+    the_host_is_back("qemu")
+    require(show("host", "dom0")["status"]["hypervisor"].startswith("QEMU"), show("host", "dom0")["status"]["hypervisor"])
+    text = require_failure("vm", "start", "anchored")
+    require("mode" in text, text)
+    print(text, flush=True)
+    goes_on_elsewhere("/dev/vda", "vd", 1)
+    print(lodge("vm", "list"), flush=True)
+
+
+def and_back_again():
+    the_host_is_back("xen")
+    goes_on_elsewhere("/dev/xvda", "xvd", 2)
+
+
 SETUP = [quickstart_sets_up_a_host]
-SHORT = [*SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_mode, a_pvh_guest_counts_vcpus_and_memory, guests_end]
+SHORT = [*SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_mode, a_guest_is_hot_plugged, guests_end]
 SCENARIOS = [
     *SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_mode, its_address_is_shown,
-    a_pvh_guest_counts_vcpus_and_memory, disks_and_nics_come_and_go, hold_and_go_on, a_guest_that_reboots_is_never_stopped, a_pv_guest_counts_vcpus_and_memory,
-    saved_guests_go_on, interrupted_saves_lose_nothing, an_hvm_guest_prints_and_grows, daemons_die_and_guests_go_on, four_guests_from_one_command, domains_of_others_are_left_alone,
-    what_a_mode_cannot_do_is_refused_first, guests_end,
+    a_guest_is_hot_plugged, a_guest_that_reboots_is_never_stopped, interrupted_saves_lose_nothing, what_pvh_can_do, what_pv_can_do,
+    what_hvm_can_do, daemons_die_and_guests_go_on, four_guests_from_one_command, domains_of_others_are_left_alone,
+    what_a_mode_cannot_do_is_refused_first, guests_end, a_traveller_is_made,
+]
+# Name, whether the hypervisor runs, scenarios: each phase is a start of the machine.
+PHASES = [
+    ("xen", True, SCENARIOS),
+    ("linux", False, [a_vm_of_the_hypervisor_runs_without_it]),
+    ("xen-again", True, [and_back_again]),
 ]

@@ -1,0 +1,200 @@
+"""Tries each ability of a mode with a real guest, for the table that the host reports to be compared with."""
+import json
+import pathlib
+import struct
+import time
+
+import guests
+from lab import Failure, lodge, require, run, show, state, wait_until
+
+GUEST_SECONDS = 300
+LEASE_SECONDS = 900  # firmware is slow under nested emulation
+
+
+class Trial:
+    """One guest of a mode; each method named like an ability uses it for that, or fails."""
+
+    def __init__(self, mode):
+        self.mode, self.name, self.console = mode, f"{mode}-guest", None
+
+    # --- starting
+
+    def boot_kernel(self):
+        guests.make(self.name, "--mode", self.mode, "--vcpus", "1", "--vcpus-maximum", "2", "--memory", "128M", "--memory-maximum", "192M")
+        require(show("vm", self.name)["status"]["mode"] == self.mode, "it runs in another mode")
+
+    def serial(self):
+        self.console = guests.log_in(self.name)
+        kind = self.console.run("cat /sys/hypervisor/guest_type").splitlines()[-1]
+        require(kind.lower() == self.mode, f"the guest finds itself in {kind}")
+
+    def _loader(self, name, *words):
+        """A disk whose boot sector says over and over that it runs."""
+        image = pathlib.Path("/root/loader.img")
+        if not image.exists():
+            image.write_bytes(boot_sector().ljust(1 << 20, b"\0"))
+            lodge("template", "import", "loader", image, "--memory", "64M")
+        guests.make(name, "--mode", self.mode, *words, template="loader")
+        with guests.Console(name) as console:
+            console.wait_for(["loader ok"], GUEST_SECONDS)
+
+    def boot_disk(self):
+        self._loader(f"{self.mode}-disk", "--guest-os", "debian12")
+        guests.remove(f"{self.mode}-disk")
+
+    def boot_any(self):
+        self._loader(f"{self.mode}-any")
+        guests.remove(f"{self.mode}-any")
+
+    def _asks_for_an_address(self, name, *words):
+        """Firmware that starts from the network has a lease, whatever comes of it."""
+        lodge("vm", "create", name, "--mode", self.mode, "--disk-size", "16M", "--memory", "192M", "--boot-order", "network", *words, "--start")
+        wait_until("its firmware has an address", lambda: show("vm", name)["status"].get("addresses"), LEASE_SECONDS)
+        guests.remove(name)
+
+    def boot_network(self):
+        self._asks_for_an_address(f"{self.mode}-network", "--guest-os", "debian12")
+
+    def uefi(self):
+        self._asks_for_an_address(f"{self.mode}-uefi", "--firmware", "uefi")
+
+    def graphics(self):
+        name = f"{self.mode}-screen"
+        guests.make(name, "--mode", self.mode, "--graphics", "vnc")
+        port = int(run("virsh", "-c", "xen:///system", "vncdisplay", guests.domain(name)).strip().split(":")[-1]) + 5900
+        text = run("bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port}; head -c 12 <&3")
+        require(text.startswith("RFB 003.008"), f"the screen says {text!r}")
+        guests.remove(name)
+
+    # --- changes
+
+    def vcpus_add(self):
+        lodge("vm", "update", self.name, "--vcpus", "2")
+        guests.counted(self.console, "nproc", 2)
+        require(not show("vm", self.name)["status"].get("pending"), f"pending: {show('vm', self.name)['status']}")
+
+    def vcpus_remove(self):
+        lodge("vm", "update", self.name, "--vcpus", "1")
+        guests.counted(self.console, "nproc", 1)
+
+    def memory_add(self):
+        self.memory = guests.memory_mib(self.console)
+        lodge("vm", "update", self.name, "--memory", "160M")
+        wait_until("more memory", lambda: guests.memory_mib(self.console) > self.memory + 20, GUEST_SECONDS)
+
+    def memory_remove(self):
+        lodge("vm", "update", self.name, "--memory", "128M")
+        wait_until("less memory", lambda: guests.memory_mib(self.console) < self.memory + 10, GUEST_SECONDS)
+
+    def disk_attach(self):
+        lodge("vm", "attach-disk", self.name, "--name", "data", "--size", "64M")
+        guests.counted(self.console, "ls /sys/block | grep -c xvd", 1)
+
+    def disk_grow(self):
+        lodge("vm", "resize-disk", self.name, "data", "128M")
+        guests.counted(self.console, "cat /sys/block/xvd*/size", 128 * 2048)
+
+    def disk_detach(self):
+        lodge("vm", "detach-disk", self.name, "data", "--yes")
+        guests.counted(self.console, "ls /sys/block | grep -c xvd", 0)
+
+    def nic_attach(self):
+        self.nics = int(self.console.run(COUNT_NICS).splitlines()[-1])
+        lodge("vm", "attach-nic", self.name, "--name", "second", "--network", "default")
+        guests.counted(self.console, COUNT_NICS, self.nics + 1)
+
+    def nic_detach(self):
+        lodge("vm", "detach-nic", self.name, "second", "--yes")
+        guests.counted(self.console, COUNT_NICS, self.nics)
+
+    def cd_change(self):
+        name = f"{self.mode}-drive"
+        disc = pathlib.Path("/root/disc.iso")
+        if not disc.exists():
+            disc.write_bytes(bytes(16 * 2048) + b"\x01CD001\x01".ljust(2048, b"\0") + b"\xffCD001\x01".ljust(2048, b"\0") + bytes(1 << 20))
+            lodge("iso", "import", "disc", disc)
+        lodge("vm", "create", name, "--template", "tiny", "--mode", self.mode)
+        lodge("vm", "attach-disk", name, "--kind", "cd", "--name", "drive")
+        lodge("vm", "start", name)
+        for verb, words, medium in (("insert-iso", ["disc"], True), ("eject-iso", [], False), ("insert-iso", ["disc"], True)):
+            lodge("vm", verb, name, *words)
+            require(not show("vm", name)["status"].get("pending"), "the medium waits for a restart")
+            require((".iso" in run("virsh", "-c", "xen:///system", "domblklist", guests.domain(name))) == medium, f"{verb} did nothing")
+        guests.remove(name)
+
+    # --- holding
+
+    def pause(self):
+        lodge("vm", "pause", self.name)
+        require(state(self.name) == "paused", state(self.name))
+        lodge("vm", "resume", self.name)
+        require(state(self.name) == "running", state(self.name))
+        self.console.run("true")
+
+    def save(self):
+        self.console.__exit__()
+        guests.save_and_go_on(self.name)
+        self.console = guests.log_in(self.name)
+
+    def statistics(self):
+        statistics = json.loads(lodge("vm", "stats", self.name, "-o", "json"))
+        require(statistics.get("cpu_time", 0) > 0, f"statistics: {statistics}")
+
+    def reset(self):
+        self.console.__exit__()
+        time.sleep(5)
+        begun = time.monotonic()
+        lodge("vm", "reset", self.name)
+        self.console = guests.log_in(self.name)
+        require(guests.uptime(self.console) < time.monotonic() - begun + 5, "it was not reset")
+
+    def guest_agent(self):
+        require(show("vm", self.name)["status"].get("agent"), "no agent answers")
+
+    def migrate_live(self):
+        raise Failure("there is no command for it")
+
+    def end(self):
+        if self.console:
+            self.console.__exit__()
+        guests.remove(self.name)
+
+
+COUNT_NICS = "ls /sys/class/net | grep -c eth"
+# In this order: what comes later uses the guest of what came before.
+ORDER = ("boot_kernel", "serial", "boot_disk", "boot_any", "boot_network", "uefi", "graphics", "vcpus_add", "vcpus_remove", "memory_add",
+         "memory_remove", "disk_attach", "disk_grow", "disk_detach", "nic_attach", "nic_detach", "cd_change", "pause", "save", "statistics",
+         "reset", "guest_agent", "migrate_live")
+
+
+def boot_sector():
+    """Sixteen-bit code that sets up the serial port and then prints for ever (src/image/boot-sector.c prints once)."""
+    text = b"loader ok\r\n\0"
+    code = bytes.fromhex(
+        "fa 31c0 8ed8 8ed0 bc007c fc bafb03 b080ee baf803 b001ee 42 30c0ee bafb03 b003ee be437c ac 84c0 7411 88c4 bafd03 ec a820 74fb 88e0 b2f8 ee ebea"
+        "b90010 e480 e2fc ebde")
+    return (code + text).ljust(510, b"\0") + struct.pack("<H", 0xaa55)
+
+
+def compare(mode, elsewhere=()):
+    """Tries all; fails with each cell where the table says something else. `elsewhere`: tried by another scenario."""
+    table = next(row for row in show("host", "dom0")["status"]["modes"] if row["mode"] == mode)
+    unknown = set(table) - {"mode"} ^ set(ORDER)
+    require(not unknown, f"the table and the trials do not have the same abilities: {unknown}")
+    trial, wrong = Trial(mode), []
+    for ability in ORDER:
+        if ability in elsewhere:
+            continue
+        begun = time.monotonic()
+        try:
+            getattr(trial, ability)()
+            works, why = True, ""
+        except Exception as failure:  # that it does not work, is an answer
+            works, why = False, str(failure).strip()
+        guests.remove_all(f"{mode}-", but=[trial.name])
+        verdict = "agrees" if works == table[ability] else "DIFFERS"
+        print(f"   {mode} {ability}: {'yes' if works else 'no'}, {verdict} ({time.monotonic() - begun:.0f} s){': ' + why[-300:] if why else ''}", flush=True)
+        if works != table[ability]:
+            wrong.append(f"{ability} is {works}")
+    trial.end()
+    require(not wrong, f"the table is wrong for {mode}: {', '.join(wrong)}")
