@@ -48,6 +48,9 @@ struct Agent {
     Reporter *reporter;
     GuestWatch *guests;
     ModuleKeeper *modules;
+    char *system_root;
+    GMutex control_lock;
+    char *control_error; /* under the lock; NULL: what was asked for last was written */
     guint trash_source;
     int n_running;
     guint trim_source; /* heap_trim_later */
@@ -127,7 +130,12 @@ void trash_start(Agent *agent); /* until agent_stop */
 void modules_resume(Agent *agent);
 const char *key_of_modules(const void *parameters);
 
+/* handle-control.c: adds what became of the host's `control`. Any thread. */
+void control_fill(const Agent *agent, HostStatus *status);
+const char *key_of_control(const void *parameters);
+
 /* Handlers, by file. */
+bool handle_control_apply(AgentCall *call, Error *err);
 bool handle_modules_apply(AgentCall *call, Error *err);
 bool handle_modules_check(AgentCall *call, Error *err);
 bool handle_modules_list(AgentCall *call, Error *err);

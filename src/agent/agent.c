@@ -165,6 +165,8 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
     agent->uploads = g_hash_table_new(g_str_hash, g_str_equal);
     agent->tickets = rpc_tickets_new(NULL, TICKETS_LIMIT);
     open_lanes(agent);
+    agent->system_root = g_strdup(options->system_root);
+    g_mutex_init(&agent->control_lock);
     agent->modules = module_keeper_new(&(ModuleKeeperOptions){.root = options->system_root,
         .instance = options->instance,
         .state_folder = options->state,
@@ -228,6 +230,9 @@ void agent_free(Agent *agent) {
     reporter_free(agent->reporter);
     guest_watch_free(agent->guests);
     module_keeper_free(agent->modules);
+    g_mutex_clear(&agent->control_lock);
+    g_free(agent->control_error);
+    g_free(agent->system_root);
     g_free(agent->instance);
     g_free(agent->state);
     g_free(agent->fetch_helper);

@@ -60,6 +60,7 @@ static void collect_host(const Agent *agent, HostStatus *status) {
     if (driver >= 0)
         host_status_set_driver(status, (HypervisorDriver)driver);
     module_keeper_fill(agent->modules, status);
+    control_fill(agent, status);
     if (!host_status_has(status, HOST_STATUS_FIELD_MISSING_TOOLS))
         fill_missing_tools(status);
     if (is_good)

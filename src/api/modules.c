@@ -5,6 +5,7 @@
 #include <string.h>
 #include "api/api-internal.h"
 #include "api/query.h"
+#include "model/host-control.h"
 
 enum { NAMES_IN_STEP = 40 };
 
@@ -146,11 +147,20 @@ static bool needs_check(const ApiCall *call, const Host *now) {
     return call->api->options.check_modules && is_list && !is_same;
 }
 
+/* A host that never answered is asked when it does; its status says what became of it. */
+static bool check_control(const Host *now, const Host *next, Error *err) {
+    bool is_same = host_has(now, HOST_FIELD_CONTROL) && host_has(next, HOST_FIELD_CONTROL) &&
+                   model_equal(&host_control_type, &now->control, &next->control);
+    return is_same || !host_has(next, HOST_FIELD_CONTROL) ||
+           !host_status_has(&now->status, HOST_STATUS_FIELD_MEMORY) ||
+           host_control_check(&next->control, &now->status, err);
+}
+
 void prepare_host_update(ApiCall *call) {
     g_auto(Error) err = {0};
     const ApiOptions *options = &call->api->options;
     const Object *now = call_object(call, &err);
-    if (!now) {
+    if (!now || !check_control(now->data, call->definition, &err)) {
         call_fail(call, &err);
     } else if (needs_check(call, now->data)) {
         call_hold(call);

@@ -15,7 +15,7 @@
 #include "http/tls-identity.h"
 #include "manager/console-bridge.h"
 #include "manager/enrol.h"
-#include "manager/host-modules.h"
+#include "manager/host-settings.h"
 #include "manager/job-kinds.h"
 #include "manager/reconcile.h"
 #include "manager/boot-policy.h"
@@ -192,7 +192,7 @@ static void note_driver(Manager *manager, const char *host_id) {
 static void host_connected(const char *host_id, void *data) {
     Manager *manager = data;
     note_driver(manager, host_id);
-    host_modules_send(manager->fleet, manager->inventory, host_id);
+    host_settings_send(manager->fleet, manager->inventory, host_id);
     fleet_ask(manager->fleet, host_id, AGENT_METHOD_RECIPE_LIST, NULL, recipes_arrived, manager);
     const GPtrArray *repositories = inventory_list(manager->inventory, RESOURCE_REPOSITORY);
     for (guint i = 0; i < repositories->len; i++) {
@@ -212,7 +212,7 @@ static void host_connected(const char *host_id, void *data) {
 static void on_inventory_event(const Event *event, void *data) {
     Manager *manager = data;
     if (event->object && g_str_has_prefix(event->object, "host/") && g_str_equal(event->kind, "changed"))
-        host_modules_send(manager->fleet, manager->inventory, event->object + strlen("host/"));
+        host_settings_send(manager->fleet, manager->inventory, event->object + strlen("host/"));
     if (!event->object || !g_str_has_prefix(event->object, "repository/") ||
         !g_str_equal(event->kind, "created") || !reconcile_is_needed(manager->inventory))
         return;

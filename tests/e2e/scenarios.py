@@ -363,6 +363,13 @@ def a_machine_may_start_as_another_kind_of_host(house):
     require({**before, "status": None} == {**after, "status": None}, f"its definition changed: {after}")
 
 
+def a_host_without_control_domain_keeps_nothing_for_one(house):
+    done = house.run("host", "update", "one", "--control", "memory=1G", status=None)
+    require(done.returncode != 0 and "/control" in done.stderr, f"it was accepted: {done.stdout}{done.stderr}")
+    house.run("host", "update", "one", "--control", "memory=1M", status=2)
+    require("control" not in house.json("host", "show", "one"), "a refused setting was kept")
+
+
 def memory_is_promised_once(house):
     """Guests that run together never have more memory than the host can give, whoever asks first."""
     house.run("template", "build", "bench-boot")
@@ -433,6 +440,7 @@ SCENARIOS = [
     what_does_not_fit_together_is_refused_before_anything_starts,
     a_vm_runs_in_a_mode_that_can_do_what_it_asks_for,
     where_a_vm_could_run_is_told,
+    a_host_without_control_domain_keeps_nothing_for_one,
     a_machine_may_start_as_another_kind_of_host,
     memory_is_promised_once,
     a_cancelled_create_is_cancelled,

@@ -1,15 +1,19 @@
 """Lodge on Xen, as a user works with it."""
 import json
+import os
 import re
 import subprocess
 import time
 
 import abilities
+import bad_times
 from guests import domain_is_there, goes_on, log_in, make, start_counting, uptime
 from guests import counted
 from lab import Failure, lodge, objects, require, run, show, state, wait_until
 
 QUICKSTART = 3600
+DEBIAN_SECONDS = 3600
+KEY = "/root/key"
 
 # --- in this order
 
@@ -44,6 +48,18 @@ def the_first_vm_runs_without_a_word_about_the_mode():
 def its_address_is_shown():
     wait_until("an address", lambda: show("vm", "hello")["status"].get("addresses"), 300)
     print(lodge("vm", "list"), flush=True)
+
+
+def what_dom0_keeps_is_a_setting():
+    """Counts from the next start on; this machine has no boot loader of its own, so that the runner's arguments count there."""
+    require(show("host", "dom0")["status"]["control_state"] == "open", "somebody set it")
+    lodge("host", "update", "dom0", "--control", "memory=1400M,vcpus=2")
+    wait_until("the setting is shown", lambda: show("host", "dom0")["status"]["control_state"] in ("pending", "failed"), 60)
+    print(lodge("host", "show", "dom0"), flush=True)
+    text = run("cat", "/etc/default/grub.d/lodge-control.cfg")
+    require("dom0_mem=1400M,max:1400M dom0_max_vcpus=2" in text, text)
+    require("/control/memory" in require_failure("host", "update", "dom0", "--control", "memory=64G"), "64 GiB are not refused")
+    run("lodge", "host", "update", "dom0", "--control", "null", status=None)
 
 
 def a_guest_is_hot_plugged():
@@ -172,6 +188,45 @@ def what_a_mode_cannot_do_is_refused_first():
     run("lodge", "vm", "delete", "no", "--yes", status=None)
 
 
+def ssh(address, command):
+    """Standard output; None while the guest does not let us in."""
+    done = subprocess.run(["ssh", "-i", KEY, "-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+                           "-o", "StrictHostKeyChecking=no", f"lodge@{address}", command], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=600, check=False)
+    return done.stdout if done.returncode == 0 else None
+
+
+def enter_debian(command):
+    def address():
+        found = [entry["address"] for entry in show("vm", "debian")["status"].get("addresses", []) if ":" not in entry["address"]]
+        return found[0] if found else None
+    where = wait_until("debian has an address", address, DEBIAN_SECONDS)
+    return wait_until("debian lets us in by SSH", lambda: ssh(where, command), DEBIAN_SECONDS)
+
+
+def a_debian_guest_lets_us_in():
+    """Built by its recipe, started by the boot loader on its own disk, as PVH."""
+    if not os.path.exists(KEY):
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", KEY)
+    begun = time.monotonic()
+    lodge("template", "build", "debian-13", seconds=DEBIAN_SECONDS)
+    print(f"   template built in {time.monotonic() - begun:.0f} s", flush=True)
+    begun = time.monotonic()
+    lodge("vm", "create", "debian", "--template", "debian-13", "--ssh-key", f"{KEY}.pub", "--memory", "512M", "--start")
+    require(show("vm", "debian")["status"]["mode"] == "pvh", show("vm", "debian")["status"])
+    text = enter_debian("hostname; cat /sys/hypervisor/guest_type; echo 1 >mark; sync")
+    print(f"   in after {time.monotonic() - begun:.0f} s: {text.split()}", flush=True)
+    require(text.split() == ["debian", "PVH"], text)
+    lodge("vm", "stop", "debian", "--grace", "600")
+
+
+def debian_goes_on_elsewhere():
+    lodge("vm", "start", "debian")
+    text = enter_debian("cat mark; ls /dev/vda; sudo systemctl is-active serial-getty@ttyS0")
+    require(text.split() == ["1", "/dev/vda", "active"], text)
+    lodge("vm", "stop", "debian", "--grace", "600")
+
+
 def a_traveller_is_made():
     """A VM that goes from hypervisor to hypervisor, with marks on its own disk."""
     make("traveller", "--vcpus", "1", "--vcpus-maximum", "2")
@@ -254,13 +309,14 @@ SETUP = [quickstart_sets_up_a_host]
 SHORT = [*SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_mode, a_guest_is_hot_plugged, guests_end]
 SCENARIOS = [
     *SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_mode, its_address_is_shown,
-    a_guest_is_hot_plugged, a_guest_that_reboots_is_never_stopped, interrupted_saves_lose_nothing, what_pvh_can_do, what_pv_can_do,
+    what_dom0_keeps_is_a_setting, a_guest_is_hot_plugged, a_guest_that_reboots_is_never_stopped, interrupted_saves_lose_nothing, what_pvh_can_do, what_pv_can_do,
     what_hvm_can_do, daemons_die_and_guests_go_on, four_guests_from_one_command, domains_of_others_are_left_alone,
-    what_a_mode_cannot_do_is_refused_first, guests_end, a_traveller_is_made,
+    what_a_mode_cannot_do_is_refused_first, bad_times.the_toolstack_hangs, bad_times.libvirt_does_not_start,
+    bad_times.a_disk_is_open_elsewhere, bad_times.memory_runs_out, guests_end, a_traveller_is_made, a_debian_guest_lets_us_in,
 ]
 # Name, whether the hypervisor runs, scenarios: each phase is a start of the machine.
 PHASES = [
     ("xen", True, SCENARIOS),
-    ("linux", False, [a_vm_of_the_hypervisor_runs_without_it]),
-    ("xen-again", True, [and_back_again]),
+    ("linux", False, [a_vm_of_the_hypervisor_runs_without_it, debian_goes_on_elsewhere]),
+    ("xen-again", True, [and_back_again, bad_times.the_store_of_the_hypervisor_dies]),
 ]

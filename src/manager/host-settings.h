@@ -1,6 +1,6 @@
 /*
- * Kernel modules of hosts: each agent is told what its host's definition says of them, and asked what there
- * is. Main loop only.
+ * What a host's definition says of the host itself: its agent is told (kernel modules, what the control
+ * domain keeps), and asked which modules there are. Main loop only.
  */
 #pragma once
 #include "manager/fleet.h"
@@ -9,7 +9,7 @@ typedef void (*HostModulesFn)(const json_t *result, const Error *err, void *data
 
 /* Tells the host's agent, if it can be reached; to be called whenever it connects and whenever the definition
  * changes. What became of it stands in the host's status. */
-void host_modules_send(Fleet *fleet, Inventory *inventory, const char *host_id);
+void host_settings_send(Fleet *fleet, Inventory *inventory, const char *host_id);
 /* All rows (host_module) as one array. `done` once, perhaps before this returns. */
 void host_modules_list(Fleet *fleet, const char *host_id, HostModulesFn done, void *data);
 /* What the agent would do (agent_modules_plan). `done` once, perhaps before this returns. */

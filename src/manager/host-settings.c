@@ -1,5 +1,5 @@
-/* Three questions to an agent; the list comes page by page. */
-#include "manager/host-modules.h"
+/* Messages to an agent; the list comes page by page. */
+#include "manager/host-settings.h"
 #include <string.h>
 #include "base/log.h"
 
@@ -19,10 +19,22 @@ static void applied(const json_t *result G_GNUC_UNUSED, const Error *err, void *
         log_warning("a host's list of kernel modules is not applied: %s", err->message);
 }
 
-void host_modules_send(Fleet *fleet, Inventory *inventory, const char *host_id) {
-    const Object *host = inventory_get(inventory, RESOURCE_HOST, host_id);
-    if (host)
-        fleet_ask(fleet, host_id, AGENT_METHOD_MODULES_APPLY, modules_message(host->data), applied, NULL);
+static void control_applied(const json_t *result G_GNUC_UNUSED, const Error *err, void *data G_GNUC_UNUSED) {
+    if (err && err->code != ERROR_UNREACHABLE && err->code != ERROR_UNSUPPORTED)
+        log_warning("what a host's control domain keeps is not written: %s", err->message);
+}
+
+void host_settings_send(Fleet *fleet, Inventory *inventory, const char *host_id) {
+    const Object *object = inventory_get(inventory, RESOURCE_HOST, host_id);
+    if (!object)
+        return;
+    const Host *host = object->data;
+    json_t *control = host_has(host, HOST_FIELD_CONTROL)
+                          ? host_control_encode(&host->control, MODEL_ENCODE_DEFINITION)
+                          : NULL;
+    fleet_ask(fleet, host_id, AGENT_METHOD_MODULES_APPLY, modules_message(host), applied, NULL);
+    fleet_ask(fleet, host_id, AGENT_METHOD_CONTROL_APPLY, json_pack("{so*}", "control", control),
+        control_applied, NULL);
 }
 
 void host_modules_check(Fleet *fleet, const Host *host, HostModulesFn done, void *data) {
