@@ -2,6 +2,7 @@
 #pragma once
 #include "agent/agent.h"
 #include "agent/guest-watch.h"
+#include "agent/held.h"
 #include "agent/journal.h"
 #include "agent/module-keeper.h"
 #include "base/work.h"
@@ -47,6 +48,8 @@ struct Agent {
     GHashTable *uploads; /* id -> Upload that is being received; they free themselves */
     Reporter *reporter;
     GuestWatch *guests;
+    Held *held;
+    guint held_source;
     ModuleKeeper *modules;
     char *system_root;
     GMutex control_lock;

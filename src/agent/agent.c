@@ -7,7 +7,7 @@
 #include "image/jail.h"
 #include "rpc/rpc-splice.h"
 
-enum { TICKETS_LIMIT = 256, QUEUE_LIMIT = 4096, PROTOCOL_VERSION = 1 };
+enum { TICKETS_LIMIT = 256, QUEUE_LIMIT = 4096, PROTOCOL_VERSION = 1, HELD_S = 10 };
 /* In place of a number of threads: twice as many as there are processors, and at least 4. More at once only
  * get into each other's way: 128 guests on 2 cores started 8 % later with sixteen at once than with four. */
 enum { BY_PROCESSORS = 0, LEAST_BY_PROCESSORS = 4 };
@@ -150,6 +150,22 @@ static void open_lanes(Agent *agent) {
     }
 }
 
+/* ---- VMs that were held when the agent died, or could not go on when they should ---- */
+
+static void let_held_go(void *data) {
+    held_resume_all(((Agent *)data)->held);
+}
+
+static void held_gone_on(void *data G_GNUC_UNUSED) {
+}
+
+static gboolean held_look(void *data) {
+    Agent *agent = data;
+    agent->held_source = g_timeout_add_seconds(HELD_S, held_look, agent);
+    work_pool_add_keyed(agent->pools[LANE_VM], "held", let_held_go, held_gone_on, agent, NULL);
+    return G_SOURCE_REMOVE;
+}
+
 Agent *agent_new(const AgentOptions *options, Error *err) {
     Agent *agent = g_new0(Agent, 1);
     agent->instance = g_strdup(options->instance);
@@ -165,6 +181,7 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
     agent->uploads = g_hash_table_new(g_str_hash, g_str_equal);
     agent->tickets = rpc_tickets_new(NULL, TICKETS_LIMIT);
     open_lanes(agent);
+    agent->held = held_new(agent->driver, &agent->session, agent->state);
     agent->system_root = g_strdup(options->system_root);
     g_mutex_init(&agent->control_lock);
     agent->modules = module_keeper_new(&(ModuleKeeperOptions){.root = options->system_root,
@@ -180,6 +197,7 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
     if (open_journal(agent, err) && sweep_all(agent, err) && open_driver(agent, err) &&
         listen_on(agent, options, err)) {
         trash_start(agent);
+        held_look(agent);
         modules_resume(agent);
         return agent;
     }
@@ -192,6 +210,7 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
 void agent_stop(Agent *agent) {
     agent->is_stopping = true;
     g_clear_handle_id(&agent->trash_source, g_source_remove);
+    g_clear_handle_id(&agent->held_source, g_source_remove);
     g_clear_pointer(&agent->listener, rpc_listener_free);
     reporter_stop(agent->reporter);
     guest_watch_stop(agent->guests);
@@ -230,6 +249,7 @@ void agent_free(Agent *agent) {
     reporter_free(agent->reporter);
     guest_watch_free(agent->guests);
     module_keeper_free(agent->modules);
+    held_free(agent->held);
     g_mutex_clear(&agent->control_lock);
     g_free(agent->control_error);
     g_free(agent->system_root);

@@ -43,15 +43,31 @@ bool agent_check_vm_stands(const AgentCall *call, const Vm *source, Error *err) 
            error_set(err, ERROR_WRONG_STATE, NULL, "%s runs; stop it to copy it", source->name);
 }
 
+/* One that runs is held as long as its disks are copied, if the call says so. */
+static bool hold_source(const AgentCall *call, const AgentVm *request, bool *ret_is_held, Error *err) {
+    const char *id = request->source.id;
+    g_auto(AgentVmState) state = {0};
+    *ret_is_held = false;
+    if (!request->hold)
+        return agent_check_vm_stands(call, &request->source, err);
+    if (!check_not_saved(call, id, err) || !call->agent->driver->state(call->agent->session, id, &state, err))
+        return false;
+    return !is_running(&state) || held_take(call->agent->held, id, call->cancel, ret_is_held, err);
+}
+
 bool handle_vm_create(AgentCall *call, Error *err) {
     AgentVm *request = call->parameters;
     AgentVmMade *made = call->result;
     const RepositoryKindOps *kind = repository_kind_of(&request->repository, err);
+    bool is_held = false;
     g_auto(Vm) vm = {0};
     vm_copy(&vm, &request->vm);
-    if (agent_vm_has(request, AGENT_VM_FIELD_SOURCE) && !agent_check_vm_stands(call, &request->source, err))
+    if (!kind || (agent_vm_has(request, AGENT_VM_FIELD_SOURCE) && !hold_source(call, request, &is_held, err)))
         return false;
-    if (!kind || !kind->vm_create(request, &vm, call->cancel, err))
+    bool is_made = kind->vm_create(request, &vm, call->cancel, err);
+    if (is_held)
+        held_release(call->agent->held, request->source.id);
+    if (!is_made)
         return false;
     for (size_t i = 0; i < vm.disks.n; i++)
         disk_copy(agent_vm_made_add_disks(made), &vm.disks.items[i]);

@@ -320,6 +320,11 @@ static bool fake_pause(HypervisorSession *session, const char *vm_id, Error *err
     return set_state(session, vm_id, "pause", VM_STATE_PAUSED, err);
 }
 
+static bool fake_quiesce(HypervisorSession *session, const char *vm_id, const Cancel *cancel, Error *err) {
+    (void)cancel;
+    return set_state(session, vm_id, "quiesce", VM_STATE_PAUSED, err);
+}
+
 static bool fake_resume(HypervisorSession *session, const char *vm_id, Error *err) {
     return set_state(session, vm_id, "resume", VM_STATE_RUNNING, err);
 }
@@ -577,6 +582,7 @@ const Hypervisor hypervisor_fake = {
     .reset = fake_reset,
     .pause = fake_pause,
     .resume = fake_resume,
+    .quiesce = fake_quiesce,
     .save = fake_save,
     .save_settle = fake_save_settle,
     .restore = fake_restore,

@@ -93,6 +93,10 @@ typedef struct Hypervisor {
     bool (*reset)(HypervisorSession *session, const char *vm_id, Error *err);
     bool (*pause)(HypervisorSession *session, const char *vm_id, Error *err);
     bool (*resume)(HypervisorSession *session, const char *vm_id, Error *err);
+    /* Holds a running VM so that its disks' files are of one moment: nothing is in flight, nothing is kept in
+     * memory. `resume` ends it; a failure leaves it as it was. ERROR_UNSUPPORTED for disks where that cannot
+     * be. */
+    bool (*quiesce)(HypervisorSession *session, const char *vm_id, const Cancel *cancel, Error *err);
     /* Writes the memory of a running VM to a file that is made or overwritten, and ends it. Afterwards the
      * file is complete and the VM is gone; on failure it runs on, or save_settle has to tell. NULL: cannot.
      */

@@ -232,6 +232,8 @@ static void make_more(JobRun *run, Making *making) {
         const char *source = json_text_at(job_data(run), "source");
         if (source)
             json_object_set_new(parameters, "source", json_string(source));
+        if (json_is_true(json_object_get(job_data(run), "hold")))
+            json_object_set_new(parameters, "hold", json_true());
         MakingOne *one = g_new0(MakingOne, 1);
         *one = (MakingOne){making, index};
         const JobRequest request = {.target_kind = RESOURCE_VM,
@@ -262,7 +264,7 @@ static const JobStepKind create_steps[] = {
 };
 static const JobKind vm_create = {"vm.create", create_steps, G_N_ELEMENTS(create_steps), prepare_create};
 
-/* ---- vm.clone: as vm.create, but from a stopped VM ---- */
+/* ---- vm.clone: as vm.create, but from a VM ---- */
 
 static bool is_mac_taken(const char *mac, void *inventory) {
     return inventory_has_mac(inventory, mac, NULL);
@@ -301,15 +303,34 @@ static bool new_identity(Inventory *inventory, const Vm *source, const char *nam
     return true;
 }
 
+/* Of a VM that runs every disk's file must be of one moment. */
+static bool check_source(
+    Inventory *inventory, const Vm *source, const VmClone *request, bool *ret_is_held, Error *err) {
+    const Object *object = inventory_get(inventory, RESOURCE_REPOSITORY, source->repository);
+    const Repository *repository = object ? object->data : NULL;
+    VmState state = vm_has(source, VM_FIELD_STATUS) ? source->status.state : VM_STATE_UNKNOWN;
+    *ret_is_held = state == VM_STATE_RUNNING || state == VM_STATE_PAUSED;
+    if (state == VM_STATE_STOPPED || state == VM_STATE_CRASHED)
+        return true;
+    if (!*ret_is_held)
+        return error_set(err, ERROR_WRONG_STATE, NULL, "%s is neither stopped nor does it run", source->name);
+    bool is_moment = repository && repository->status.reflink && request->clone != CLONE_METHOD_FULL;
+    return is_moment || request->hold || state == VM_STATE_PAUSED ||
+           error_set(err, ERROR_WRONG_STATE, "/hold",
+               "%s runs, and its repository cannot share blocks: stop it, or let it be held while its disks "
+               "are copied (hold)",
+               source->name);
+}
+
 static bool prepare_clone(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
     const Vm *source = asked->target->data;
     g_auto(VmClone) request = {0};
     if (!vm_clone_decode(asked->parameters, MODEL_STORED, &request, err))
         return false;
     model_apply_defaults(&vm_clone_type, &request);
-    if (!vm_has(source, VM_FIELD_STATUS) ||
-        (source->status.state != VM_STATE_STOPPED && source->status.state != VM_STATE_CRASHED))
-        return error_set(err, ERROR_WRONG_STATE, NULL, "%s is not stopped", source->name);
+    bool is_held = false;
+    if (!check_source(inventory, source, &request, &is_held, err))
+        return false;
     g_autoptr(json_t) plans = json_array();
     for (int64_t i = 1; i <= request.count; i++) {
         g_autofree char *name = vm_plan_name(request.name, i, request.count);
@@ -324,7 +345,8 @@ static bool prepare_clone(Inventory *inventory, const JobRequest *asked, Job *jo
         json_array_append_new(plans, vm_encode(&vm, MODEL_ENCODE_DEFINITION));
     }
     job_claim_add(job, RESOURCE_VM, source->id, false, "it is copied");
-    return take_plans(inventory, job, json_pack("{sO ss}", "vms", plans, "source", source->id), err);
+    return take_plans(
+        inventory, job, json_pack("{sO ss sb}", "vms", plans, "source", source->id, "hold", is_held), err);
 }
 
 static const JobStepKind clone_steps[] = {{"make", "Makes the copies", create_all, NULL}};
@@ -461,6 +483,8 @@ static void make_provision(JobRun *run) {
     }
     if (source)
         json_object_set_new(message, "source", vm_encode(source->data, MODEL_ENCODE_DEFINITION));
+    if (json_is_true(json_object_get(job_parameters(run), "hold")))
+        json_object_set_new(message, "hold", json_true());
     fleet_call(run, vm->host, AGENT_METHOD_VM_CREATE, message, RESOURCE_VM, vm->id, made);
 }
 

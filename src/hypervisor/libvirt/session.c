@@ -62,6 +62,8 @@ static bool is_ours(HypervisorSession *session, virDomain *domain, GHashTable *c
     g_mutex_unlock(&session->counted_lock);
     if (!is_known && session_is_managed(session, domain, &is_managed, NULL, NULL) && !is_managed)
         return false;
+    if (!is_known && session->dialect->see_run)
+        session->dialect->see_run(domain);
     g_hash_table_add(counted, g_steal_pointer(&run));
     return true;
 }

@@ -162,6 +162,13 @@ static bool qemu_definition(HypervisorSession *session, const HypervisorVm *vm, 
     return true;
 }
 
+/* QEMU that stops its CPUs waits for all requests and flushes all disks, qcow2's tables included (its
+ * do_vm_stop). */
+static bool qemu_quiesce(HypervisorSession *session, const char *vm_id, const Cancel *cancel, Error *err) {
+    (void)cancel;
+    return session_pause(session, vm_id, err);
+}
+
 static const char *const qemu_modules[] = {
     NETWORK_MODULES, "kvm", "kvm_intel", "kvm_amd", "vhost_net", "vhost_vsock", NULL};
 
@@ -181,6 +188,7 @@ const Hypervisor hypervisor_qemu = {
     .reset = qemu_reset,
     .pause = session_pause,
     .resume = session_resume,
+    .quiesce = qemu_quiesce,
     .save = session_save,
     .save_settle = session_save_settle,
     .restore = qemu_restore,

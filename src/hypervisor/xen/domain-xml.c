@@ -1,5 +1,6 @@
 /* From the definition to the domain. */
 #include "hypervisor/xen/domain-xml.h"
+#include "hypervisor/xen/vcpus.h"
 #include <inttypes.h>
 #include <string.h>
 #include "hypervisor/libvirt/domain.h"
@@ -83,10 +84,6 @@ bool xen_domain_check(const HypervisorVm *vm, const XenXmlOptions *options, Erro
 
 /* ---- how it starts ---- */
 
-bool xen_starts_with_all_vcpus(const Vm *vm, VmMode mode) {
-    return mode == VM_MODE_PVH && domain_vcpus_maximum(vm) > vm->vcpus;
-}
-
 static const char *console_of(VmMode mode) {
     return mode == VM_MODE_HVM ? "console=ttyS0" : "console=hvc0";
 }
@@ -110,7 +107,7 @@ static void add_sizes(GString *xml, const Vm *vm, VmMode mode) {
     domain_add(xml, "  <memory unit='b'>%" PRIu64 "</memory>\n", domain_memory_maximum(vm));
     domain_add(xml, "  <currentMemory unit='b'>%" PRIu64 "</currentMemory>\n", vm->memory);
     domain_add(xml, "  <vcpu placement='static' current='%" PRId64 "'>%" PRId64 "</vcpu>\n",
-        xen_starts_with_all_vcpus(vm, mode) ? maximum : vm->vcpus, maximum);
+        xen_keeps_vcpus_back(vm, mode) ? maximum : vm->vcpus, maximum);
 }
 
 static void add_boot_devices(GString *xml, const Vm *vm) {

@@ -30,6 +30,3 @@ char *xen_nic_xml(const HypervisorVm *vm, size_t i, const XenXmlOptions *options
 char *xen_target_name(VmMode mode, const Disk *disk, size_t place);
 /* The kernel's command line with the serial port that this mode has; newly allocated. */
 char *xen_command_line(const HypervisorVm *vm, VmMode mode);
-/* A machine of this mode starts with all vCPUs that it may get, and those beyond `vcpus` are taken away
- * before it runs: Linux from 6.9 on brings up only vCPUs that were there at its start. */
-bool xen_starts_with_all_vcpus(const Vm *vm, VmMode mode);

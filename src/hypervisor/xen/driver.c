@@ -13,6 +13,7 @@
 #include "hypervisor/xen/preflight.h"
 #include "hypervisor/xen/save.h"
 #include "hypervisor/xen/session.h"
+#include "hypervisor/xen/vcpus.h"
 #include "model/vm-mode.h"
 
 enum { CAPABILITIES_LIMIT = 64 * 1024, KIB = 1024, CONTROL_DOMAIN = 0 };
@@ -47,6 +48,7 @@ static const LibvirtDialect dialect = {.uri = "xen:///system",
     .mode_of = xen_mode_of,
     .is_whole_image = xen_is_whole_image,
     .run_on = xen_run_on,
+    .see_run = xen_see_run,
     .is_no_guest = is_control_domain};
 
 static bool sysfs_says(const char *file, const char *expected) {
@@ -193,11 +195,12 @@ static const char *new_password(char ret_text[static 9]) {
 
 /* The guest has not run yet: what goes wrong here leaves nothing behind. */
 static bool release(virDomain *domain, const Vm *vm, VmMode mode, Error *err) {
-    bool has_vcpus = !xen_starts_with_all_vcpus(vm, mode) ||
-                     virDomainSetVcpusFlags(domain, (unsigned)vm->vcpus, VIR_DOMAIN_VCPU_LIVE) == 0;
+    bool has_vcpus =
+        !xen_keeps_vcpus_back(vm, mode) || xen_offer_vcpus(domain, vm->vcpus, domain_vcpus_maximum(vm), err);
     if (has_vcpus && virDomainResume(domain) == 0)
         return true;
-    connection_error(err, "the VM cannot be started");
+    if (has_vcpus)
+        connection_error(err, "the VM cannot be started");
     virDomainDestroy(domain);
     return false;
 }
@@ -225,15 +228,6 @@ static bool xen_start(HypervisorSession *session, const HypervisorVm *vm, const 
     return domain && release(domain, vm->vm, options.mode, err);
 }
 
-/* `<vcpu current='1'>4</vcpu>` without its attribute: all of them. */
-static void ask_for_all_vcpus(char *xml) {
-    char *element = strstr(xml, "<vcpu "), *end = element ? strchr(element, '>') : NULL;
-    char *attribute = element ? strstr(element, " current='") : NULL;
-    char *quote = attribute && attribute < end ? strchr(attribute + strlen(" current='"), '\'') : NULL;
-    if (quote)
-        memmove(attribute, quote + 1, strlen(quote + 1) + 1);
-}
-
 /* libvirt cannot reset domains here: ended and made again from what it knows of it, which is what a reset
  * does to a machine. */
 static bool xen_reset(HypervisorSession *session, const char *vm_id, Error *err) {
@@ -248,13 +242,21 @@ static bool xen_reset(HypervisorSession *session, const char *vm_id, Error *err)
     if (!xml || !domain_running_definition(domain, &running))
         return connection_error(err, "the VM cannot be reset");
     VmMode mode = xen_mode_of(domain);
-    if (xen_starts_with_all_vcpus(&running, mode))
-        ask_for_all_vcpus(xml);
     if (virDomainDestroy(domain) < 0)
         return connection_error(err, "the VM cannot be reset");
     g_autoptr(virDomain) again =
         session_create(session, connection, vm_id, xml, VIR_DOMAIN_START_PAUSED, err);
     return again && release(again, &running, mode, err);
+}
+
+static bool xen_restore(
+    HypervisorSession *session, const HypervisorVm *vm, const char *path, const Cancel *cancel, Error *err) {
+    g_autoptr(virDomain) domain = NULL;
+    if (!session_restore(session, vm, path, cancel, err) || !session_find(session, vm->vm->id, &domain, err))
+        return false;
+    if (domain)
+        xen_see_run(domain); /* before it runs: libxl offers all vCPUs */
+    return true;
 }
 
 static bool xen_definition(HypervisorSession *session, const HypervisorVm *vm, char **ret_text, Error *err) {
@@ -285,9 +287,10 @@ const Hypervisor hypervisor_xen = {
     .reset = xen_reset,
     .pause = session_pause,
     .resume = session_resume,
+    .quiesce = xen_quiesce,
     .save = session_save,
     .save_settle = session_save_settle,
-    .restore = session_restore,
+    .restore = xen_restore,
     .forget = session_forget,
     .update = xen_update,
     .console = session_console,

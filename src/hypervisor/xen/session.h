@@ -10,8 +10,9 @@ bool xen_xml_options(
 
 VmMode xen_mode_of(virDomain *domain); /* how a running domain is presented */
 
+/* quiesce.c */
+bool xen_quiesce(HypervisorSession *session, const char *vm_id, const Cancel *cancel, Error *err);
+
 /* update.c */
 bool xen_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
     const Cancel *cancel, Error *err);
-/* How many vCPUs the guest has brought up. -1 with libvirt's error. */
-int64_t xen_vcpus_online(virDomain *domain);

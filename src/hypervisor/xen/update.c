@@ -4,8 +4,9 @@
  */
 #include "hypervisor/restart.h"
 #include "hypervisor/xen/devices.h"
+#include "hypervisor/xen/vcpus.h"
 
-enum { GUEST_WAIT_MS = 30000, GUEST_POLL_MS = 500, KIB = 1024, MAX_VCPUS = 4096 };
+enum { GUEST_WAIT_MS = 30000, GUEST_POLL_MS = 500, KIB = 1024 };
 
 typedef struct Update {
     virDomain *domain;
@@ -14,16 +15,6 @@ typedef struct Update {
     Vm *running; /* brought forward with every change */
     const Cancel *cancel;
 } Update;
-
-/* The hypervisor counts those that the guest has brought up: they run or wait. */
-int64_t xen_vcpus_online(virDomain *domain) {
-    g_autofree virVcpuInfo *vcpus = g_new0(virVcpuInfo, MAX_VCPUS);
-    int n = virDomainGetVcpus(domain, vcpus, MAX_VCPUS, NULL, 0);
-    int64_t online = 0;
-    for (int i = 0; i < n; i++)
-        online += vcpus[i].state != VIR_VCPU_OFFLINE;
-    return n < 0 ? -1 : online;
-}
 
 /* A guest takes a moment to bring a vCPU up or down. */
 static bool wait_for_vcpus(Update *update, int64_t wanted, bool *ret_has_them, Error *err) {
@@ -40,6 +31,15 @@ static bool wait_for_vcpus(Update *update, int64_t wanted, bool *ret_has_them, E
     return true;
 }
 
+/* A machine that is built with all of them has them for libvirt all the time. */
+static bool set_vcpus(const Update *update, int64_t wanted, Error *err) {
+    int64_t maximum = domain_vcpus_maximum(update->running);
+    if (xen_mode_of(update->domain) == VM_MODE_PVH && vm_has(update->running, VM_FIELD_VCPUS_MAXIMUM))
+        return xen_offer_vcpus(update->domain, wanted, maximum, err);
+    return virDomainSetVcpusFlags(update->domain, (unsigned)wanted, VIR_DOMAIN_VCPU_LIVE) == 0 ||
+           connection_error(err, "the number of vCPUs cannot be changed");
+}
+
 static bool update_vcpus(Update *update, Error *err) {
     int64_t wanted = update->vm->vm->vcpus, present = update->running->vcpus;
     bool has_them = false;
@@ -49,8 +49,8 @@ static bool update_vcpus(Update *update, Error *err) {
         agent_vm_changed_add_pending(update->changed, "/vcpus");
         return true;
     }
-    if (virDomainSetVcpusFlags(update->domain, (unsigned)wanted, VIR_DOMAIN_VCPU_LIVE) < 0)
-        return connection_error(err, "the number of vCPUs cannot be changed");
+    if (!set_vcpus(update, wanted, err))
+        return false;
     vm_set_vcpus(update->running, wanted);
     if (!wait_for_vcpus(update, wanted, &has_them, err))
         return false;
