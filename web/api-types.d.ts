@@ -1026,6 +1026,72 @@ export interface VmStatus {
   unmanaged?: boolean;
 }
 
+/** What a running VM uses. Counters count from its start; what the hypervisor does not tell is absent. */
+export interface VmStatistics {
+  /** Id of the VM. */
+  id?: string;
+  /** Its name. */
+  name?: string;
+  /** When this was read, by the clock of its host. */
+  time?: string;
+  /** When it was started. */
+  started?: string;
+  /** Time for which it has used CPUs, all vCPUs together. Unit: ms. */
+  cpu_time_ms?: number;
+  /** vCPUs that it has on line. */
+  vcpus?: number;
+  /** Memory that it has now. Bytes. */
+  memory?: number;
+  /** Of that, what its guest uses and could not give to a program at once; where the guest tells. Bytes. */
+  memory_used?: number;
+  /** Memory that it occupies on the host. Bytes. */
+  memory_resident?: number;
+  /** Its disks and CD drives in the order of the definition. */
+  disks?: VmDiskStatistics[];
+  /** Its NICs in the order of the definition. */
+  nics?: VmNicStatistics[];
+}
+
+/** What a VM has read from a disk or CD drive and written to it. */
+export interface VmDiskStatistics {
+  /** Id of the disk. */
+  id?: string;
+  /** Its name within the VM. */
+  name?: string;
+  /** Bytes that were read. Bytes. */
+  read_bytes?: number;
+  /** Requests that read. */
+  read_requests?: number;
+  /** Bytes that were written. Bytes. */
+  written_bytes?: number;
+  /** Requests that wrote. */
+  write_requests?: number;
+}
+
+/** What a VM has received and sent by a NIC, as the guest sees it. */
+export interface VmNicStatistics {
+  /** Id of the NIC. */
+  id?: string;
+  /** Its name within the VM. */
+  name?: string;
+  /** Bytes that the guest received. Bytes. */
+  received_bytes?: number;
+  /** Packets that the guest received. */
+  received_packets?: number;
+  /** Packets for the guest that were faulty. */
+  received_errors?: number;
+  /** Packets for the guest that were dropped. */
+  received_dropped?: number;
+  /** Bytes that the guest sent. Bytes. */
+  sent_bytes?: number;
+  /** Packets that the guest sent. */
+  sent_packets?: number;
+  /** Packets of the guest that were faulty. */
+  sent_errors?: number;
+  /** Packets of the guest that were dropped. */
+  sent_dropped?: number;
+}
+
 /** A kernel started without a boot loader; file names inside the repository's template folder. */
 export interface DirectBoot {
   /** The template whose files these are. */
@@ -1343,6 +1409,7 @@ export interface Methods {
   'vm.pause': { http: 'POST'; path: '/v1/vms/{id}/pause'; parameters: Empty; result: Job };
   'vm.resume': { http: 'POST'; path: '/v1/vms/{id}/resume'; parameters: Empty; result: Job };
   'vm.clone': { http: 'POST'; path: '/v1/vms/{id}/clone'; parameters: VmClone; result: Job };
+  'vm.statistics': { http: 'GET'; path: '/v1/vms/{id}/statistics'; parameters: Empty; result: VmStatistics };
   'vm.console': { http: 'GET'; path: '/v1/vms/{id}/console'; parameters: Empty; result: Vm };
   'vm.attach-disk': { http: 'POST'; path: '/v1/vms/{id}/attach-disk'; parameters: VmDisk; result: Job };
   'vm.detach-disk': { http: 'POST'; path: '/v1/vms/{id}/detach-disk'; parameters: VmDiskDetach; result: Job };

@@ -148,5 +148,8 @@ char *token_fill(Token *token, const Clock *clock, const char *principal_id, int
 void handle_host_modules(ApiCall *call);
 void prepare_host_update(ApiCall *call);
 
+/* statistics.c */
+void handle_vm_statistics(ApiCall *call);
+
 EventStreams *event_streams_new(Api *api);
 void event_streams_free(EventStreams *streams);
