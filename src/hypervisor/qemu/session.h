@@ -21,6 +21,9 @@ QemuXmlOptions qemu_xml_options(QemuSession *session, const HypervisorVm *vm);
 bool qemu_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
     const Cancel *cancel, Error *err);
 
+/* statistics.c */
+bool qemu_statistics(HypervisorSession *session, const char *vm_id, VmStatistics *statistics, Error *err);
+
 /* backing.c */
 /* Lets QEMU's user read the templates' disks below the VM's overlays; they stay ours. */
 bool qemu_share_backing(QemuSession *session, const HypervisorVm *vm, Error *err);
