@@ -10,6 +10,9 @@ bool xen_xml_options(
 
 VmMode xen_mode_of(virDomain *domain); /* how a running domain is presented */
 
+/* statistics.c */
+bool xen_statistics(HypervisorSession *session, const char *vm_id, VmStatistics *statistics, Error *err);
+
 /* update.c */
 bool xen_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
     const Cancel *cancel, Error *err);

@@ -1,4 +1,5 @@
 """Lodge on Xen, as a user works with it."""
+import json
 import re
 import subprocess
 
@@ -103,6 +104,33 @@ def disks_and_nics_come_and_go():
         counted(console, disks, 0)
         lodge("vm", "detach-nic", "grow-pvh", "second", "--yes")
         counted(console, nics, have)
+
+
+def usage(name):
+    return json.loads(lodge("vm", "stats", name, "-o", "json"))
+
+
+def statistics_grow():
+    """A disk that the kernel's back end serves, and the NIC that has been there from the start."""
+    with log_in("grow-pvh") as console:
+        lodge("vm", "attach-disk", "grow-pvh", "--name", "counted", "--size", "64M", "--format", "raw")
+        counted(console, "ls /sys/block | grep -c xvd", 1)
+        before = usage("grow-pvh")
+        print(lodge("vm", "stats", "grow-pvh"), flush=True)
+        require(before["vcpus"] == 1 and before["memory"] > 2**26 and before["cpu_time_ms"] > 0, f"{before}")
+        disk = console.run("ls /sys/block | grep xvd").splitlines()[-1]
+        console.run(f"dd if=/dev/zero of=/dev/{disk} bs=1M count=8; sync", seconds=300)
+        wait_until("the guest has a route", lambda: "default via" in console.run("ip route"), 300)
+        console.run("ping -c 3 $(ip route | sed -n 's/^default via \\([0-9.]*\\).*/\\1/p')", seconds=300)
+        after = usage("grow-pvh")
+        print(lodge("vm", "stats", "grow-pvh"), flush=True)
+        require(after["cpu_time_ms"] > before["cpu_time_ms"], f"CPU time: {before}, then {after}")
+        old, new = before["disks"][-1], after["disks"][-1]
+        require(new["name"] == "counted" and new["written_bytes"] >= old["written_bytes"] + 8 * 2**20, f"disk: {old}, then {new}")
+        require(new["write_requests"] > old["write_requests"], f"disk: {old}, then {new}")
+        old, new = before["nics"][0], after["nics"][0]
+        require(new["received_bytes"] > old["received_bytes"] and new["sent_packets"] > old["sent_packets"], f"NIC: {old}, then {new}")
+        lodge("vm", "detach-disk", "grow-pvh", "counted", "--delete", "--yes")
 
 
 def hold_and_go_on():
@@ -214,7 +242,7 @@ SETUP = [quickstart_sets_up_a_host]
 SHORT = [*SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_mode, a_pvh_guest_counts_vcpus_and_memory, guests_end]
 SCENARIOS = [
     *SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_mode, its_address_is_shown,
-    a_pvh_guest_counts_vcpus_and_memory, disks_and_nics_come_and_go, hold_and_go_on, a_guest_that_reboots_is_never_stopped, a_pv_guest_counts_vcpus_and_memory,
+    a_pvh_guest_counts_vcpus_and_memory, disks_and_nics_come_and_go, statistics_grow, hold_and_go_on, a_guest_that_reboots_is_never_stopped, a_pv_guest_counts_vcpus_and_memory,
     an_hvm_guest_prints_and_grows, daemons_die_and_guests_go_on, four_guests_from_one_command, domains_of_others_are_left_alone,
     what_a_mode_cannot_do_is_refused_first, guests_end,
 ]
