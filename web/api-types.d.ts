@@ -21,6 +21,9 @@ export type Acceleration = 'auto' | 'kvm' | 'emulation';
 /** What the manager knows of a host. */
 export type HostState = 'unknown' | 'connecting' | 'connected' | 'unreachable' | 'refused' | 'degraded';
 
+/** What became of a host's `control`. */
+export type ControlState = 'open' | 'applied' | 'pending' | 'failed';
+
 /** Which kernel modules a host may load. */
 export type ModulePolicy = 'open' | 'allow_list';
 
@@ -404,7 +407,7 @@ export interface Host {
   pool?: string;
   /** Where its agent listens: `unix:PATH`. */
   address: string;
-  /** Which hypervisor it runs. */
+  /** Which hypervisor it runs; another one when the machine was started as another kind of host. */
   driver?: HypervisorDriver;
   /** `auto` believes what a probe finds to work; the others override it. */
   acceleration?: Acceleration;
@@ -412,6 +415,8 @@ export interface Host {
   memory_reserve?: number;
   /** True: nothing new is placed here. */
   maintenance?: boolean;
+  /** What the system that controls the hypervisor keeps for itself, where that is a guest itself; from the host's next start on. */
+  control?: HostControl;
   /** Which kernel modules it may load; all when absent. */
   modules?: HostModules;
   /** What its agent reports. */
@@ -422,6 +427,8 @@ export interface Host {
 
 /** What a host's agent reports. */
 export interface HostStatus {
+  /** Which hypervisor it runs now. */
+  driver?: HypervisorDriver;
   /** Whether it answers. */
   state: HostState;
   /** Why, when it is not simply connected. */
@@ -458,6 +465,10 @@ export interface HostStatus {
   control_memory?: number;
   /** vCPUs of that system. */
   control_cpus?: number;
+  /** What became of `control`. */
+  control_state?: ControlState;
+  /** Why it could not be written. */
+  control_error?: string;
   /** Running VMs, Lodge's and others. */
   vms_running?: number;
   /** vCPUs that one VM can have here. */
@@ -474,6 +485,14 @@ export interface HostStatus {
   modules_blocked?: number;
   /** Names of VMs that run here and are not listed: other tools started them, or they are newer than the backup that was restored. */
   unmanaged?: string[];
+}
+
+/** What the system that controls the hypervisor keeps for itself. */
+export interface HostControl {
+  /** Memory; never free for VMs. Bytes. */
+  memory?: number;
+  /** vCPUs; all of the machine's when absent. */
+  vcpus?: number;
 }
 
 /** Which kernel modules a host may load. */
@@ -1026,6 +1045,72 @@ export interface VmStatus {
   unmanaged?: boolean;
 }
 
+/** What a running VM uses. Counters count from its start; what the hypervisor does not tell is absent. */
+export interface VmStatistics {
+  /** Id of the VM. */
+  id?: string;
+  /** Its name. */
+  name?: string;
+  /** When this was read, by the clock of its host. */
+  time?: string;
+  /** When it was started. */
+  started?: string;
+  /** Time for which it has used CPUs, all vCPUs together. Unit: ms. */
+  cpu_time_ms?: number;
+  /** vCPUs that it has on line. */
+  vcpus?: number;
+  /** Memory that it has now. Bytes. */
+  memory?: number;
+  /** Of that, what its guest uses and could not give to a program at once; where the guest tells. Bytes. */
+  memory_used?: number;
+  /** Memory that it occupies on the host. Bytes. */
+  memory_resident?: number;
+  /** Its disks and CD drives in the order of the definition. */
+  disks?: VmDiskStatistics[];
+  /** Its NICs in the order of the definition. */
+  nics?: VmNicStatistics[];
+}
+
+/** What a VM has read from a disk or CD drive and written to it. */
+export interface VmDiskStatistics {
+  /** Id of the disk. */
+  id?: string;
+  /** Its name within the VM. */
+  name?: string;
+  /** Bytes that were read. Bytes. */
+  read_bytes?: number;
+  /** Requests that read. */
+  read_requests?: number;
+  /** Bytes that were written. Bytes. */
+  written_bytes?: number;
+  /** Requests that wrote. */
+  write_requests?: number;
+}
+
+/** What a VM has received and sent by a NIC, as the guest sees it. */
+export interface VmNicStatistics {
+  /** Id of the NIC. */
+  id?: string;
+  /** Its name within the VM. */
+  name?: string;
+  /** Bytes that the guest received. Bytes. */
+  received_bytes?: number;
+  /** Packets that the guest received. */
+  received_packets?: number;
+  /** Packets for the guest that were faulty. */
+  received_errors?: number;
+  /** Packets for the guest that were dropped. */
+  received_dropped?: number;
+  /** Bytes that the guest sent. Bytes. */
+  sent_bytes?: number;
+  /** Packets that the guest sent. */
+  sent_packets?: number;
+  /** Packets of the guest that were faulty. */
+  sent_errors?: number;
+  /** Packets of the guest that were dropped. */
+  sent_dropped?: number;
+}
+
 /** A kernel started without a boot loader; file names inside the repository's template folder. */
 export interface DirectBoot {
   /** The template whose files these are. */
@@ -1102,6 +1187,26 @@ export interface Console {
   serial?: boolean;
   /** Graphics console. */
   graphics?: Graphics;
+}
+
+/** Whether a VM could run on a hypervisor in one of its modes. */
+export interface VmFit {
+  /** Hypervisor and mode. */
+  readonly id?: string;
+  /** The same. */
+  readonly name?: string;
+  /** The hypervisor. */
+  readonly driver: HypervisorDriver;
+  /** How it would present the machine. */
+  readonly mode: VmMode;
+  /** It can do all that the definition asks for. */
+  readonly fits: boolean;
+  /** It is what the VM gets there. */
+  readonly chosen: boolean;
+  /** What stands against it, as a path in the definition. */
+  readonly field?: string;
+  /** Why it does not fit. */
+  readonly reason?: string;
 }
 
 /** One VM or many alike, from a template or empty. */
@@ -1184,7 +1289,7 @@ export interface VmDelete {
   purge?: boolean;
 }
 
-/** A copy of a stopped VM with new MACs. */
+/** A copy of a VM with new MACs. */
 export interface VmClone {
   /** Name of the copy; with a count above one NAME-1, NAME-2…, or by number where it contains `{n}`. */
   name: string;
@@ -1194,6 +1299,8 @@ export interface VmClone {
   clone?: CloneMethod;
   /** Start them too. */
   start?: boolean;
+  /** A VM that runs may be held for as long as its disks are copied byte by byte; needed only where the repository cannot share blocks, where it is held for a moment. */
+  hold?: boolean;
 }
 
 /** A disk or CD drive to give to a VM: a new one, or one that was detached and kept. */
@@ -1344,6 +1451,8 @@ export interface Methods {
   'vm.resume': { http: 'POST'; path: '/v1/vms/{id}/resume'; parameters: Empty; result: Job };
   'vm.save': { http: 'POST'; path: '/v1/vms/{id}/save'; parameters: Empty; result: Job };
   'vm.clone': { http: 'POST'; path: '/v1/vms/{id}/clone'; parameters: VmClone; result: Job };
+  'vm.modes': { http: 'GET'; path: '/v1/vms/{id}/modes'; parameters: ListQuery; result: Page<VmFit> & { totals: Record<string, number> } };
+  'vm.statistics': { http: 'GET'; path: '/v1/vms/{id}/statistics'; parameters: Empty; result: VmStatistics };
   'vm.console': { http: 'GET'; path: '/v1/vms/{id}/console'; parameters: Empty; result: Vm };
   'vm.attach-disk': { http: 'POST'; path: '/v1/vms/{id}/attach-disk'; parameters: VmDisk; result: Job };
   'vm.detach-disk': { http: 'POST'; path: '/v1/vms/{id}/detach-disk'; parameters: VmDiskDetach; result: Job };

@@ -21,6 +21,7 @@ typedef enum AgentLane {
     LANE_STOP,  /* waits for guests that were asked to stop */
     LANE_KILL,  /* pulling the plug waits for nobody */
     LANE_PROBE, /* inventory, state, consoles */
+    LANE_COUNT, /* statistics of VMs: one that hangs holds neither inventory nor consoles */
     LANE_GUEST, /* asks guests */
     LANE_HOST,  /* repositories, networks, templates' files */
     LANE_BUILD, /* template builds, imports */
@@ -152,6 +153,7 @@ bool handle_vm_resume(AgentCall *call, Error *err);
 bool handle_vm_save(AgentCall *call, Error *err);
 bool handle_vm_update(AgentCall *call, Error *err);
 bool handle_vm_delete(AgentCall *call, Error *err);
+bool handle_vm_statistics(AgentCall *call, Error *err);
 bool handle_vm_console(AgentCall *call, Error *err);
 bool finish_vm_console(AgentCall *call, Error *err);
 bool handle_recipe_list(AgentCall *call, Error *err);

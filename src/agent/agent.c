@@ -22,6 +22,7 @@ static const struct {
     [LANE_STOP] = {"stop", 128},
     [LANE_KILL] = {"kill", 4},
     [LANE_PROBE] = {"probe", 4},
+    [LANE_COUNT] = {"count", 4},
     [LANE_GUEST] = {"guest", 4},
     [LANE_HOST] = {"host", 4},
     [LANE_BUILD] = {"build", 2}};

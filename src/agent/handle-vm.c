@@ -3,6 +3,7 @@
 #include "agent/agent-private.h"
 #include "agent/saved-memory.h"
 #include "agent/vm-plan.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "rpc/rpc-splice.h"
 #include "storage/repository-kind.h"
@@ -234,6 +235,17 @@ bool handle_vm_delete(AgentCall *call, Error *err) {
     const Hypervisor *driver = call->agent->driver;
     return kind->vm_delete(&ref->repository, ref->id, ref->purge, err) &&
            (!driver->forget || driver->forget(call->agent->session, ref->id, err));
+}
+
+bool handle_vm_statistics(AgentCall *call, Error *err) {
+    const AgentVmRef *ref = call->parameters;
+    const Hypervisor *driver = call->agent->driver;
+    if (!driver->statistics)
+        return error_set(err, ERROR_UNSUPPORTED, NULL, "the driver %s tells no statistics", driver->name);
+    if (!driver->statistics(call->agent->session, ref->id, call->result, err))
+        return false;
+    vm_statistics_set_time(call->result, clock_realtime_ns(clock_system()));
+    return true;
 }
 
 /* ---- console: a ticket; who presents it gets the serial line ---- */

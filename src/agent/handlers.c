@@ -171,6 +171,7 @@ const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_VM_DELETE] = {LANE_VM, handle_vm_delete, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_CONSOLE] = {LANE_PROBE, handle_vm_console, finish_vm_console, NULL},
     [AGENT_METHOD_CONTROL_APPLY] = {LANE_HOST, handle_control_apply, NULL, key_of_control},
+    [AGENT_METHOD_VM_STATISTICS] = {LANE_COUNT, handle_vm_statistics, NULL, NULL},
     [AGENT_METHOD_MODULES_APPLY] = {LANE_HOST, handle_modules_apply, NULL, key_of_modules},
     [AGENT_METHOD_MODULES_CHECK] = {LANE_HOST, handle_modules_check, NULL, NULL},
     [AGENT_METHOD_MODULES_LIST] = {LANE_HOST, handle_modules_list, NULL, NULL},

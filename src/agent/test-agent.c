@@ -232,6 +232,22 @@ static void test_a_deleted_vm_leaves_no_log(void) {
     }
 }
 
+static void test_statistics_need_no_claim_and_tell_their_time(void) {
+    g_auto(Lab) lab;
+    g_auto(VmStatistics) statistics = {0};
+    lab_init(&lab);
+    make_vm(&lab);
+    call(&lab, "vm.statistics", NULL, json_pack("{ss}", "id", VM));
+    g_assert_cmpint(lab.err.code, ==, ERROR_WRONG_STATE);
+    call_good(&lab, "vm.start", "start", vm_json(&lab));
+    lab.claim_object = "vm/" OTHER_VM;
+    call_good(&lab, "vm.statistics", NULL, json_pack("{ss}", "id", VM));
+    g_assert_true(vm_statistics_decode(lab.result, MODEL_STORED, &statistics, NULL));
+    g_assert_cmpstr(statistics.id, ==, VM);
+    g_assert_cmpint(statistics.time, >=, statistics.started);
+    g_assert_cmpint(statistics.started, >, 0);
+}
+
 static void test_running_vm_is_not_copied(void) {
     g_auto(Lab) lab;
     lab_init(&lab);
@@ -457,6 +473,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/agent/free-agent", test_free_agent_answers_only_hello_and_own);
     g_test_add_func("/agent/host-keeps-its-id-and-owner", test_host_keeps_its_id_and_owner);
     g_test_add_func("/agent/vm-lives-through-the-agents-death", test_vm_lives_through_the_agents_death);
+    g_test_add_func("/agent/statistics", test_statistics_need_no_claim_and_tell_their_time);
     g_test_add_func("/agent/running-vm-is-not-copied", test_running_vm_is_not_copied);
     g_test_add_func("/agent/operation-is-done-once", test_operation_is_done_once_until_it_is_forgotten);
     g_test_add_func("/agent/killed-in-the-middle", test_killed_in_the_middle_can_be_repeated);

@@ -149,5 +149,8 @@ void handle_host_modules(ApiCall *call);
 void handle_vm_modes(ApiCall *call);
 void prepare_host_update(ApiCall *call);
 
+/* statistics.c */
+void handle_vm_statistics(ApiCall *call);
+
 EventStreams *event_streams_new(Api *api);
 void event_streams_free(EventStreams *streams);

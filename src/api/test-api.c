@@ -104,6 +104,18 @@ static void check_modules(const Host *host, ApiAnswerFn done, void *done_data, v
     done(has_used ? plan : NULL, has_used ? NULL : &err, done_data);
 }
 
+/* What it says of a VM; one without CPU time it cannot tell in time. */
+static void read_statistics(const Vm *vm, ApiAnswerFn done, void *done_data, void *data) {
+    g_auto(Error) err = {0};
+    g_autoptr(json_t) told = json_pack("{ss ss si s[{ss si}]}", "time", "2027-01-15T08:00:00.500Z", "name",
+        "another", "cpu_time_ms", 5, "disks", "name", "disk0", "read_bytes", 512);
+    if (answer_away(done, done_data, data))
+        return;
+    if (g_str_equal(vm->name, "hung"))
+        error_set(&err, ERROR_TIMED_OUT, NULL, "vm.statistics was not answered in time");
+    done(told, error_is_set(&err) ? &err : NULL, done_data);
+}
+
 static World *world_new(void) {
     World *self = g_new0(World, 1);
     fake_clock_init(&self->clock, 1800000000 * NS_PER_S);
@@ -126,7 +138,8 @@ static World *world_new(void) {
         .begin_upload = begin_upload,
         .end_upload = end_upload,
         .list_modules = list_modules,
-        .check_modules = check_modules};
+        .check_modules = check_modules,
+        .read_statistics = read_statistics};
     self->received = g_string_new(NULL);
     self->api = api_new(&options);
     self->server = http_server_new(&api_http_handler, self->api, NULL);
@@ -675,6 +688,38 @@ static void test_a_list_of_modules_is_shown_to_the_host_first(void) {
     assert_problem(UPDATE(world, "{\"modules\":{\"policy\":\"allow_list\"}}", 503), "unreachable", NULL);
 }
 
+static void put_vm(World *world, const char *id, const char *name, const char *host) {
+    g_auto(Vm) vm = {0};
+    vm_set_id(&vm, id);
+    vm_set_name(&vm, name);
+    vm_set_host(&vm, host);
+    InventoryChange *change = inventory_change_new(world->inventory);
+    inventory_change_put(change, RESOURCE_VM, &vm);
+    inventory_commit(world->inventory, change, NULL, NULL);
+    while (!inventory_get(world->inventory, RESOURCE_VM, id))
+        g_main_context_iteration(NULL, TRUE);
+}
+
+static void test_what_a_vm_uses_is_asked_of_its_host(void) {
+    static const char host[] = "0b2c4d6e-0000-4222-8333-444455556666",
+                      id[] = "0b2c4d6e-1111-4222-8333-444455556666";
+    g_autoptr(World) world = world_new();
+    put_vm(world, id, "web", host);
+    put_vm(world, "0b2c4d6e-2222-4222-8333-444455556666", "hung", host);
+    put_vm(world, "0b2c4d6e-3333-4222-8333-444455556666", "new", NULL);
+    g_autoptr(json_t) told = ask(world, "GET", "/v1/vms/web/statistics", NULL, 200);
+    g_assert_cmpstr(json_text_at(told, "id"), ==, id);
+    g_assert_cmpstr(json_text_at(told, "name"), ==, "web");
+    g_assert_cmpstr(json_text_at(told, "time"), ==, "2027-01-15T08:00:00.500Z");
+    g_assert_cmpint(json_integer_value(json_at(told, "disks.0.read_bytes")), ==, 512);
+    assert_problem(ask(world, "GET", "/v1/vms/hung/statistics", NULL, 504), "timed-out", NULL);
+    assert_problem(ask(world, "GET", "/v1/vms/new/statistics", NULL, 409), "wrong-state", NULL);
+    assert_problem(ask(world, "GET", "/v1/vms/none/statistics", NULL, 404), "not-found", NULL);
+    assert_problem(ask(world, "POST", "/v1/vms/web/statistics", NULL, 405), "method-not-allowed", NULL);
+    world->is_host_away = true;
+    assert_problem(ask(world, "GET", "/v1/vms/web/statistics", NULL, 503), "unreachable", NULL);
+}
+
 #define ADD(name) g_test_add_func("/api/" #name, test_##name)
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
@@ -700,6 +745,7 @@ int main(int argc, char **argv) {
     ADD(a_backup_is_a_whole_store);
     ADD(a_hosts_modules_are_asked_of_it);
     ADD(a_list_of_modules_is_shown_to_the_host_first);
+    ADD(what_a_vm_uses_is_asked_of_its_host);
     ADD(a_watch_misses_nothing);
     return g_test_run();
 }

@@ -230,7 +230,7 @@ static const struct {
     const char *word, *text;
 } spellings[] = {{"id", "ID"}, {"mac", "MAC"}, {"ca", "CA"}, {"os", "OS"}, {"iso", "ISO"}, {"vcpus", "vCPUs"},
     {"vms", "VMs"}, {"nics", "NICs"}, {"cpus", "CPUs"}, {"cpu", "CPU"}, {"vm", "VM"}, {"sha256", "SHA-256"},
-    {"ssh", "SSH"}, {"uefi", "UEFI"}, {"cd", "CD"}, {"nic", "NIC"}};
+    {"ssh", "SSH"}, {"uefi", "UEFI"}, {"cd", "CD"}, {"nic", "NIC"}, {"ms", "(ms)"}};
 
 /* "disk_size" as "Disk size", "guest_os" as "Guest OS". */
 static char *label_of(const char *name) {
@@ -347,6 +347,35 @@ static bool append_turned_table(const TypeDescriptor *type, const json_t *list, 
     return append_indented(table, indent, out);
 }
 
+/* What is too wide for a row each is read across too, below the names. */
+static bool append_named_columns(const TypeDescriptor *type, const json_t *list, int indent, GString *out) {
+    g_autoptr(GPtrArray) fields = g_ptr_array_new();
+    size_t n = json_array_size(list);
+    if (!model_field(type, "name") || !is_flat(type, list, fields))
+        return false;
+    g_autofree TableColumn *column = g_new0(TableColumn, n + 1);
+    column[0].title = "NAME";
+    for (size_t i = 0; i < n; i++) {
+        column[i + 1].title = json_text_at(json_array_get(list, i), "name");
+        if (!column[i + 1].title)
+            return false;
+    }
+    g_autoptr(Table) table = table_new(column, n + 1);
+    for (guint row = 0; row < fields->len; row++) {
+        const FieldDescriptor *field = fields->pdata[row];
+        if (g_str_equal(field->name, "name"))
+            continue;
+        g_autofree char *label = label_of(field->name);
+        table_add(table, label);
+        for (size_t i = 0; i < n; i++) {
+            g_autofree char *text =
+                value_to_text(field, json_object_get(json_array_get(list, i), field->name));
+            table_add(table, text);
+        }
+    }
+    return append_indented(table, indent, out);
+}
+
 static void append_field(
     const FieldDescriptor *field, const char *name, const json_t *value, int indent, GString *out) {
     const TypeDescriptor *type = field ? field->type : NULL;
@@ -364,7 +393,8 @@ static void append_field(
     }
     g_string_append_c(out, '\n');
     if (type && (append_turned_table(type, value, indent + 2, out) ||
-                    append_small_table(type, value, indent + 2, out)))
+                    append_small_table(type, value, indent + 2, out) ||
+                    append_named_columns(type, value, indent + 2, out)))
         return;
     size_t i;
     json_t *item;

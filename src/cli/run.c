@@ -89,6 +89,11 @@ static bool is_making(const MethodDescriptor *method) {
            g_str_equal(method->verb, "clone");
 }
 
+static bool is_reading(const MethodDescriptor *method) {
+    return method->kind == METHOD_KIND_GET || method->kind == METHOD_KIND_READ ||
+           method->kind == METHOD_KIND_SINGLETON_GET;
+}
+
 /* The object that the job is about, when it can still be read. */
 static json_t *target_of(const Run *run, const json_t *job) {
     const char *target = json_text_at(job, "target"), *noun = resources[run->method->resource].name;
@@ -124,7 +129,7 @@ static bool show_one(Run *run, const json_t *object, Error *err) {
     if (run->has_titles && output_has_columns(&options))
         options.values[CLI_OPTION_HEADERS] = "false";
     run->has_titles = true;
-    return output_object(&options, run->method->resource, object, err);
+    return output_object(&options, run->method->rows, object, err);
 }
 
 /* One line for people when something is done that has no result of its own. */
@@ -205,15 +210,14 @@ static bool finish_jobs(Run *run, uint64_t timeout_s, Error *err) {
 static bool show_object(Run *run, const json_t *answer, Error *err) {
     const CliOptions *options = &run->arguments->options;
     const MethodDescriptor *method = run->method;
-    bool is_of_resource = method->result == resources[method->resource].type;
-    bool is_get = method->kind == METHOD_KIND_GET || method->kind == METHOD_KIND_SINGLETON_GET;
+    bool is_of_resource = method->result == resources[method->rows].type;
     if (!is_of_resource)
         return output_value(options, method->result, answer, err);
     if (is_making(method) && output_is_human(options) && !json_object_get(answer, "secret")) {
         g_autoptr(json_t) list = json_pack("[O]", answer);
         return output_list(options, method->resource, list, err);
     }
-    if (!is_get && !is_making(method) && !output_has_choice(options))
+    if (!is_reading(method) && !is_making(method) && !output_has_choice(options))
         return true;
     return show_one(run, answer, err);
 }
@@ -235,8 +239,7 @@ static bool show_answer(Run *run, const char *reference, json_t *answer, Error *
         g_ptr_array_add(run->jobs, json_incref(answer));
         return true;
     }
-    bool is_get = run->method->kind == METHOD_KIND_GET || run->method->kind == METHOD_KIND_SINGLETON_GET;
-    if (!is_get && !is_making(run->method))
+    if (!is_reading(run->method) && !is_making(run->method))
         tell_done(run, *reference ? reference : NULL);
     return json_is_null(answer) || show_object(run, answer, err);
 }

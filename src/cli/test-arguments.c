@@ -224,7 +224,7 @@ static void expect_candidates(const char *line, const char *expected) {
 
 static void test_completion_follows_the_tables(void) {
     expect_candidates("v", "vm\n");
-    expect_candidates("vm|st", "start\nstop\n");
+    expect_candidates("vm|st", "start\nstop\nstats\n");
     expect_candidates("vm|create|web|--firmware|", "bios\nuefi\n");
     expect_candidates("vm|create|web|--disk", "--disk-size\n");
     expect_candidates("vm|list|-o|j", "json\n");

@@ -241,6 +241,23 @@ static void test_switches_are_read_across(void) {
         g_assert_cmpint(text_width(*line), <=, 80);
 }
 
+static void test_rows_that_are_too_wide_are_read_across(void) {
+    static const char text[] =
+        "{\"cpu_time_ms\":7,\"disks\":[{\"id\":\"x\",\"name\":\"disk0\",\"read_bytes\":2048,\"read_"
+        "requests\":3}],"
+        "\"nics\":[{\"id\":\"y\",\"name\":\"nic0\",\"received_bytes\":1024,\"received_packets\":1,\"received_"
+        "errors\":2,"
+        "\"received_dropped\":3,\"sent_bytes\":4,\"sent_packets\":5,\"sent_errors\":6},{\"name\":\"nic1\"}]}";
+    g_autoptr(json_t) statistics = json_parse(text, strlen(text), NULL);
+    g_autoptr(GString) out = g_string_new(NULL);
+    output_fields_text(&vm_statistics_type, statistics, out);
+    g_assert_cmpstr(out->str, ==,
+        "CPU time (ms): 7\nDisks:\n  NAME   READ BYTES  READ REQUESTS\n  disk0  2 KiB       3\n"
+        "NICs:\n  NAME              nic0   nic1\n  Received bytes    1 KiB  -\n"
+        "  Received packets  1      -\n  Received errors   2      -\n  Received dropped  3      -\n"
+        "  Sent bytes        4 B    -\n  Sent packets      5      -\n  Sent errors       6      -\n");
+}
+
 static void test_text_cannot_steer_the_terminal(void) {
     g_autoptr(json_t) evil = json_string("a\x1b[2Jb\nc\u202ed");
     g_autofree char *text = value_to_text(NULL, evil);
@@ -283,6 +300,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/cli/output/lists-fit-80-columns", test_lists_fit_80_columns);
     g_test_add_func("/cli/output/show-has-a-line-for-each-field", test_show_has_a_line_for_each_field);
     g_test_add_func("/cli/output/switches-are-read-across", test_switches_are_read_across);
+    g_test_add_func("/cli/output/too-wide-rows-are-read-across", test_rows_that_are_too_wide_are_read_across);
     g_test_add_func("/cli/output/text-cannot-steer-the-terminal", test_text_cannot_steer_the_terminal);
     return g_test_run();
 }

@@ -59,8 +59,8 @@ static void test_the_file_says_what_is_wanted(World *world, const void *data) {
     g_assert_false(boot_control_read(&world->place, &read));
     g_assert_true(boot_control_write(&world->place, &wanted, NULL));
     g_assert_true(g_file_get_contents(world->file, &text, NULL, NULL));
-    g_assert_nonnull(g_strrstr(text,
-        "\nGRUB_CMDLINE_XEN_DEFAULT=\"$GRUB_CMDLINE_XEN_DEFAULT dom0_mem=2048M,max:2048M dom0_max_vcpus=4\"\n"));
+    g_assert_nonnull(g_strrstr(text, "\nGRUB_CMDLINE_XEN_DEFAULT=\"$GRUB_CMDLINE_XEN_DEFAULT "
+                                     "dom0_mem=2048M,max:2048M dom0_max_vcpus=4\"\n"));
     g_assert_true(boot_control_read(&world->place, &read));
     g_assert_true(model_equal(&host_control_type, &wanted, &read));
     g_assert_true(boot_control_write(&world->place, &wanted, NULL));
@@ -120,8 +120,7 @@ static void test_what_the_machine_has_not_is_refused(void) {
     g_assert_cmpint(unsupported.code, ==, ERROR_UNSUPPORTED);
 }
 
-#define ADD(name, function) \
-    g_test_add("/boot-control/" name, World, NULL, set_up, function, tear_down)
+#define ADD(name, function) g_test_add("/boot-control/" name, World, NULL, set_up, function, tear_down)
 
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);

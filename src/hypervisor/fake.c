@@ -9,7 +9,8 @@
  * but reported as lost). LODGE_FAKE_BOOT=ID, or the line "boot=ID", is the host's boot id. "stuck=1"
  * makes guests that let go of no disk and no NIC, "full=1" machines without place for another, "deaf=1"
  * guests that do not stop when they are asked to; "modes=pvh,pv" is a host that offers these VM modes only,
- * in this order. A file ID.crashed instead of ID.json is a VM that has crashed (crash-mark.h).
+ * in this order; "hang=statistics" makes calls of that name hang while the line stands. A file ID.crashed
+ * instead of ID.json is a VM that has crashed (crash-mark.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -88,10 +89,17 @@ static bool is_struck(const HypervisorSession *session, const char *call) {
     return false;
 }
 
+static bool is_hung(const HypervisorSession *session, const char *call) {
+    g_autofree char *hung = setting(session, "hang", "LODGE_FAKE_HANG");
+    return g_strcmp0(hung, call) == 0;
+}
+
 /* The delay and the fault that are set for this call. */
 static bool suffer(const HypervisorSession *session, const char *call, const Cancel *cancel, Error *err) {
     g_autofree char *text = setting(session, "delay_ms", "LODGE_FAKE_DELAY_MS");
     int64_t left_ms = text ? g_ascii_strtoll(text, NULL, 10) : 0;
+    while (is_hung(session, call))
+        g_usleep(SLICE_MS * 1000);
     for (; left_ms > 0; left_ms -= SLICE_MS) {
         if (!cancel_check(cancel, err))
             return false;
@@ -214,6 +222,55 @@ static bool fake_state(HypervisorSession *session, const char *vm_id, AgentVmSta
     agent_vm_state_set_id(ret_state, vm_id);
     agent_vm_state_set_managed(ret_state, true);
     vm_status_set_state(agent_vm_state_put_status(ret_state), VM_STATE_STOPPED);
+    return true;
+}
+
+/* A guest that is never idle: everything grows with its time. */
+enum { CPU_SHARE = 10, BYTES_PER_MS = 512, REQUEST_BYTES = 4096, PACKET_BYTES = 256 };
+
+static void count_disk(const Disk *disk, int64_t age_ms, VmDiskStatistics *row) {
+    uint64_t bytes = (uint64_t)age_ms * BYTES_PER_MS;
+    vm_disk_statistics_set_id(row, disk->id);
+    vm_disk_statistics_set_name(row, disk->name);
+    vm_disk_statistics_set_read_bytes(row, bytes * 2);
+    vm_disk_statistics_set_read_requests(row, (int64_t)(bytes * 2 / REQUEST_BYTES));
+    vm_disk_statistics_set_written_bytes(row, bytes);
+    vm_disk_statistics_set_write_requests(row, (int64_t)(bytes / REQUEST_BYTES));
+}
+
+static void count_nic(const Nic *nic, int64_t age_ms, VmNicStatistics *row) {
+    uint64_t bytes = (uint64_t)age_ms * BYTES_PER_MS;
+    vm_nic_statistics_set_id(row, nic->id);
+    vm_nic_statistics_set_name(row, nic->name);
+    vm_nic_statistics_set_received_bytes(row, bytes * 2);
+    vm_nic_statistics_set_received_packets(row, (int64_t)(bytes * 2 / PACKET_BYTES));
+    vm_nic_statistics_set_received_errors(row, 0);
+    vm_nic_statistics_set_received_dropped(row, 0);
+    vm_nic_statistics_set_sent_bytes(row, bytes);
+    vm_nic_statistics_set_sent_packets(row, (int64_t)(bytes / PACKET_BYTES));
+    vm_nic_statistics_set_sent_errors(row, 0);
+    vm_nic_statistics_set_sent_dropped(row, 0);
+}
+
+static bool fake_statistics(
+    HypervisorSession *session, const char *vm_id, VmStatistics *statistics, Error *err) {
+    g_auto(Vm) vm = {0};
+    if (!suffer(session, "statistics", NULL, err))
+        return false;
+    if (!load(session, vm_id, &vm))
+        return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
+    int64_t age_ms = MAX(clock_realtime_ns(clock_system()) - vm.status.started, 0) / NS_PER_MS;
+    vm_statistics_set_id(statistics, vm_id);
+    vm_statistics_set_started(statistics, vm.status.started);
+    vm_statistics_set_cpu_time_ms(statistics, age_ms * vm.status.vcpus_online / CPU_SHARE);
+    vm_statistics_set_vcpus(statistics, vm.status.vcpus_online);
+    vm_statistics_set_memory(statistics, vm.status.memory_actual);
+    vm_statistics_set_memory_used(statistics, vm.status.memory_actual / 2);
+    for (size_t i = 0; i < vm.disks.n; i++)
+        if (!vm.disks.items[i].detached)
+            count_disk(&vm.disks.items[i], age_ms, vm_statistics_add_disks(statistics));
+    for (size_t i = 0; i < vm.nics.n; i++)
+        count_nic(&vm.nics.items[i], age_ms, vm_statistics_add_nics(statistics));
     return true;
 }
 
@@ -576,6 +633,7 @@ const Hypervisor hypervisor_fake = {
     .probe = fake_probe,
     .list = fake_list,
     .state = fake_state,
+    .statistics = fake_statistics,
     .start = fake_start,
     .stop = fake_stop,
     .kill = fake_kill,

@@ -82,6 +82,13 @@ typedef struct Hypervisor {
      * counts; nothing else is set. May take seconds. NULL: state and list tell that already. */
     bool (*guest)(HypervisorSession *session, const char *vm_id, VmStatus *ret_status, Error *err);
 
+    /* What a running VM uses: id, started, CPU time (ms), vCPUs, memory (bytes), and a row for each disk and
+     * NIC that it has now; counters since its start, absent what is not known. What the guest receives is
+     * `received`. Does not wait for the guest; a hypervisor that hangs may hold the caller. ERROR_WRONG_STATE
+     * when the VM does not run. */
+    bool (*statistics)(
+        HypervisorSession *session, const char *vm_id, VmStatistics *ret_statistics, Error *err);
+
     /* Refuses before anything starts what the host cannot do (ERROR_UNSUPPORTED with the field); `auto` is
      * settled as the manager does it (model/vm-mode.h), and the state of what runs tells its mode. A VM that
      * runs already is success: the call may be repeated. Half-started ones are cleaned away. */

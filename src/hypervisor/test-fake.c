@@ -83,6 +83,29 @@ static void test_life(Fixture *fixture, const void *data) {
     g_assert_cmpint(state_now(fixture), ==, VM_STATE_STOPPED);
 }
 
+static void test_statistics_grow_while_it_runs(Fixture *fixture, const void *data) {
+    (void)data;
+    g_auto(Error) err = {0};
+    g_auto(VmStatistics) before = {0}, after = {0};
+    Disk *disk = vm_add_disks(&fixture->vm);
+    disk_set_id(disk, "0b2c4d6e-1111-4222-8333-44445555777a");
+    disk_set_name(disk, "data");
+    g_assert_false(hypervisor_fake.statistics(fixture->session, VM_ID, &before, &err));
+    g_assert_cmpint(err.code, ==, ERROR_WRONG_STATE);
+    g_assert_true(hypervisor_fake.start(fixture->session, &fixture->start, NULL, NULL));
+    g_assert_true(hypervisor_fake.statistics(fixture->session, VM_ID, &before, NULL));
+    g_usleep(50000);
+    g_assert_true(hypervisor_fake.statistics(fixture->session, VM_ID, &after, NULL));
+    g_assert_cmpint(after.cpu_time_ms, >, before.cpu_time_ms);
+    g_assert_cmpint(after.started, ==, before.started);
+    g_assert_cmpuint(after.memory, ==, 64 << 20);
+    g_assert_cmpuint(after.disks.n, ==, 1);
+    g_assert_cmpstr(after.disks.items[0].name, ==, "data");
+    g_assert_cmpuint(after.disks.items[0].written_bytes, >, before.disks.items[0].written_bytes);
+    g_assert_cmpuint(after.nics.n, ==, 1);
+    g_assert_cmpuint(after.nics.items[0].received_bytes, >, before.nics.items[0].received_bytes);
+}
+
 static void test_outlives_session(Fixture *fixture, const void *data) {
     (void)data;
     g_assert_true(hypervisor_fake.start(fixture->session, &fixture->start, NULL, NULL));
@@ -235,6 +258,7 @@ int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/hypervisor/find", test_find);
     ADD("starts-once-and-stops", test_life);
+    ADD("statistics-grow-while-it-runs", test_statistics_grow_while_it_runs);
     ADD("vms-outlive-the-agent", test_outlives_session);
     ADD("faults-strike-before-and-after", test_faults);
     ADD("a-cancelled-start-starts-nothing", test_cancel);

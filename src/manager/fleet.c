@@ -369,6 +369,11 @@ static void answered(const json_t *result, const Error *err, void *data) {
 
 void fleet_ask(Fleet *fleet, const char *host_id, AgentMethodId method, json_t *take_parameters,
     void (*done)(const json_t *result, const Error *err, void *data), void *data) {
+    fleet_ask_within(fleet, CALL_TIMEOUT_MS, host_id, method, take_parameters, done, data);
+}
+
+void fleet_ask_within(Fleet *fleet, int64_t timeout_ms, const char *host_id, AgentMethodId method,
+    json_t *take_parameters, void (*done)(const json_t *result, const Error *err, void *data), void *data) {
     Link *link = host_id ? g_hash_table_lookup(fleet->links, host_id) : NULL;
     if (!link || !link->is_usable) {
         g_auto(Error) err = {0};
@@ -381,8 +386,8 @@ void fleet_ask(Fleet *fleet, const char *host_id, AgentMethodId method, json_t *
     *question = (Question){done, data};
     Store *store = inventory_store(fleet->inventory);
     RpcContext context = {.owner = store_uuid(store), .epoch = store_epoch(store)};
-    rpc_call(link->connection, agent_methods[method].name, take_parameters, &context, CALL_TIMEOUT_MS,
-        answered, NULL, question);
+    rpc_call(link->connection, agent_methods[method].name, take_parameters, &context, timeout_ms, answered,
+        NULL, question);
 }
 
 /* ---- a connection, in the order in which it comes up ---- */

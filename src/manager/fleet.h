@@ -35,6 +35,9 @@ void fleet_stream(Fleet *fleet, const char *host_id, AgentMethodId method, json_
 void fleet_console(Fleet *fleet, const Vm *vm, FleetStreamFn done, void *data);
 /* Called when a host has connected and its VMs' states are known. */
 void fleet_on_connected(Fleet *fleet, void (*callback)(const char *host_id, void *data), void *data);
-/* A call outside of jobs that changes nothing. */
+/* A call outside of jobs that changes nothing. ERROR_UNREACHABLE at once while the host is away;
+ * ERROR_TIMED_OUT after a minute, or after the time that is given. */
+void fleet_ask_within(Fleet *fleet, int64_t timeout_ms, const char *host_id, AgentMethodId method,
+    json_t *take_parameters, void (*done)(const json_t *result, const Error *err, void *data), void *data);
 void fleet_ask(Fleet *fleet, const char *host_id, AgentMethodId method, json_t *take_parameters,
     void (*done)(const json_t *result, const Error *err, void *data), void *data);

@@ -22,7 +22,8 @@
 #include "manager/upload-bridge.h"
 #include "model/format.h"
 
-enum { STOP_DEADLINE_MS = 5000, ANSWER_MS = 200, SOCKET_MODE = 0666, STATE_MODE = 0700 };
+enum { STOP_DEADLINE_MS = 5000, ANSWER_MS = 200, STATISTICS_MS = 10000 };
+enum { SOCKET_MODE = 0666, STATE_MODE = 0700 };
 #define DEFAULT_LISTEN "127.0.0.1:7443"
 
 typedef struct Manager {
@@ -134,6 +135,12 @@ static void list_modules(const char *host_id, ApiAnswerFn done, void *done_data,
 
 static void check_modules(const Host *host, ApiAnswerFn done, void *done_data, void *data) {
     host_modules_check(((Manager *)data)->fleet, host, done, done_data);
+}
+
+/* A guest may hang in the hypervisor: who asks for its counters is not kept waiting for it. */
+static void read_statistics(const Vm *vm, ApiAnswerFn done, void *done_data, void *data) {
+    fleet_ask_within(((Manager *)data)->fleet, STATISTICS_MS, vm->host, AGENT_METHOD_VM_STATISTICS,
+        json_pack("{ss}", "id", vm->id), done, done_data);
 }
 
 static const char *job_on_host(const char *host_id, void *data) {
@@ -345,6 +352,7 @@ static bool start(Manager *manager, Error *err) {
         .own_host = own_host,
         .list_modules = list_modules,
         .check_modules = check_modules,
+        .read_statistics = read_statistics,
         .job_on_host = job_on_host};
     manager->api = api_new(&options);
     manager->server = http_server_new(&api_http_handler, manager->api, &http_limits_default);

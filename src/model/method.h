@@ -19,6 +19,7 @@ typedef struct ResourceDescriptor {
 typedef enum MethodKind {
     METHOD_KIND_LIST,
     METHOD_KIND_GET,
+    METHOD_KIND_READ, /* GET of something that belongs to one object and is not stored */
     METHOD_KIND_CREATE,
     METHOD_KIND_UPDATE,
     METHOD_KIND_DELETE,
@@ -34,7 +35,7 @@ typedef enum MethodKind {
 typedef struct MethodDescriptor {
     const char *name; /* "vm.start" */
     ResourceId resource;
-    ResourceId rows;  /* what a list shows; `resource` unless it is what belongs to one object of that */
+    ResourceId rows;  /* what a list or a read shows; `resource` unless it belongs to one object of that */
     const char *verb; /* on the command line */
     MethodKind kind;
     const char *http, *path; /* "POST", "/v1/vms/{id}/start" */

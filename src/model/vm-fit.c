@@ -18,8 +18,8 @@ static VmFit *fit_new(const AbilitiesRow *row) {
 }
 
 static void refuse_other_mode(VmFit *fit, const Vm *vm) {
-    g_autofree char *reason = g_strdup_printf(
-        "the definition names the mode %s", model_enum_name(&vm_mode_enum, (int)vm->mode));
+    g_autofree char *reason =
+        g_strdup_printf("the definition names the mode %s", model_enum_name(&vm_mode_enum, (int)vm->mode));
     vm_fit_set_field(fit, "/mode");
     vm_fit_set_reason(fit, reason);
 }

@@ -20,6 +20,7 @@ METHOD_KINDS = {
     "list": ("GET", "/{plural}"),
     "get": ("GET", "/{plural}/{{id}}"),
     "create": ("POST", "/{plural}"),
+    "read": ("GET", "/{plural}/{{id}}/{verb}"),
     "update": ("PATCH", "/{plural}/{{id}}"),
     "delete": ("DELETE", "/{plural}/{{id}}"),
     "action": ("POST", "/{plural}/{{id}}/{verb}"),
@@ -151,7 +152,7 @@ class Method:
         # The name of a parameter instead of true: only when that is given.
         self.confirm_for = data["confirm"] if isinstance(data.get("confirm"), str) else None
         self.cli = data.get("cli")
-        # Of a list: another resource whose objects belong to one of this resource.
+        # Of a list or a read: another resource, of which it shows objects that belong to one of this resource.
         self.rows = data.get("rows", resource.name)
         self.result = "job" if self.is_job else data.get("result", "empty" if self.kind == "delete" else resource.type)
         self.http, path = METHOD_KINDS[self.kind]
@@ -237,8 +238,8 @@ def _check(schema):
         if resource.type not in schema.types:
             raise SchemaError(f"resource {resource.name}: unknown type {resource.type}")
     for method in schema.methods:
-        if method.rows not in schema.resources or (method.rows != method.resource.name and method.kind != "list"):
-            raise SchemaError(f"method {method.name}: `rows` names no resource, or it is no list")
+        if method.rows not in schema.resources or (method.rows != method.resource.name and method.kind not in ("list", "read")):
+            raise SchemaError(f"method {method.name}: `rows` names no resource, or it is neither list nor read")
         if method.rows != method.resource.name:
             method.result = schema.resources[method.rows].type
     for method in schema.methods + schema.agent_methods:

@@ -188,6 +188,15 @@ virConnect *connection_get(Connection *self, Error *err) {
     return connection;
 }
 
+virConnect *connection_open_another(const char *uri, Error *err) {
+    virConnect *connection = virConnectOpen(uri);
+    if (connection)
+        virConnectSetKeepAlive(connection, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT);
+    else
+        error_set(err, ERROR_UNREACHABLE, NULL, "libvirt (%s) does not answer", uri);
+    return connection;
+}
+
 static ErrorCode code_of(int libvirt_code) {
     switch (libvirt_code) {
     case VIR_ERR_NO_DOMAIN:

@@ -34,6 +34,10 @@ void connection_free(Connection *connection); /* accepts NULL; afterwards the li
  * ERROR_UNREACHABLE beyond. */
 virConnect *connection_get(Connection *connection, Error *err);
 
+/* Another connection beside it, watched by keep-alive only; to be dropped by virConnectClose.
+ * ERROR_UNREACHABLE. */
+virConnect *connection_open_another(const char *uri, Error *err);
+
 /* Turns this thread's last libvirt error into *err, with `what` in front. Returns false. */
 bool connection_error(Error *err, const char *what);
 /* Whether this thread's last libvirt error says that there is no such domain or network. */

@@ -3,7 +3,7 @@
 
 /* Three of five calls each: as many as the agent has threads for VMs, and libvirtd's twenty workers
  * (max_workers) keep some for questions. */
-enum { SLOTS = 3, KEEPALIVE_INTERVAL_S = 5, KEEPALIVE_COUNT = 3 };
+enum { SLOTS = 3 };
 
 typedef struct Slot {
     GMutex lock;
@@ -44,11 +44,8 @@ static bool slot_open(Slot *slot, const char *uri, Error *err) {
     if (slot->connection && virConnectIsAlive(slot->connection) == 1)
         return true;
     slot_close(slot);
-    slot->connection = virConnectOpen(uri);
-    if (!slot->connection)
-        return error_set(err, ERROR_UNREACHABLE, NULL, "libvirt (%s) does not answer", uri);
-    virConnectSetKeepAlive(slot->connection, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT);
-    return true;
+    slot->connection = connection_open_another(uri, err);
+    return slot->connection != NULL;
 }
 
 virConnect *work_connections_get(WorkConnections *self, Error *err) {

@@ -17,6 +17,7 @@ enum {
     MAX_IDE = 4,
     SPARE_PORTS = 4,
     ALWAYS_PRESENT = 3,       /* serial channels, balloon, random numbers */
+    MEMORY_STATISTICS_S = 10, /* how often QEMU asks the guest's balloon driver */
     VCPUS_WITHOUT_IOMMU = 255 /* above, interrupts need an IOMMU in extended mode */
 };
 
@@ -318,8 +319,11 @@ static void add_devices(GString *xml, const HypervisorVm *vm, const QemuXmlOptio
     for (size_t i = 0; i < vm->n_nics; i++)
         add_nic(xml, vm->vm, &vm->nics[i], options);
     add_consoles(xml, vm, options);
-    domain_add(xml, "    <memballoon model='virtio'/>\n    <rng model='virtio'>\n"
-                    "      <backend model='random'>/dev/urandom</backend>\n    </rng>\n");
+    domain_add(xml,
+        "    <memballoon model='virtio'>\n      <stats period='%d'/>\n    </memballoon>\n"
+        "    <rng model='virtio'>\n"
+        "      <backend model='random'>/dev/urandom</backend>\n    </rng>\n",
+        MEMORY_STATISTICS_S);
     if (domain_vcpus_maximum(vm->vm) > VCPUS_WITHOUT_IOMMU)
         domain_add(xml, "    <iommu model='intel'>\n      <driver intremap='on' eim='on'/>\n    </iommu>\n");
     domain_add(xml, "  </devices>\n");

@@ -182,6 +182,7 @@ const Hypervisor hypervisor_qemu = {
     .list = session_list,
     .state = session_state,
     .guest = session_guest,
+    .statistics = qemu_statistics,
     .start = qemu_start,
     .stop = session_stop,
     .kill = session_kill,

@@ -26,6 +26,9 @@ bool qemu_is_whole_image(int fd);
 bool qemu_restore(
     HypervisorSession *session, const HypervisorVm *vm, const char *path, const Cancel *cancel, Error *err);
 
+/* statistics.c */
+bool qemu_statistics(HypervisorSession *session, const char *vm_id, VmStatistics *statistics, Error *err);
+
 /* backing.c */
 /* Lets QEMU's user read the templates' disks below the VM's overlays; they stay ours. */
 bool qemu_share_backing(QemuSession *session, const HypervisorVm *vm, Error *err);

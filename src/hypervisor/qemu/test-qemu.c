@@ -333,6 +333,56 @@ static void test_crash(Fixture *fixture, const void *data) {
     release(fixture);
 }
 
+static void read_statistics(Fixture *fixture, VmStatistics *statistics) {
+    g_auto(Error) err = {0};
+    vm_statistics_clear(statistics);
+    assert_ok(hypervisor_qemu.statistics(fixture->session, VM_ID, statistics, &err), &err);
+}
+
+typedef struct Asking {
+    Fixture *fixture;
+    VmStatistics statistics;
+    gint is_told; /* atomic */
+} Asking;
+
+static void *ask_statistics(void *data) {
+    Asking *asking = data;
+    read_statistics(asking->fixture, &asking->statistics);
+    g_atomic_int_set(&asking->is_told, 1);
+    return NULL;
+}
+
+/* The first question waits for QEMU; later ones tell what is known without it. */
+static void test_statistics_of_a_hung_qemu(Fixture *fixture, const void *data) {
+    (void)data;
+    enum { PATIENCE_US = 3000000 };
+    Asking asking = {.fixture = fixture};
+    g_auto(VmStatistics) partial = {0};
+    prepare_sector(fixture);
+    disk_set_id(&fixture->vm.disks.items[0], "dddddddd-1111-4222-8333-444455556666");
+    start(fixture);
+    pid_t qemu = qemu_pid();
+    g_assert_cmpint(kill(qemu, SIGSTOP), ==, 0);
+    GThread *first = g_thread_new("first", ask_statistics, &asking);
+    g_usleep(1000000);
+    g_assert_false(g_atomic_int_get(&asking.is_told));
+    for (int i = 0; i < 8; i++) { /* more than libvirtd takes of one connection */
+        gint64 began = g_get_monotonic_time();
+        read_statistics(fixture, &partial);
+        g_assert_cmpint(g_get_monotonic_time() - began, <, PATIENCE_US);
+        g_assert_cmpint(state_now(fixture), ==, VM_STATE_RUNNING);
+    }
+    g_assert_cmpint(partial.cpu_time_ms, >, 0);
+    g_assert_cmpuint(partial.disks.n, ==, 1);
+    g_assert_false(vm_disk_statistics_has(&partial.disks.items[0], VM_DISK_STATISTICS_FIELD_READ_BYTES));
+    g_assert_cmpint(kill(qemu, SIGCONT), ==, 0);
+    g_thread_join(first);
+    g_assert_true(
+        vm_disk_statistics_has(&asking.statistics.disks.items[0], VM_DISK_STATISTICS_FIELD_READ_BYTES));
+    vm_statistics_clear(&asking.statistics);
+    release(fixture);
+}
+
 /* libvirt notes a network last when it makes it and forgets it first when it removes it. */
 static void make_libvirtd_forget_the_network(void) {
     kill_libvirtd();
@@ -381,6 +431,30 @@ static void expect_address(Fixture *fixture) {
     g_test_message("address %s", said.addresses.items[0].address);
 }
 
+/* A guest that has started and got an address. */
+static void expect_statistics(Fixture *fixture) {
+    g_auto(VmStatistics) statistics = {0};
+    int64_t cpu_time_ms;
+    read_statistics(fixture, &statistics);
+    cpu_time_ms = statistics.cpu_time_ms;
+    g_assert_cmpint(cpu_time_ms, >, 0);
+    g_assert_cmpint(statistics.started, >, 0);
+    g_assert_cmpint(statistics.vcpus, ==, 1);
+    g_assert_cmpuint(statistics.memory, ==, fixture->vm.memory);
+    g_assert_cmpuint(statistics.memory_resident, >, 16 * MIB);
+    g_assert_cmpuint(statistics.nics.n, ==, 1);
+    g_assert_cmpstr(statistics.nics.items[0].id, ==, fixture->vm.nics.items[0].id);
+    g_assert_cmpuint(statistics.nics.items[0].received_bytes, >, 0);
+    g_assert_cmpint(statistics.nics.items[0].sent_packets, >, 0);
+    for (int i = 0; i < 40 && (!statistics.memory_used || statistics.cpu_time_ms <= cpu_time_ms); i++) {
+        g_usleep(500000);
+        read_statistics(fixture, &statistics);
+    }
+    g_assert_cmpint(statistics.cpu_time_ms, >, cpu_time_ms);
+    g_assert_cmpuint(statistics.memory_used, >, MIB);
+    g_assert_cmpuint(statistics.memory_used, <, fixture->vm.memory);
+}
+
 static void grow(Fixture *fixture) {
     g_auto(Error) err = {0};
     g_auto(AgentVmChanged) changed = {0};
@@ -403,15 +477,20 @@ static void test_tiny(Fixture *fixture, const void *data) {
     g_auto(Error) err = {0};
     fd_auto int fd = -1;
     prepare_tiny(fixture);
+    nic_set_id(&fixture->vm.nics.items[0], "eeeeeeee-0000-4222-8333-444455556666");
     vm_set_vcpus_maximum(&fixture->vm, 2);
     vm_set_memory_maximum(&fixture->vm, fixture->vm.memory + 256 * MIB);
     start(fixture);
     assert_ok(hypervisor_qemu.console(fixture->session, VM_ID, &fd, &err), &err);
     expect_on_console(fd, "login:", 120000);
     expect_address(fixture);
+    expect_statistics(fixture);
     grow(fixture);
     assert_ok(hypervisor_qemu.stop(fixture->session, VM_ID, 60000, false, NULL, &err), &err);
     g_assert_cmpint(state_now(fixture), ==, VM_STATE_STOPPED);
+    g_auto(VmStatistics) statistics = {0};
+    g_assert_false(hypervisor_qemu.statistics(fixture->session, VM_ID, &statistics, &err));
+    g_assert_cmpint(err.code, ==, ERROR_WRONG_STATE);
     release(fixture);
 }
 
@@ -461,6 +540,21 @@ static void plug_disk(Fixture *fixture, Plugged *plugged, const char *path) {
     disk_set_size(disk, 32 * MIB);
     update(fixture);
     wait_in_guest(plugged, "[ $(cat /sys/block/vda/size) = 65536 ]");
+}
+
+/* What the guest writes is counted as written, on the disk that it was written to. */
+static void write_in_guest(Fixture *fixture, Plugged *plugged) {
+    g_auto(VmStatistics) statistics = {0};
+    read_statistics(fixture, &statistics);
+    g_assert_cmpuint(statistics.disks.n, ==, 1);
+    g_assert_cmpstr(statistics.disks.items[0].id, ==, fixture->vm.disks.items[0].id);
+    g_assert_cmpuint(statistics.disks.items[0].read_bytes, >=, 512);
+    uint64_t written = statistics.disks.items[0].written_bytes;
+    int64_t requests = statistics.disks.items[0].write_requests;
+    wait_in_guest(plugged, "dd if=/dev/zero of=/dev/vda bs=1M seek=8 count=4 && sync");
+    read_statistics(fixture, &statistics);
+    g_assert_cmpuint(statistics.disks.items[0].written_bytes, >=, written + 4 * MIB);
+    g_assert_cmpint(statistics.disks.items[0].write_requests, >, requests);
 }
 
 static void plug_nic(Fixture *fixture, Plugged *plugged) {
@@ -528,6 +622,7 @@ static void test_hot_plug(Fixture *fixture, const void *data) {
     g_assert_true(write(plugged.console, "root\n", 5) == 5);
     expect_on_console(plugged.console, "# ", 60000);
     plug_disk(fixture, &plugged, disk_path);
+    write_in_guest(fixture, &plugged);
     plug_nic(fixture, &plugged);
     plug_medium(fixture, &plugged, iso_path);
     unplug(fixture, &plugged);
@@ -625,6 +720,7 @@ int main(int argc, char **argv) {
     ADD("console-is-exclusive-and-ends-with-the-vm", test_console);
     ADD("found-again-after-libvirtd-was-killed", test_restart);
     ADD("a-crash-of-qemu-is-shown-as-crash", test_crash);
+    ADD("statistics-of-a-hung-qemu-hold-no-others", test_statistics_of_a_hung_qemu);
     ADD("networks-are-made-once-and-checked", test_networks);
     ADD("networks-that-libvirt-has-lost-are-made-anew", test_network_remains);
     ADD("a-bridge-of-others-stays", test_foreign_bridge);

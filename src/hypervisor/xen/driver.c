@@ -281,6 +281,7 @@ const Hypervisor hypervisor_xen = {
     .list = session_list,
     .state = session_state,
     .guest = session_guest,
+    .statistics = xen_statistics,
     .start = xen_start,
     .stop = session_stop,
     .kill = session_kill,

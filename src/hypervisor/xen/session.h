@@ -13,6 +13,9 @@ VmMode xen_mode_of(virDomain *domain); /* how a running domain is presented */
 /* quiesce.c */
 bool xen_quiesce(HypervisorSession *session, const char *vm_id, const Cancel *cancel, Error *err);
 
+/* statistics.c */
+bool xen_statistics(HypervisorSession *session, const char *vm_id, VmStatistics *statistics, Error *err);
+
 /* update.c */
 bool xen_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
     const Cancel *cancel, Error *err);

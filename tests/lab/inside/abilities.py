@@ -87,7 +87,7 @@ class Trial:
         wait_until("less memory", lambda: guests.memory_mib(self.console) < self.memory + 10, GUEST_SECONDS)
 
     def disk_attach(self):
-        lodge("vm", "attach-disk", self.name, "--name", "data", "--size", "64M")
+        lodge("vm", "attach-disk", self.name, "--name", "data", "--size", "64M", "--format", "raw")
         guests.counted(self.console, "ls /sys/block | grep -c xvd", 1)
 
     def disk_grow(self):
@@ -137,8 +137,20 @@ class Trial:
         self.console = guests.log_in(self.name)
 
     def statistics(self):
-        statistics = json.loads(lodge("vm", "stats", self.name, "-o", "json"))
-        require(statistics.get("cpu_time", 0) > 0, f"statistics: {statistics}")
+        before = self._usage()
+        self.console.run("dd if=/dev/zero of=/dev/xvda bs=1M count=8; sync", seconds=GUEST_SECONDS)
+        after = wait_until("the disk is counted", lambda: self._counts_more(before), 60)
+        require(after["cpu_time_ms"] > before["cpu_time_ms"] and after["memory"] > 2**26, f"{before}, then {after}")
+        require(after["nics"] and after["nics"][0].get("sent_packets", 0) > 0, f"NICs: {after}")
+
+    def _usage(self):
+        rows = json.loads(lodge("vm", "stats", self.name, "-o", "json"))
+        return rows[0] if isinstance(rows, list) else rows
+
+    def _counts_more(self, before):
+        now = self._usage()
+        old, new = ({disk["name"]: disk for disk in usage["disks"]}["data"] for usage in (before, now))
+        return now if new.get("written_bytes", 0) >= old.get("written_bytes", 0) + 8 * 2**20 else None
 
     def reset(self):
         self.console.__exit__()
@@ -163,7 +175,7 @@ class Trial:
 COUNT_NICS = "ls /sys/class/net | grep -c eth"
 # In this order: what comes later uses the guest of what came before.
 ORDER = ("boot_kernel", "serial", "boot_disk", "boot_any", "boot_network", "uefi", "graphics", "vcpus_add", "vcpus_remove", "memory_add",
-         "memory_remove", "disk_attach", "disk_grow", "disk_detach", "nic_attach", "nic_detach", "cd_change", "pause", "save", "statistics",
+         "memory_remove", "disk_attach", "disk_grow", "statistics", "disk_detach", "nic_attach", "nic_detach", "cd_change", "pause", "save",
          "reset", "guest_agent", "migrate_live")
 
 

@@ -97,6 +97,20 @@ def a_guest_that_reboots_is_never_stopped():
         require(uptime(console) < 300, "it did not reboot")
 
 
+def a_guest_that_reboots_keeps_its_vcpus():
+    """The hypervisor builds it again with all that it may get; it must use as many as it had, and be able to get the others."""
+    with log_in("grow") as console:
+        lodge("vm", "update", "grow", "--vcpus", "1")
+        counted(console, "nproc", 1)
+        console.send("reboot -f\n")
+        wait_until("it reboots", lambda: state("grow") != "running", 120, pause=0.5)
+    wait_until("it runs again", lambda: state("grow") == "running", 300)
+    with log_in("grow") as console:
+        counted(console, "nproc", 1)
+        lodge("vm", "update", "grow", "--vcpus", "2")
+        counted(console, "nproc", 2)
+
+
 def interrupted_saves_lose_nothing():
     for units, seconds in ((["lodge-agent"], 1), (["libvirtd", "lodge-agent"], 0.2), (["libvirtd"], 0.8), (["libvirtd"], 2)):
         before = start_counting("grow")
@@ -144,6 +158,30 @@ def four_guests_from_one_command():
     for vm in machines:
         lodge("vm", "kill", vm["name"])
         lodge("vm", "delete", vm["name"], "--yes")
+
+
+def a_running_guest_is_cloned():
+    """It writes; its copy is made at one moment, both run side by side, and so does a copy of the one that was stopped."""
+    make("writer", "--memory", "96M")
+    lodge("vm", "attach-disk", "writer", "--name", "data", "--size", "32M", "--format", "raw")
+    with log_in("writer") as console:
+        console.run("(n=100000; while :; do n=$((n+1)); echo $n | dd of=/dev/xvda bs=512 conv=sync,notrunc oflag=direct 2>/dev/null; done) & sleep 2")
+        before = uptime(console)
+    lodge("vm", "clone", "writer", "twin", "--hold", "--start")
+    require(state("writer") == "running" and state("twin") == "running", lodge("vm", "list"))
+    with log_in("twin") as console:
+        first = console.run("dd if=/dev/xvda bs=512 count=1 2>/dev/null | tr -d '\\0'").splitlines()[-1]
+    with log_in("writer") as console:
+        require(uptime(console) > before, "the original was started anew")
+        now = console.run("dd if=/dev/xvda bs=512 count=1 2>/dev/null | tr -d '\\0'").splitlines()[-1]
+    print(f"   the copy holds {first}, the original wrote on to {now}", flush=True)
+    require(100000 < int(first) < int(now), "the copy holds something else")
+    lodge("vm", "stop", "twin")
+    lodge("vm", "clone", "twin", "triplet", "--start")
+    macs = [nic["mac"] for name in ("writer", "twin", "triplet") for nic in show("vm", name)["nics"]]
+    require(len(set(macs)) == 3, f"MACs are {macs}")
+    for name in ("writer", "twin", "triplet"):
+        lodge("vm", "delete", name, "--force", "--yes")
 
 
 def domains_of_others_are_left_alone():
@@ -309,8 +347,9 @@ SETUP = [quickstart_sets_up_a_host]
 SHORT = [*SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_mode, a_guest_is_hot_plugged, guests_end]
 SCENARIOS = [
     *SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_mode, its_address_is_shown,
-    what_dom0_keeps_is_a_setting, a_guest_is_hot_plugged, a_guest_that_reboots_is_never_stopped, interrupted_saves_lose_nothing, what_pvh_can_do, what_pv_can_do,
-    what_hvm_can_do, daemons_die_and_guests_go_on, four_guests_from_one_command, domains_of_others_are_left_alone,
+    what_dom0_keeps_is_a_setting, a_guest_is_hot_plugged, a_guest_that_reboots_is_never_stopped,
+    a_guest_that_reboots_keeps_its_vcpus, interrupted_saves_lose_nothing, what_pvh_can_do,
+    what_pv_can_do, what_hvm_can_do, daemons_die_and_guests_go_on, four_guests_from_one_command, a_running_guest_is_cloned, domains_of_others_are_left_alone,
     what_a_mode_cannot_do_is_refused_first, bad_times.the_toolstack_hangs, bad_times.libvirt_does_not_start,
     bad_times.a_disk_is_open_elsewhere, bad_times.memory_runs_out, guests_end, a_traveller_is_made, a_debian_guest_lets_us_in,
 ]
