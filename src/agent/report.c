@@ -218,9 +218,13 @@ static void round_done(void *data) {
     Report report = {0}; /* empty again once it is sent */
     reporter->is_asking = false;
     rest_after(reporter, round);
-    for (size_t i = 0; round->is_good && i < round->inventory.vms.n; i++)
-        if (remember(reporter, &round->inventory.vms.items[i]))
-            report_vm(reporter, &report, &round->inventory.vms.items[i]);
+    for (size_t i = 0; round->is_good && i < round->inventory.vms.n; i++) {
+        const AgentVmState *state = &round->inventory.vms.items[i];
+        /* One that is saved is so again after a start that failed: the manager shows it as starting. */
+        bool is_told_again = round->ids && state->status.state == VM_STATE_SAVED;
+        if (remember(reporter, state) || is_told_again)
+            report_vm(reporter, &report, state);
+    }
     bool is_complete = round->is_good && !round->ids;
     if (is_complete && round->inventory.host.state == HOST_STATE_CONNECTED)
         report_vanished(reporter, &report, &round->inventory);
