@@ -216,7 +216,7 @@ static const char *model_name(const Vm *vm, const Nic *nic) {
     return names[model_of(vm, nic)];
 }
 
-static void add_nic(GString *xml, const Vm *vm, const HypervisorNic *nic, const XenXmlOptions *options) {
+static void add_nic(GString *xml, const HypervisorNic *nic, const char *model, const XenXmlOptions *options) {
     bool is_nat = nic->network->kind == NETWORK_KIND_NAT;
     g_autofree char *name = is_nat ? domain_network_name(options->instance, nic->network->id) : NULL;
     domain_add(xml, "    <interface type='%s'>\n", is_nat ? "network" : "bridge");
@@ -225,7 +225,7 @@ static void add_nic(GString *xml, const Vm *vm, const HypervisorNic *nic, const 
     domain_add(xml, "      <source %s='%s'/>\n", is_nat ? "network" : "bridge",
         is_nat ? name : nic->network->bridge);
     if (options->mode == VM_MODE_HVM)
-        domain_add(xml, "      <model type='%s'/>\n", model_name(vm, nic->nic));
+        domain_add(xml, "      <model type='%s'/>\n", model);
     if (nic->nic->id) {
         g_autofree char *alias = domain_alias(nic->nic->id);
         domain_add(xml, "      <alias name='%s'/>\n", alias);
@@ -241,14 +241,15 @@ static void add_serial(GString *xml, VmMode mode) {
         domain_add(xml, "    <console type='pty'>\n      <target type='xen' port='0'/>\n    </console>\n");
 }
 
-/* libxl opens no UNIX socket for VNC: the port is on loopback, and closed to other users by a password that
- * only this host's root can read. */
+/* libxl hands an address with a colon in it to QEMU as it is, so that it can be a UNIX socket, which only
+ * root may open. (A password is no way: Debian 13's QEMU has no DES, which VNC's passwords need.) */
 static void add_graphics(GString *xml, const Vm *vm, const XenXmlOptions *options) {
     if (guest_os_has_tablet(vm->guest_os))
         domain_add(xml, "    <input type='tablet' bus='usb'/>\n");
-    domain_add(xml, "    <graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1'");
-    if (options->vnc_password)
-        domain_add(xml, " passwd='%s'", options->vnc_password);
+    g_autofree char *socket =
+        options->state_folder ? g_strdup_printf("unix:%s/%s.vnc", options->state_folder, vm->id) : NULL;
+    domain_add(
+        xml, "    <graphics type='vnc' port='-1' autoport='yes' listen='%s'", socket ? socket : "127.0.0.1");
     domain_add(xml, "/>\n    <video>\n      <model type='vga' vram='16384'/>\n    </video>\n");
 }
 
@@ -261,7 +262,7 @@ static void add_devices(GString *xml, const HypervisorVm *vm, const XenXmlOption
     }
     add_seed(xml, vm, options->mode);
     for (size_t i = 0; i < vm->n_nics; i++)
-        add_nic(xml, vm->vm, &vm->nics[i], options);
+        add_nic(xml, &vm->nics[i], model_name(vm->vm, vm->nics[i].nic), options);
     if (domain_has_serial(vm->vm))
         add_serial(xml, options->mode);
     if (domain_has_graphics(vm->vm))
@@ -294,6 +295,6 @@ char *xen_disk_xml(const HypervisorVm *vm, size_t i, const char *target, const X
 
 char *xen_nic_xml(const HypervisorVm *vm, size_t i, const XenXmlOptions *options) {
     GString *xml = g_string_new(NULL);
-    add_nic(xml, vm->vm, &vm->nics[i], options);
+    add_nic(xml, &vm->nics[i], "netfront", options); /* an emulated card cannot come while it runs */
     return g_string_free(xml, FALSE);
 }

@@ -14,7 +14,7 @@ typedef struct XenXmlOptions {
     VmMode mode;              /* chosen already */
     const char *uefi_path;    /* firmware; NULL: none on this host */
     const char *grub_path;    /* GRUB for PVH; NULL: none on this host */
-    const char *vnc_password; /* of the graphics console, at most eight characters; NULL without one */
+    const char *state_folder; /* gets the graphics console's socket, ID.vnc; NULL: a port on loopback */
     int64_t started_ns;       /* realtime; 0: no metadata at all */
     int64_t vcpus_limit;      /* 0: not known */
 } XenXmlOptions;

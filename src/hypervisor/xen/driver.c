@@ -171,6 +171,7 @@ bool xen_xml_options(
     const HypervisorSession *session, const HypervisorVm *vm, XenXmlOptions *ret_options, Error *err) {
     g_auto(HostStatus) status = {0};
     XenXmlOptions options = {.instance = session->instance,
+        .state_folder = session->state_folder,
         .uefi_path = access(uefi_path, R_OK) == 0 ? uefi_path : NULL,
         .grub_path = access(grub_path, R_OK) == 0 ? grub_path : NULL};
     report_modes(&status);
@@ -180,17 +181,6 @@ bool xen_xml_options(
         return false;
     *ret_options = options;
     return xen_domain_check(vm, &options, err);
-}
-
-static const char *new_password(char ret_text[static 9]) {
-    static const char letters[] = "abcdefghijkmnpqrstuvwxyz23456789"; /* 32 of them: no bias */
-    uint8_t bytes[8];
-    if (getentropy(bytes, sizeof bytes) < 0)
-        return NULL;
-    for (size_t i = 0; i < sizeof bytes; i++)
-        ret_text[i] = letters[bytes[i] % (sizeof letters - 1)];
-    ret_text[sizeof bytes] = '\0';
-    return ret_text;
 }
 
 /* The guest has not run yet: what goes wrong here leaves nothing behind. */
@@ -206,7 +196,6 @@ static bool release(virDomain *domain, const Vm *vm, VmMode mode, Error *err) {
 }
 
 static bool xen_start(HypervisorSession *session, const HypervisorVm *vm, const Cancel *cancel, Error *err) {
-    char password[9];
     XenXmlOptions options;
     g_autoptr(virConnect) connection = session_work(session, err);
     g_autoptr(virDomain) present = NULL;
@@ -219,9 +208,6 @@ static bool xen_start(HypervisorSession *session, const HypervisorVm *vm, const 
         !cancel_check(cancel, err))
         return false;
     options.started_ns = clock_realtime_ns(clock_system());
-    options.vnc_password = new_password(password);
-    if (!options.vnc_password)
-        return error_set(err, ERROR_INTERNAL, NULL, "no random numbers for the console's password");
     g_autofree char *xml = xen_domain_xml(vm, &options);
     g_autoptr(virDomain) domain =
         session_create(session, connection, vm->vm->id, xml, VIR_DOMAIN_START_PAUSED, err);
@@ -263,6 +249,7 @@ static bool xen_definition(HypervisorSession *session, const HypervisorVm *vm, c
     XenXmlOptions options;
     if (!xen_xml_options(session, vm, &options, err))
         return false;
+    options.state_folder = NULL; /* it is to start without Lodge */
     *ret_text = xen_domain_xml(vm, &options);
     return true;
 }

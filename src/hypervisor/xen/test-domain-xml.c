@@ -24,7 +24,7 @@ static const XenXmlOptions plain = {.instance = "lodge",
     .mode = VM_MODE_PVH,
     .uefi_path = "/firmware/ovmf.bin",
     .grub_path = "/grub/pvh.bin",
-    .vnc_password = "secret23",
+    .state_folder = "/state",
     .started_ns = 1700000000000000000,
     .vcpus_limit = 128};
 

@@ -45,7 +45,8 @@ static bool update_vcpus(Update *update, Error *err) {
     bool has_them = false;
     if (wanted == present)
         return true;
-    if (wanted > domain_vcpus_maximum(update->running)) {
+    bool is_removal = wanted < present && xen_mode_of(update->domain) == VM_MODE_HVM;
+    if (is_removal || wanted > domain_vcpus_maximum(update->running)) {
         agent_vm_changed_add_pending(update->changed, "/vcpus");
         return true;
     }
