@@ -1,10 +1,7 @@
 /* The choice of vm-mode.h, asked for a whole driver and for each of its modes alone. */
 #include "model/vm-fit.h"
-#include <string.h>
 #include "model/abilities.h"
 #include "model/vm-mode.h"
-
-enum { REASON_LIMIT = 1000 };
 
 static VmFit *fit_new(const AbilitiesRow *row) {
     VmFit *fit = g_new0(VmFit, 1);
@@ -17,30 +14,24 @@ static VmFit *fit_new(const AbilitiesRow *row) {
     return fit;
 }
 
-static void refuse_other_mode(VmFit *fit, const Vm *vm) {
-    g_autofree char *reason =
-        g_strdup_printf("the definition names the mode %s", model_enum_name(&vm_mode_enum, (int)vm->mode));
-    vm_fit_set_field(fit, "/mode");
-    vm_fit_set_reason(fit, reason);
+static void refuse(VmFit *fit, const char *field, char *take_reason) {
+    vm_fit_set_field(fit, field);
+    vm_fit_set_reason(fit, take_reason);
+    g_free(take_reason);
 }
 
 static void fill(VmFit *fit, const Vm *vm, const AbilitiesRow *row, VmMode chosen) {
-    g_auto(HostStatus) alone = {0};
-    g_auto(Error) err = {0};
-    VmMode mode = VM_MODE_AUTO;
-    host_mode_copy(host_status_add_modes(&alone), &row->mode);
-    bool fits = vm_mode_choose(vm, &alone, vm_has(vm, VM_FIELD_DIRECT_BOOT), &mode, &err);
-    vm_fit_set_fits(fit, fits);
-    vm_fit_set_chosen(fit, fits && chosen == row->mode.mode);
-    if (fits)
-        return;
-    if (vm_has(vm, VM_FIELD_MODE) && vm->mode != VM_MODE_AUTO && vm->mode != row->mode.mode) {
-        refuse_other_mode(fit, vm);
-        return;
-    }
-    err.message[MIN(strlen(err.message), REASON_LIMIT)] = '\0';
-    vm_fit_set_field(fit, err.field);
-    vm_fit_set_reason(fit, err.message);
+    const char *field = NULL, *what = NULL;
+    bool is_other = vm_has(vm, VM_FIELD_MODE) && vm->mode != VM_MODE_AUTO && vm->mode != row->mode.mode;
+    bool lacks = vm_mode_lacks(&row->mode, vm, vm_has(vm, VM_FIELD_DIRECT_BOOT), &field, &what);
+    vm_fit_set_fits(fit, !is_other && !lacks);
+    vm_fit_set_chosen(fit, fit->fits && chosen == row->mode.mode);
+    if (is_other)
+        refuse(fit, "/mode",
+            g_strdup_printf(
+                "the definition names the mode %s", model_enum_name(&vm_mode_enum, (int)vm->mode)));
+    else if (lacks)
+        refuse(fit, field, g_strdup_printf("it has no %s", what));
 }
 
 static void release(void *fit) {

@@ -150,3 +150,13 @@ bool vm_mode_choose(const Vm *vm, const HostStatus *status, bool boots_kernel, V
     return wanted == VM_MODE_AUTO ? refuse_all(vm, status, boots_kernel, err)
                                   : refuse_named(vm, status, named, boots_kernel, err);
 }
+
+bool vm_mode_lacks(
+    const HostMode *mode, const Vm *vm, bool boots_kernel, const char **ret_field, const char **ret_what) {
+    const Need *lack = find_lack(mode, vm, boots_kernel);
+    if (!lack)
+        return false;
+    *ret_field = lack->field;
+    *ret_what = lack->what;
+    return true;
+}

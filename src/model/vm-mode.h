@@ -12,3 +12,7 @@
  * An ability that a mode says nothing of counts as there, and a host without any modes (an older agent) takes
  * everything: *ret_mode is then what the definition names, `auto` included. */
 bool vm_mode_choose(const Vm *vm, const HostStatus *status, bool boots_kernel, VmMode *ret_mode, Error *err);
+/* Whether that mode lacks something that the definition asks for: *ret_field is what asks for it, *ret_what
+ * its name ("UEFI firmware"). Static texts. */
+bool vm_mode_lacks(
+    const HostMode *mode, const Vm *vm, bool boots_kernel, const char **ret_field, const char **ret_what);
