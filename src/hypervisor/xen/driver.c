@@ -9,6 +9,7 @@
 #include "model/abilities.h"
 #include "hypervisor/host-facts.h"
 #include "hypervisor/libvirt/network-modules.h"
+#include "hypervisor/xen/loops.h"
 #include "hypervisor/xen/others.h"
 #include "hypervisor/xen/preflight.h"
 #include "hypervisor/xen/save.h"
@@ -211,7 +212,10 @@ static bool xen_start(HypervisorSession *session, const HypervisorVm *vm, const 
     g_autofree char *xml = xen_domain_xml(vm, &options);
     g_autoptr(virDomain) domain =
         session_create(session, connection, vm->vm->id, xml, VIR_DOMAIN_START_PAUSED, err);
-    return domain && release(domain, vm->vm, options.mode, err);
+    if (domain && release(domain, vm->vm, options.mode, err))
+        return true;
+    xen_release_loops(vm);
+    return false;
 }
 
 /* libvirt cannot reset domains here: ended and made again from what it knows of it, which is what a reset

@@ -4,6 +4,7 @@
  */
 #include "hypervisor/restart.h"
 #include "hypervisor/xen/devices.h"
+#include "hypervisor/xen/loops.h"
 #include "hypervisor/xen/vcpus.h"
 
 enum { GUEST_WAIT_MS = 30000, GUEST_POLL_MS = 500, KIB = 1024 };
@@ -107,5 +108,7 @@ bool xen_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChang
                    device_update_disks(&devices, err) && update_memory(&update, err) &&
                    update_vcpus(&update, err);
     domain_write_back(domain, session->instance, element, &running, ret_pending);
+    if (!is_done)
+        xen_release_loops(vm);
     return is_done;
 }
