@@ -11,14 +11,16 @@ def main():
     module = importlib.import_module(f"{name}_scenarios")
     is_short = "--short" in words
     wanted = [word for word in words if not word.startswith("--")]
-    known = {scenario.__name__ for _, _, scenarios in module.PHASES for scenario in scenarios}
+    known = {scenario.__name__ for _, _, scenarios, more in module.PHASES for scenario in scenarios + more}
     unknown = [word for word in wanted if word not in known]
     if unknown:
         print(f"FAILED there is no {', '.join(unknown)}; there are {', '.join(sorted(known))}")
         return 1
-    scenarios = next(scenarios for phase, _, scenarios in module.PHASES if phase == wanted_phase)
+    scenarios, more = next(phase[2:] for phase in module.PHASES if phase[0] == wanted_phase)
     if is_short:
         scenarios = module.SHORT
+    elif wanted:
+        scenarios = scenarios + more
     chosen = [scenario for scenario in scenarios if not wanted or scenario.__name__ in wanted or scenario in module.SETUP]
     is_good = lab.run_all(chosen)
     print("complete", flush=True)
