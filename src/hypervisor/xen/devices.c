@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/loop.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/file.h"
 
@@ -71,6 +72,15 @@ static char *loop_of(const char *path) {
     return NULL;
 }
 
+/* Never smaller. */
+static bool grow_file(const char *path, uint64_t size, Error *err) {
+    fd_auto int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    struct stat now;
+    return (fd >= 0 && fstat(fd, &now) == 0 &&
+               ((uint64_t)now.st_size >= size || ftruncate(fd, (off_t)size) == 0)) ||
+           error_set_errno(err, errno, "growing %s", path);
+}
+
 /* The kernel's back end sees a new size of its loop device with the guest's next request, and tells the
  * guest. */
 static bool grow(DeviceUpdate *update, const HypervisorDisk *disk, bool *ret_has_it, Error *err) {
@@ -79,6 +89,8 @@ static bool grow(DeviceUpdate *update, const HypervisorDisk *disk, bool *ret_has
     *ret_has_it = path != NULL;
     if (!path)
         return true;
+    if (!grow_file(disk->path, disk->disk->size, err))
+        return false;
     fd_auto int fd = open(path, O_RDONLY | O_CLOEXEC);
     return (fd >= 0 && ioctl(fd, LOOP_SET_CAPACITY, 0) == 0) ||
            error_set_errno(err, errno, "telling %s its new size", path);

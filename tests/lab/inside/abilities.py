@@ -153,7 +153,11 @@ class Trial:
         require(after["nics"] and after["nics"][0].get("sent_packets", 0) > 0, f"NICs: {after}")
 
     def _usage(self):
-        rows = json.loads(lodge("vm", "stats", self.name, "-o", "json"))
+        """Asked again when it takes longer than a question may, on a starved machine."""
+        def ask():
+            text = run("lodge", "vm", "stats", self.name, "-o", "json", status=None)
+            return text if text[:1] in ("[", "{") else None
+        rows = json.loads(wait_until("the host counts", ask, 120))
         return rows[0] if isinstance(rows, list) else rows
 
     def _counts_more(self, before):
