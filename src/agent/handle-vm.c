@@ -1,6 +1,7 @@
 /* VMs: files through the repository's kind, running ones through the driver. */
 #include <unistd.h>
 #include "agent/agent-private.h"
+#include "agent/copy-source.h"
 #include "agent/saved-memory.h"
 #include "agent/vm-plan.h"
 #include "base/clock.h"
@@ -12,6 +13,11 @@ enum { CONSOLE_TICKET_MS = 30 * 1000, STOP_TIMEOUT_S = 60 };
 
 static bool report_state(const AgentCall *call, const char *vm_id, Error *err) {
     return agent_vm_state(call->agent, vm_id, call->result, err);
+}
+
+/* For what would change disks that are being copied, or whether their VM is held. */
+static bool check_not_copied(const AgentCall *call, const char *vm_id, Error *err) {
+    return held_check_free(call->agent->held, vm_id, err);
 }
 
 /* For what needs a VM in memory. */
@@ -44,30 +50,17 @@ bool agent_check_vm_stands(const AgentCall *call, const Vm *source, Error *err) 
            error_set(err, ERROR_WRONG_STATE, NULL, "%s runs; stop it to copy it", source->name);
 }
 
-/* One that runs is held as long as its disks are copied, if the call says so. */
-static bool hold_source(const AgentCall *call, const AgentVm *request, bool *ret_is_held, Error *err) {
-    const char *id = request->source.id;
-    g_auto(AgentVmState) state = {0};
-    *ret_is_held = false;
-    if (!request->hold)
-        return agent_check_vm_stands(call, &request->source, err);
-    if (!check_not_saved(call, id, err) || !call->agent->driver->state(call->agent->session, id, &state, err))
-        return false;
-    return !is_running(&state) || held_take(call->agent->held, id, call->cancel, ret_is_held, err);
-}
-
 bool handle_vm_create(AgentCall *call, Error *err) {
     AgentVm *request = call->parameters;
     AgentVmMade *made = call->result;
     const RepositoryKindOps *kind = repository_kind_of(&request->repository, err);
-    bool is_held = false;
+    CopySource source;
     g_auto(Vm) vm = {0};
     vm_copy(&vm, &request->vm);
-    if (!kind || (agent_vm_has(request, AGENT_VM_FIELD_SOURCE) && !hold_source(call, request, &is_held, err)))
+    if (!kind || !copy_source_take(call, request, &source, err))
         return false;
     bool is_made = kind->vm_create(request, &vm, call->cancel, err);
-    if (is_held)
-        held_release(call->agent->held, request->source.id);
+    copy_source_release(&source, is_made ? NULL : err);
     if (!is_made)
         return false;
     for (size_t i = 0; i < vm.disks.n; i++)
@@ -95,8 +88,9 @@ bool handle_vm_start(AgentCall *call, Error *err) {
     const RepositoryKindOps *kind = repository_kind_of(&request->repository, err);
     const Repository *home =
         agent_vm_has(request, AGENT_VM_FIELD_TEMPLATE_REPOSITORY) ? &request->template_repository : NULL;
-    if (!kind || (home && !kind->check(home, err)))
+    if (!kind || (home && !kind->check(home, err)) || !check_not_copied(call, request->vm.id, err))
         return false;
+    held_forget(call->agent->held, request->vm.id);
     const VmPlanSource source = {.vm = &request->vm,
         .repository = &request->repository,
         .template_repository = home,
@@ -141,19 +135,22 @@ bool handle_vm_kill(AgentCall *call, Error *err) {
 
 bool handle_vm_reset(AgentCall *call, Error *err) {
     const AgentVmRef *ref = call->parameters;
-    return check_not_saved(call, ref->id, err) &&
+    return check_not_copied(call, ref->id, err) && check_not_saved(call, ref->id, err) &&
            call->agent->driver->reset(call->agent->session, ref->id, err) && report_state(call, ref->id, err);
 }
 
 bool handle_vm_pause(AgentCall *call, Error *err) {
     const AgentVmRef *ref = call->parameters;
+    if (!check_not_copied(call, ref->id, err))
+        return false;
+    held_forget(call->agent->held, ref->id);
     return check_not_saved(call, ref->id, err) &&
            call->agent->driver->pause(call->agent->session, ref->id, err) && report_state(call, ref->id, err);
 }
 
 bool handle_vm_resume(AgentCall *call, Error *err) {
     const AgentVmRef *ref = call->parameters;
-    return check_not_saved(call, ref->id, err) &&
+    return check_not_copied(call, ref->id, err) && check_not_saved(call, ref->id, err) &&
            call->agent->driver->resume(call->agent->session, ref->id, err) &&
            report_state(call, ref->id, err);
 }
@@ -163,7 +160,8 @@ bool handle_vm_save(AgentCall *call, Error *err) {
     if (!agent_vm_ref_has(ref, AGENT_VM_REF_FIELD_REPOSITORY))
         return error_set(err, ERROR_INVALID, "/repository", "the repository is needed");
     const RepositoryKindOps *kind = repository_kind_of(&ref->repository, err);
-    if (!kind || !kind->check(&ref->repository, err) || !saved_memory_save(call, ref, err))
+    if (!kind || !kind->check(&ref->repository, err) || !check_not_copied(call, ref->id, err) ||
+        !saved_memory_save(call, ref, err))
         return false;
     reporter_changed(ref->id, call->agent->reporter); /* what was seen meanwhile is told late */
     return report_state(call, ref->id, err);
@@ -182,7 +180,8 @@ bool handle_vm_update(AgentCall *call, Error *err) {
     AgentVmChanged *changed = call->result;
     const RepositoryKindOps *kind = repository_kind_of(&change->repository, err);
     g_auto(AgentVmState) state = {0};
-    if (!kind || !saved_memory_settle(call->agent, change->vm.id, call->cancel, err) ||
+    if (!kind || !check_not_copied(call, change->vm.id, err) ||
+        !saved_memory_settle(call->agent, change->vm.id, call->cancel, err) ||
         !call->agent->driver->state(call->agent->session, change->vm.id, &state, err))
         return false;
     int flags =

@@ -1,4 +1,7 @@
-/* The lock is held while the hypervisor works: copies of one VM start and end rarely. */
+/*
+ * What a VM goes through: free; changing, while one thread asks the hypervisor to hold it or to let it go,
+ * without the lock, and all others who ask for this VM wait; in use, by a number of copies.
+ */
 #include "agent/held.h"
 #include <errno.h>
 #include <string.h>
@@ -9,12 +12,19 @@
 
 #define ENDING ".held"
 
+typedef struct Hold {
+    int n_copies;
+    bool is_changing;
+    HeldBy by; /* once it does not change any more */
+} Hold;
+
 struct Held {
     const Hypervisor *driver;
     HypervisorSession *const *session;
     const char *folder;
     GMutex lock;
-    GHashTable *counts; /* id -> number of copies */
+    GCond changed;
+    GHashTable *holds; /* id -> Hold, of VMs that are not free */
 };
 
 Held *held_new(const Hypervisor *driver, HypervisorSession *const *session, const char *state_folder) {
@@ -22,102 +32,197 @@ Held *held_new(const Hypervisor *driver, HypervisorSession *const *session, cons
     *held = (Held){.driver = driver,
         .session = session,
         .folder = state_folder,
-        .counts = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL)};
+        .holds = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free)};
     g_mutex_init(&held->lock);
+    g_cond_init(&held->changed);
     return held;
 }
 
 void held_free(Held *held) {
     if (!held)
         return;
-    g_hash_table_unref(held->counts);
+    g_hash_table_unref(held->holds);
+    g_cond_clear(&held->changed);
     g_mutex_clear(&held->lock);
     g_free(held);
 }
+
+/* ---- the notes: one comes before its VM is held and goes after it was let go ---- */
 
 static char *note_path(const Held *held, const char *vm_id) {
     return g_strdup_printf("%s/%s" ENDING, held->folder, vm_id);
 }
 
-static int count_of(const Held *held, const char *vm_id) {
-    return GPOINTER_TO_INT(g_hash_table_lookup(held->counts, vm_id));
+static bool has_note(const Held *held, const char *vm_id) {
+    g_autofree char *note = note_path(held, vm_id);
+    return access(note, F_OK) == 0;
 }
 
-/* The note comes first and goes last: a VM that we hold has one. */
-static bool hold(Held *held, const char *vm_id, const Cancel *cancel, Error *err) {
+static bool note_write(const Held *held, const char *vm_id, Error *err) {
     g_autofree char *note = note_path(held, vm_id);
-    if (!file_replace(note, "", 0, 0600, err))
-        return false;
-    if (held->driver->quiesce(*held->session, vm_id, cancel, err))
+    return file_replace(note, "", 0, 0600, err);
+}
+
+static bool note_remove(const Held *held, const char *vm_id, Error *err) {
+    g_autofree char *note = note_path(held, vm_id);
+    return unlink(note) == 0 || errno == ENOENT || error_set_errno(err, errno, "%s", note);
+}
+
+/* ---- with the hypervisor, without the lock ---- */
+
+static bool is_live(VmState state) {
+    return state != VM_STATE_STOPPED && state != VM_STATE_CRASHED;
+}
+
+/* Only one that we held: a VM without a note is somebody else's to let go. */
+static bool let_go(const Held *held, const char *vm_id) {
+    g_auto(AgentVmState) state = {0};
+    g_auto(Error) err = {0};
+    if (!has_note(held, vm_id))
         return true;
-    unlink(note);
+    if (held->driver->state(*held->session, vm_id, &state, &err) &&
+        (state.status.state != VM_STATE_PAUSED || held->driver->resume(*held->session, vm_id, &err)) &&
+        note_remove(held, vm_id, &err))
+        return true;
+    log_warning("the VM %s was held to be copied and cannot go on yet: %s", vm_id, err.message);
     return false;
 }
 
-static bool take(Held *held, const char *vm_id, const Cancel *cancel, bool *ret_is_ours, Error *err) {
+/* Also one that is paused already is asked to be quiet: its back ends may not be. A note that is there was
+ * left by an agent that died, or by a hypervisor that did not answer: then it is ours, not a user's. */
+static bool hold(const Held *held, const char *vm_id, HeldBy *ret_by, const Cancel *cancel, Error *err) {
     g_auto(AgentVmState) state = {0};
-    int count = count_of(held, vm_id);
-    *ret_is_ours = true;
-    if (!count) {
-        if (!held->driver->state(*held->session, vm_id, &state, err))
-            return false;
-        if (state.status.state == VM_STATE_PAUSED) {
-            *ret_is_ours = false;
-            return true;
-        }
-        if (!held->driver->quiesce)
-            return error_set(err, ERROR_UNSUPPORTED, NULL, "this host cannot copy a VM that runs: stop it");
-        if (!hold(held, vm_id, cancel, err))
-            return false;
-    }
-    g_hash_table_replace(held->counts, g_strdup(vm_id), GINT_TO_POINTER(count + 1));
-    return true;
+    *ret_by = HELD_BY_NOBODY;
+    if (!held->driver->state(*held->session, vm_id, &state, err))
+        return false;
+    if (!is_live(state.status.state))
+        return true;
+    if (!held->driver->quiesce)
+        return error_set(err, ERROR_UNSUPPORTED, NULL, "this host cannot copy a VM that runs: stop it");
+    bool is_ours = state.status.state != VM_STATE_PAUSED || has_note(held, vm_id);
+    *ret_by = is_ours ? HELD_BY_US : HELD_BY_USER;
+    if (is_ours && !note_write(held, vm_id, err))
+        return false;
+    if (held->driver->quiesce(*held->session, vm_id, cancel, err))
+        return true;
+    if (is_ours)
+        let_go(held, vm_id);
+    return false;
 }
 
-bool held_take(Held *held, const char *vm_id, const Cancel *cancel, bool *ret_is_ours, Error *err) {
+/* ---- under the lock ---- */
+
+/* The VM's hold, a new one when it was free. Waits for who changes it. */
+static Hold *settled(Held *held, const char *vm_id) {
+    Hold *one;
+    while ((one = g_hash_table_lookup(held->holds, vm_id)) && one->is_changing)
+        g_cond_wait(&held->changed, &held->lock);
+    if (!one) {
+        one = g_new0(Hold, 1);
+        g_hash_table_insert(held->holds, g_strdup(vm_id), one);
+    }
+    return one;
+}
+
+static void begin_change(Held *held, Hold *one) {
+    one->is_changing = true;
+    g_mutex_unlock(&held->lock);
+}
+
+static void end_change(Held *held, const char *vm_id, Hold *one) {
     g_mutex_lock(&held->lock);
-    bool is_good = take(held, vm_id, cancel, ret_is_ours, err);
+    one->is_changing = false;
+    if (one->n_copies == 0)
+        g_hash_table_remove(held->holds, vm_id);
+    g_cond_broadcast(&held->changed);
+}
+
+/* ---- for everybody ---- */
+
+bool held_take(Held *held, const char *vm_id, const Cancel *cancel, HeldBy *ret_by, Error *err) {
+    g_mutex_lock(&held->lock);
+    Hold *one = settled(held, vm_id);
+    bool is_good = true;
+    if (one->n_copies == 0) {
+        begin_change(held, one);
+        is_good = hold(held, vm_id, &one->by, cancel, err);
+        one->n_copies = is_good;
+        *ret_by = one->by;
+        end_change(held, vm_id, one);
+    } else {
+        one->n_copies++;
+        *ret_by = one->by;
+    }
     g_mutex_unlock(&held->lock);
     return is_good;
 }
 
-/* One that has ended meanwhile needs nothing. */
-static bool let_go(Held *held, const char *vm_id) {
-    g_autofree char *note = note_path(held, vm_id);
-    g_auto(AgentVmState) state = {0};
-    g_auto(Error) err = {0};
-    if (held->driver->state(*held->session, vm_id, &state, &err) &&
-        (state.status.state != VM_STATE_PAUSED || held->driver->resume(*held->session, vm_id, &err)) &&
-        (unlink(note) == 0 || errno == ENOENT))
-        return true;
-    log_warning(
-        "the VM %s was held to be copied and cannot go on yet: %s", vm_id, err.message ? err.message : note);
-    return false;
-}
-
 void held_release(Held *held, const char *vm_id) {
     g_mutex_lock(&held->lock);
-    int count = count_of(held, vm_id);
-    if (count > 1) {
-        g_hash_table_replace(held->counts, g_strdup(vm_id), GINT_TO_POINTER(count - 1));
-    } else {
-        g_hash_table_remove(held->counts, vm_id);
-        let_go(held, vm_id);
+    Hold *one = settled(held, vm_id);
+    g_assert(one->n_copies > 0);
+    if (--one->n_copies == 0) {
+        begin_change(held, one);
+        if (one->by == HELD_BY_US)
+            let_go(held, vm_id);
+        end_change(held, vm_id, one);
     }
     g_mutex_unlock(&held->lock);
 }
 
-bool held_resume_all(Held *held) {
-    bool is_done = true;
+static bool resume_one(Held *held, const char *vm_id) {
+    bool is_good = true;
     g_mutex_lock(&held->lock);
+    if (!g_hash_table_contains(held->holds, vm_id)) {
+        Hold *one = settled(held, vm_id);
+        begin_change(held, one);
+        is_good = let_go(held, vm_id);
+        end_change(held, vm_id, one);
+    }
+    g_mutex_unlock(&held->lock);
+    return is_good;
+}
+
+bool held_resume_all(Held *held) {
+    bool is_good = true;
     g_autoptr(GDir) names = g_dir_open(held->folder, 0, NULL);
     for (const char *name = names ? g_dir_read_name(names) : NULL; name; name = g_dir_read_name(names)) {
         if (!g_str_has_suffix(name, ENDING))
             continue;
         g_autofree char *id = g_strndup(name, strlen(name) - strlen(ENDING));
-        if (is_uuid(id) && !count_of(held, id))
-            is_done = let_go(held, id) && is_done;
+        if (is_uuid(id))
+            is_good = resume_one(held, id) && is_good;
+    }
+    return is_good;
+}
+
+bool held_check_free(Held *held, const char *vm_id, Error *err) {
+    g_mutex_lock(&held->lock);
+    const Hold *one = g_hash_table_lookup(held->holds, vm_id);
+    bool is_free = !one || one->n_copies == 0;
+    g_mutex_unlock(&held->lock);
+    return is_free || error_set(err, ERROR_BUSY, NULL, "the VM's disks are being copied");
+}
+
+void held_forget(Held *held, const char *vm_id) {
+    g_auto(Error) err = {0};
+    g_mutex_lock(&held->lock);
+    Hold *one = settled(held, vm_id);
+    if (one->n_copies == 0) {
+        if (!note_remove(held, vm_id, &err))
+            log_warning("the VM %s may be let go although it should stay: %s", vm_id, err.message);
+        g_hash_table_remove(held->holds, vm_id);
     }
     g_mutex_unlock(&held->lock);
-    return is_done;
+}
+
+bool held_wait_for_none(Held *held, int64_t timeout_ms) {
+    gint64 end = g_get_monotonic_time() + timeout_ms * G_TIME_SPAN_MILLISECOND;
+    bool is_in_time = true;
+    g_mutex_lock(&held->lock);
+    while (is_in_time && g_hash_table_size(held->holds) > 0)
+        is_in_time = g_cond_wait_until(&held->changed, &held->lock, end);
+    is_in_time = g_hash_table_size(held->holds) == 0;
+    g_mutex_unlock(&held->lock);
+    return is_in_time;
 }

@@ -100,9 +100,10 @@ typedef struct Hypervisor {
     bool (*reset)(HypervisorSession *session, const char *vm_id, Error *err);
     bool (*pause)(HypervisorSession *session, const char *vm_id, Error *err);
     bool (*resume)(HypervisorSession *session, const char *vm_id, Error *err);
-    /* Holds a running VM so that its disks' files are of one moment: nothing is in flight, nothing is kept in
-     * memory. `resume` ends it; a failure leaves it as it was. ERROR_UNSUPPORTED for disks where that cannot
-     * be. */
+    /* Holds a VM that runs, or is held already, so that its disks' files are what a copy of one moment needs:
+     * every write that the guest knows to be done is in the file, nothing that describes the file is kept in
+     * memory, and nothing is written any more. `resume` ends it, also after a failure, which may leave it
+     * held. May be repeated. ERROR_UNSUPPORTED for disks where that cannot be. NULL: cannot. */
     bool (*quiesce)(HypervisorSession *session, const char *vm_id, const Cancel *cancel, Error *err);
     /* Writes the memory of a running VM to a file that is made or overwritten, and ends it. Afterwards the
      * file is complete and the VM is gone; on failure it runs on, or save_settle has to tell. NULL: cannot.

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes the recipes' scripts as C strings: embed.py OUTPUT FILE…  ("tiny-init.sh" becomes recipe_tiny_init_sh)."""
+"""Writes the recipes' files as C strings: embed.py OUTPUT FILE…  ("tiny-init.sh" becomes recipe_tiny_init_sh)."""
 import pathlib
 import re
 import sys

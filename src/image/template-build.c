@@ -245,7 +245,8 @@ static bool put_partition_table(Build *build, const Partition *partitions, size_
 
 static bool build_disk(Build *build, Error *err) {
     static const Script scripts[] = {{"debian-tree.sh", recipe_debian_tree_sh},
-        {"debian-customize.sh", recipe_debian_customize_sh}, {"debian-disk.sh", recipe_debian_disk_sh}};
+        {"debian-customize.sh", recipe_debian_customize_sh}, {"debian-disk.sh", recipe_debian_disk_sh},
+        {"debian-grub.cfg", recipe_debian_grub_cfg}};
     build->kind = JAIL_BUILD;
     if (!prepare(build, scripts, G_N_ELEMENTS(scripts), err))
         return false;

@@ -10,8 +10,11 @@
 #include <unistd.h>
 #include "base/file.h"
 #include "base/process.h"
+#include "image/recipe-files.h"
 #include "image/seed.h"
 #include "image/template-build.h"
+
+enum { ROOT_BYTE = (2048 + 32768) * 512 }; /* behind the gap for GRUB and the EFI partition */
 
 typedef struct Guest {
     const char *folder;
@@ -154,6 +157,21 @@ static void test_an_unknown_recipe_is_not_found(void) {
     g_assert_cmpint(err.code, ==, ERROR_NOT_FOUND);
 }
 
+/* What the guest says of itself, line by line, on the serial port that it also asks for a name on. */
+static const char proof_user_data[] =
+    "#cloud-config\n"
+    "runcmd:\n"
+    " - [sh, -c, 'echo \"proof $(hostname) $(id -un lodge) $(df -m --output=size / | tail -n 1)\" "
+    ">/dev/ttyS0']\n"
+    " - [sh, -c, 'n=60; until systemctl is-active -q serial-getty@ttyS0 || [ $n = 0 ]; do n=$((n-1)); sleep "
+    "1; "
+    "done']\n"
+    " - [sh, -c, 'echo \"getty $(systemctl is-active serial-getty@ttyS0)\" >/dev/ttyS0']\n"
+    /* The root disk of a Xen host and of QEMU, before the root file system is there; the NIC, after that. */
+    " - [sh, -c, 'echo \"drivers $(lsinitramfs /initrd.img | grep -c \"/xen-blkfront[.]ko\") "
+    "$(lsinitramfs /initrd.img | grep -c \"/virtio_blk[.]ko\") $(modinfo -n xen-netfront | wc -l)\" "
+    ">/dev/ttyS0']\n";
+
 /* Boots a copy-on-write clone of a built disk with a seed; passes when cloud-init has finished with that seed
  * and the machine ended by its power button. */
 static void boot_clone(const char *folder, const char *name, const char *const *firmware) {
@@ -164,10 +182,7 @@ static void boot_clone(const char *folder, const char *name, const char *const *
     const ProcessSpec create = {.argv = (const char *const[]){"qemu-img", "create", "-q", "-f", "qcow2", "-b",
                                     disk, "-F", "raw", overlay, "4G", NULL}};
     g_assert_true(process_run(&create, NULL, &err));
-    const SeedSpec spec = {.hostname = name,
-        .instance_id = name,
-        .user_data = "#cloud-config\nruncmd: [[sh, -c, 'echo \"proof $(hostname) $(id -un lodge) "
-                     "$(df -m --output=size / | tail -n 1)\" >/dev/ttyS0']]\n"};
+    const SeedSpec spec = {.hostname = name, .instance_id = name, .user_data = proof_user_data};
     g_assert_true(seed_write(&spec, seed, &err));
     g_autofree char *drive = g_strdup_printf("file=%s,format=qcow2,if=virtio,cache=unsafe", overlay);
     g_autofree char *medium = g_strdup_printf("if=none,id=seed,file=%s,format=raw,readonly=on", seed);
@@ -182,7 +197,20 @@ static void boot_clone(const char *folder, const char *name, const char *const *
     g_assert_nonnull(found);
     g_assert_cmpint(
         g_ascii_strtoll(found + strlen(proof), NULL, 10), >, 3500); /* MiB: the root file system has grown */
+    g_assert_nonnull(strstr(guest.transcript->str, "getty active"));
+    g_assert_nonnull(strstr(guest.transcript->str, "drivers 1 1 1"));
     g_string_free(guest.transcript, TRUE);
+}
+
+/* GRUB of a Xen host reads it before anything of the disk runs: it cannot be booted here. */
+static void check_grub_configuration(const char *folder) {
+    g_autofree char *root = g_strdup_printf("%s/disk?offset=%d", folder, ROOT_BYTE);
+    const ProcessSpec cat = {
+        .argv = (const char *const[]){"debugfs", "-R", "cat /boot/grub/grub.cfg", root, NULL}};
+    g_autofree char *text = NULL;
+    g_auto(Error) err = {0};
+    g_assert_true(process_run(&cat, &text, &err));
+    g_assert_cmpstr(text, ==, recipe_debian_grub_cfg);
 }
 
 static void test_debian_boots_by_both_firmwares(const void *data) {
@@ -190,6 +218,7 @@ static void test_debian_boots_by_both_firmwares(const void *data) {
     g_auto(TemplateResult) result = {0};
     build(data, folder, &result);
     g_assert_cmpuint(g_strv_length(result.packages), >, 100);
+    check_grub_configuration(folder);
     boot_clone(folder, "web-bios", (const char *const[]){NULL});
     g_autofree char *variables = g_build_filename(folder, "variables", NULL), *store = NULL;
     store = g_strdup_printf("if=pflash,format=raw,file=%s", variables);

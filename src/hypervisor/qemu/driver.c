@@ -162,11 +162,19 @@ static bool qemu_definition(HypervisorSession *session, const HypervisorVm *vm, 
     return true;
 }
 
-/* QEMU that stops its CPUs waits for all requests and flushes all disks, qcow2's tables included (its
- * do_vm_stop). */
+/* A QEMU that stops its CPUs waits for all requests and flushes all disks (do_vm_stop), which writes the
+ * tables that qcow2 keeps in memory, whatever the cache mode (bdrv_co_flush, qcow2_co_flush_to_os). Not so
+ * when it was a disk that failed. */
 static bool qemu_quiesce(HypervisorSession *session, const char *vm_id, const Cancel *cancel, Error *err) {
-    (void)cancel;
-    return session_pause(session, vm_id, err);
+    int state = VIR_DOMAIN_NOSTATE, reason = VIR_DOMAIN_PAUSED_UNKNOWN;
+    g_autoptr(virDomain) domain = session_find_running(session, vm_id, err);
+    if (!domain || !cancel_check(cancel, err) || !session_pause(session, vm_id, err))
+        return false;
+    if (virDomainGetState(domain, &state, &reason, 0) < 0)
+        return connection_error(err, "the VM's state cannot be asked for");
+    return state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_IOERROR
+               ? error_set(err, ERROR_WRONG_STATE, NULL, "the VM is held because one of its disks failed")
+               : true;
 }
 
 static const char *const qemu_modules[] = {

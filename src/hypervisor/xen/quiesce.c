@@ -1,8 +1,11 @@
 /*
  * A guest that is held, and what its block back ends still do: blkback goes on with the requests that are in
- * its rings. Its counters stand still and its loop device has nothing in flight when it is done. QEMU's back
- * end (qdisk) is another process, which nobody tells that the guest is held: what it keeps of a qcow2 file in
- * memory stays there.
+ * its rings. Its counters stand still and its loop device has nothing in flight when it is done.
+ *
+ * QEMU's back end (qdisk) and the emulated controller of a full PC are other processes, which nobody tells
+ * that the guest is held. Of a raw file they keep nothing but requests that the guest does not know to be
+ * done: as after a power cut, these are in the copy or not. Of a qcow2 file they keep the tables that tell
+ * where data lies, so that such files are not copied.
  */
 #include <stdio.h>
 #include <string.h>
@@ -18,9 +21,8 @@ static bool check_formats(const Vm *running, Error *err) {
         if (running->disks.items[i].kind == DISK_KIND_DISK &&
             running->disks.items[i].format == DISK_FORMAT_QCOW2)
             return error_set(err, ERROR_UNSUPPORTED, "/disks",
-                "the disk %s is of format qcow2, which is written by another process that keeps some of it "
-                "in "
-                "memory: stop the VM to copy it",
+                "the disk %s is of format qcow2, which this host keeps partly in memory while the VM runs: "
+                "stop it to copy it",
                 running->disks.items[i].name);
     return true;
 }
@@ -87,10 +89,6 @@ bool xen_quiesce(HypervisorSession *session, const char *vm_id, const Cancel *ca
         return false;
     if (!domain_running_definition(domain, &running))
         return error_set(err, ERROR_CORRUPT, NULL, "the domain's metadata holds no definition");
-    if (!check_formats(&running, err) || !session_pause(session, vm_id, err))
-        return false;
-    if (wait_until_still(domain, cancel, err))
-        return true;
-    session_resume(session, vm_id, NULL);
-    return false;
+    return check_formats(&running, err) && session_pause(session, vm_id, err) &&
+           wait_until_still(domain, cancel, err);
 }

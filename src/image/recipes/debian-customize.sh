@@ -70,24 +70,8 @@ RULES
 ExecStart=
 ExecStart=/lib/systemd/systemd-networkd-wait-online --any --timeout=30
 WAIT
-    # no_timer_check: an emulated machine that gets little of a busy host fails Linux's check of its timer, and panics.
-    # On KVM Linux leaves the check out by itself.
-    # GRUB for PVH (package grub-xen-host, on the host) reads this file too; its machines have no serial port.
-    cat >"$tree/boot/grub/grub.cfg" <<'GRUB'
-set timeout=0
-if [ "$grub_platform" = xen_pvh ]; then
-  set consoles="console=tty0 console=hvc0"
-else
-  serial --unit=0 --speed=115200
-  terminal_output console serial
-  set consoles="console=tty0 console=ttyS0,115200"
-fi
-menuentry Debian {
-  search --no-floppy --label lodge-root --set=root
-  linux /vmlinuz root=LABEL=lodge-root ro $consoles no_timer_check
-  initrd /initrd.img
-}
-GRUB
+    cp /work/debian-grub.cfg "$tree/boot/grub/grub.cfg"
+    chmod 644 "$tree/boot/grub/grub.cfg"
     : >"$tree/etc/machine-id"
     rm -f "$tree/var/lib/dbus/machine-id" "$tree"/etc/ssh/ssh_host_* "$tree/etc/resolv.conf" "$tree/etc/hostname" \
         "$tree/var/lib/systemd/random-seed"
