@@ -109,7 +109,21 @@ static void append_mode(const Plan *plan) {
         g_string_append_printf(plan->out, "Would run in the mode %s.\n", mode);
 }
 
-/* 5. Lists of an object, as they would be, where that is not as they are. */
+/* 5. What a VM that runs feels of being copied. */
+static void append_hold(const Plan *plan, const char *name) {
+    const char *held_for = json_text_at(plan->plan, "data.held_for");
+    const json_t *bytes = json_at(plan->plan, "data.held_bytes");
+    if (!held_for)
+        return;
+    g_autofree char *size = value_size_text((uint64_t)json_integer_value(bytes));
+    if (bytes)
+        g_string_append_printf(
+            plan->out, "%s would stand still until its disks are copied, up to %s.\n", name, size);
+    else
+        g_string_append_printf(plan->out, "%s would stand still for a moment.\n", name);
+}
+
+/* 6. Lists of an object, as they would be, where that is not as they are. */
 static void append_changed(const Plan *plan) {
     const ResourceDescriptor *resource = &resources[plan->method->resource];
     json_t *planned = json_object_get(json_object_get(plan->plan, "data"), "planned");
@@ -145,7 +159,7 @@ static void append_waits(const Plan *plan, const json_t *claim, const char *obje
         }
 }
 
-/* 6. What the job would hold, and the jobs that have it now. */
+/* 7. What the job would hold, and the jobs that have it now. */
 static void append_claims(const Plan *plan) {
     static const char open_jobs[] =
         "/v1/jobs?filter=state!%3Dsucceeded,state!%3Dfailed,state!%3Dcancelled,state!%3Dlost";
@@ -179,6 +193,7 @@ void plan_text(
     append_steps(&plan);
     append_made(&plan);
     append_mode(&plan);
+    append_hold(&plan, name);
     append_changed(&plan);
     append_claims(&plan);
     g_string_append(out, "Nothing was done.\n");

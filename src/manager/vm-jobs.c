@@ -303,23 +303,58 @@ static bool new_identity(Inventory *inventory, const Vm *source, const char *nam
     return true;
 }
 
-/* Of a VM that runs every disk's file must be of one moment. */
-static bool check_source(
-    Inventory *inventory, const Vm *source, const VmClone *request, bool *ret_is_held, Error *err) {
+/* What a copy of it has to read. */
+static uint64_t disk_bytes(const Vm *vm) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < vm->disks.n; i++)
+        if (vm->disks.items[i].kind == DISK_KIND_DISK)
+            bytes += vm->disks.items[i].size;
+    return bytes;
+}
+
+static bool runs(const Vm *vm) {
+    VmState state = vm_has(vm, VM_FIELD_STATUS) ? vm->status.state : VM_STATE_UNKNOWN;
+    return state == VM_STATE_RUNNING || state == VM_STATE_PAUSED;
+}
+
+/* Whether its blocks can be shared: a VM that runs stands still for a moment then. */
+static bool can_share(Inventory *inventory, const Vm *source, const VmClone *request) {
     const Object *object = inventory_get(inventory, RESOURCE_REPOSITORY, source->repository);
-    const Repository *repository = object ? object->data : NULL;
+    return object && ((const Repository *)object->data)->status.reflink &&
+           request->clone != CLONE_METHOD_FULL;
+}
+
+/* Of a VM that runs every disk's file must be of one moment: it stands still as long as they are copied. The
+ * host has the last word; one that is paused may be so for another copy. */
+static bool check_source(Inventory *inventory, const Vm *source, const VmClone *request, Error *err) {
     VmState state = vm_has(source, VM_FIELD_STATUS) ? source->status.state : VM_STATE_UNKNOWN;
-    *ret_is_held = state == VM_STATE_RUNNING || state == VM_STATE_PAUSED;
+    if (request->clone == CLONE_METHOD_OVERLAY && disk_bytes(source) > 0)
+        return error_set(err, ERROR_UNSUPPORTED, "/clone",
+            "an overlay on the disk of a VM would change with it: share blocks or copy (auto)");
     if (state == VM_STATE_STOPPED || state == VM_STATE_CRASHED)
         return true;
-    if (!*ret_is_held)
+    if (!runs(source))
         return error_set(err, ERROR_WRONG_STATE, NULL, "%s is neither stopped nor does it run", source->name);
-    bool is_moment = repository && repository->status.reflink && request->clone != CLONE_METHOD_FULL;
-    return is_moment || request->hold || state == VM_STATE_PAUSED ||
-           error_set(err, ERROR_WRONG_STATE, "/hold",
-               "%s runs, and its repository cannot share blocks: stop it, or let it be held while its disks "
-               "are copied (hold)",
-               source->name);
+    if (state == VM_STATE_PAUSED || request->hold || disk_bytes(source) == 0 ||
+        can_share(inventory, source, request))
+        return true;
+    return error_set(err, ERROR_WRONG_STATE, "/hold",
+        "%s runs, and its disks cannot be copied in a moment (%s): stop it, or let it be held while they are "
+        "copied (hold)",
+        source->name,
+        request->clone == CLONE_METHOD_FULL ? "a full copy was asked for"
+                                            : "its repository cannot share blocks");
+}
+
+/* For the dry run. */
+static void tell_hold(Inventory *inventory, const Vm *source, const VmClone *request, json_t *data) {
+    uint64_t bytes = disk_bytes(source);
+    if (!runs(source) || source->status.state == VM_STATE_PAUSED || bytes == 0)
+        return;
+    bool is_moment = can_share(inventory, source, request);
+    json_object_set_new(data, "held_for", json_string(is_moment ? "moment" : "copy"));
+    if (!is_moment)
+        json_object_set_new(data, "held_bytes", json_integer((json_int_t)bytes * request->count));
 }
 
 static bool prepare_clone(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
@@ -328,8 +363,7 @@ static bool prepare_clone(Inventory *inventory, const JobRequest *asked, Job *jo
     if (!vm_clone_decode(asked->parameters, MODEL_STORED, &request, err))
         return false;
     model_apply_defaults(&vm_clone_type, &request);
-    bool is_held = false;
-    if (!check_source(inventory, source, &request, &is_held, err))
+    if (!check_source(inventory, source, &request, err))
         return false;
     g_autoptr(json_t) plans = json_array();
     for (int64_t i = 1; i <= request.count; i++) {
@@ -344,9 +378,11 @@ static bool prepare_clone(Inventory *inventory, const JobRequest *asked, Job *jo
             return false;
         json_array_append_new(plans, vm_encode(&vm, MODEL_ENCODE_DEFINITION));
     }
-    job_claim_add(job, RESOURCE_VM, source->id, false, "it is copied");
-    return take_plans(
-        inventory, job, json_pack("{sO ss sb}", "vms", plans, "source", source->id, "hold", is_held), err);
+    /* Several copies may be made at once; what would change the source waits for all of them. */
+    job_claim_add(job, RESOURCE_VM, source->id, true, "it is copied");
+    json_t *data = json_pack("{sO ss sb}", "vms", plans, "source", source->id, "hold", request.hold);
+    tell_hold(inventory, source, &request, data);
+    return take_plans(inventory, job, data, err);
 }
 
 static const JobStepKind clone_steps[] = {{"make", "Makes the copies", create_all, NULL}};
