@@ -1299,7 +1299,7 @@ export interface VmClone {
   clone?: CloneMethod;
   /** Start them too. */
   start?: boolean;
-  /** A VM that runs may be held for as long as its disks are copied byte by byte; needed only where the repository cannot share blocks, where it is held for a moment. */
+  /** A VM that runs may stand still for as long as its disks are copied byte by byte. Not needed where its repository can share blocks: there it stands still for a moment. */
   hold?: boolean;
 }
 
