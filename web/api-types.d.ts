@@ -131,6 +131,8 @@ export interface HostMode {
   reset?: boolean;
   /** Can be saved to a file and go on from it. */
   save?: boolean;
+  /** Can be copied while it runs, all its disks as they are at one moment. */
+  copy?: boolean;
   /** Tells what it uses of CPUs, disks and networks. */
   statistics?: boolean;
   /** Can be asked through an agent inside the guest. */
@@ -1299,7 +1301,7 @@ export interface VmClone {
   clone?: CloneMethod;
   /** Start them too. */
   start?: boolean;
-  /** A VM that runs may be held for as long as its disks are copied byte by byte; needed only where the repository cannot share blocks, where it is held for a moment. */
+  /** A VM that runs may stand still for as long as its disks are copied byte by byte. Not needed where its repository can share blocks: there it stands still for a moment. */
   hold?: boolean;
 }
 
