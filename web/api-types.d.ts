@@ -131,6 +131,8 @@ export interface HostMode {
   reset?: boolean;
   /** Can be saved to a file and go on from it. */
   save?: boolean;
+  /** Can be copied while it runs, all its disks as they are at one moment. */
+  copy?: boolean;
   /** Tells what it uses of CPUs, disks and networks. */
   statistics?: boolean;
   /** Can be asked through an agent inside the guest. */

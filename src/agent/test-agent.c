@@ -15,6 +15,9 @@
 #define REPOSITORY "33333333-3333-4333-8333-333333333333"
 #define VM "44444444-4444-4444-8444-444444444444"
 #define OTHER_VM "66666666-6666-4666-8666-666666666666"
+#define THIRD_VM "77777777-7777-4777-8777-777777777777"
+#define OTHER_DISK "88888888-8888-4888-8888-888888888888"
+#define THIRD_DISK "99999999-9999-4999-8999-999999999999"
 #define DISK "55555555-5555-4555-8555-555555555555"
 #define CLAIM "vm/" VM
 
@@ -248,8 +251,7 @@ static void test_statistics_need_no_claim_and_tell_their_time(void) {
     g_assert_cmpint(statistics.started, >, 0);
 }
 
-/* One with disks: tests/e2e/clones.py. */
-static void test_a_running_vm_without_disks_is_copied(void) {
+static void test_running_vm_is_copied_only_where_that_is_allowed(void) {
     g_auto(Lab) lab;
     lab_init(&lab);
     make_vm(&lab);
@@ -257,8 +259,24 @@ static void test_a_running_vm_without_disks_is_copied(void) {
     lab.claim_object = "vm/" OTHER_VM;
     json_t *copy = vm_json(&lab);
     json_object_set(copy, "source", json_object_get(copy, "vm"));
-    json_object_set_new(copy, "vm", json_pack("{ss ss si}", "id", OTHER_VM, "name", "copy", "revision", 1));
-    call_good(&lab, "vm.create", "copy", copy);
+    json_object_set_new(copy, "vm",
+        json_pack(
+            "{ss ss si s[{ss}]}", "id", OTHER_VM, "name", "copy", "revision", 1, "disks", "id", OTHER_DISK));
+    json_object_set_new(copy, "clone", json_string("full"));
+    call(&lab, "vm.create", "copy", json_incref(copy));
+    g_assert_cmpint(lab.err.code, ==, ERROR_WRONG_STATE);
+    json_object_set_new(copy, "hold", json_true());
+    call_good(&lab, "vm.create", "copy2", json_incref(copy));
+    call_good(&lab, "inventory", NULL, NULL);
+    g_assert_cmpstr(json_text_at(lab.result, "vms.0.status.state"), ==, "running");
+    lab.claim_object = CLAIM;
+    call_good(&lab, "vm.kill", "kill", ref_json(&lab));
+    lab.claim_object = "vm/" THIRD_VM;
+    json_object_del(copy, "hold");
+    json_object_set_new(copy, "vm",
+        json_pack(
+            "{ss ss si s[{ss}]}", "id", THIRD_VM, "name", "copy2", "revision", 1, "disks", "id", THIRD_DISK));
+    call_good(&lab, "vm.create", "copy3", copy);
 }
 
 static void test_operation_is_done_once_until_it_is_forgotten(void) {
@@ -470,7 +488,8 @@ int main(int argc, char **argv) {
     g_test_add_func("/agent/host-keeps-its-id-and-owner", test_host_keeps_its_id_and_owner);
     g_test_add_func("/agent/vm-lives-through-the-agents-death", test_vm_lives_through_the_agents_death);
     g_test_add_func("/agent/statistics", test_statistics_need_no_claim_and_tell_their_time);
-    g_test_add_func("/agent/running-vm-without-disks-is-copied", test_a_running_vm_without_disks_is_copied);
+    g_test_add_func(
+        "/agent/running-vm-is-copied-where-allowed", test_running_vm_is_copied_only_where_that_is_allowed);
     g_test_add_func("/agent/operation-is-done-once", test_operation_is_done_once_until_it_is_forgotten);
     g_test_add_func("/agent/killed-in-the-middle", test_killed_in_the_middle_can_be_repeated);
     g_test_add_func(

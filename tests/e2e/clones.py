@@ -192,6 +192,7 @@ def what_changes_a_vm_waits_for_its_copies(house):
     copies = [_begin(house, "vm", "clone", "web", name, "--hold") for name in ("one", "two")]
     wait_until("it is being held", lambda: _notes(house))
     kill = _begin(house, "vm", "kill", "web")
+    _refused(house, "in a moment", "vm", "clone", "web", "three")  # also when it stands still for the others at this moment
     jobs = {job["id"]: job for job in house.list("job")}
     require(all(jobs[id]["state"] == "running" for id in copies), "the copies do not run side by side")
     require(jobs[kill]["state"] == "queued" and "vm.clone" in jobs[kill].get("waits_for", ""), f"the kill does not say what it waits for: {jobs[kill]}")

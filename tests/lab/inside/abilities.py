@@ -145,6 +145,11 @@ class Trial:
         guests.save_and_go_on(self.name)
         self.console = guests.log_in(self.name)
 
+    def copy(self):
+        lodge("vm", "clone", self.name, f"{self.mode}-copy", "--hold")
+        require((state(self.name), state(f"{self.mode}-copy")) == ("running", "stopped"), lodge("vm", "list"))
+        self.console.run("true")
+
     def statistics(self):
         before = self._usage()
         self.console.run("dd if=/dev/zero of=/dev/xvda bs=1M count=8; sync", seconds=GUEST_SECONDS)

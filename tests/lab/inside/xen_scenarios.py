@@ -167,6 +167,8 @@ def a_running_guest_is_cloned():
     with log_in("writer") as console:
         console.run("(n=100000; while :; do n=$((n+1)); echo $n | dd of=/dev/xvda bs=512 conv=sync,notrunc oflag=direct 2>/dev/null; done) & sleep 2")
         before = uptime(console)
+    text = require_failure("vm", "clone", "writer", "twin")  # this repository shares no blocks
+    require("stop it, or" in text, text)
     lodge("vm", "clone", "writer", "twin", "--hold", "--start")
     require(state("writer") == "running" and state("twin") == "running", lodge("vm", "list"))
     with log_in("twin") as console:
