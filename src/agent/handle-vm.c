@@ -113,8 +113,7 @@ bool handle_vm_start(AgentCall *call, Error *err) {
 
 /* As the plug does. */
 static bool drop_memory(const AgentCall *call, const char *vm_id, Error *err) {
-    return saved_memory_settle(call->agent, vm_id, call->cancel, err) &&
-           saved_memory_drop(call->agent, vm_id, err);
+    return saved_memory_drop(call->agent, vm_id, call->cancel, err);
 }
 
 bool handle_vm_stop(AgentCall *call, Error *err) {

@@ -34,11 +34,16 @@ static bool note_write(const Agent *agent, const char *vm_id, const char *image,
     return file_replace(path, image, strlen(image), 0600, err);
 }
 
+static bool exists(const char *path) {
+    return access(path, F_OK) == 0;
+}
+
+/* Also where it has gone already: who removed it may have died before that was durable. */
 static bool remove_durably(const char *path, Error *err) {
     g_autofree char *folder = g_path_get_dirname(path);
-    if (unlink(path) < 0)
-        return errno == ENOENT || error_set_errno(err, errno, "%s", path);
-    return folder_sync(folder, err);
+    if (unlink(path) < 0 && errno != ENOENT)
+        return error_set_errno(err, errno, "%s", path);
+    return !exists(folder) || folder_sync(folder, err);
 }
 
 static bool note_remove(const Agent *agent, const char *vm_id, const char *ending, Error *err) {
@@ -51,11 +56,18 @@ static bool rename_durably(const char *from, const char *to, Error *err) {
     return rename(from, to) == 0 ? folder_sync(folder, err) : error_set_errno(err, errno, "%s", to);
 }
 
-static bool exists(const char *path) {
-    return access(path, F_OK) == 0;
+/* ---- settling ---- */
+
+/* A repository that is away says nothing of its files. */
+static bool is_away(const char *image) {
+    g_autofree char *folder = g_path_get_dirname(image);
+    return !exists(folder);
 }
 
-/* ---- settling ---- */
+static bool check_is_there(const char *image, Error *err) {
+    return !is_away(image) || error_set(err, ERROR_WRONG_STATE, NULL,
+                                  "its memory lies in %s, and that folder is not there now", image);
+}
 
 static bool sync_file(const char *path, Error *err) {
     fd_auto int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -75,6 +87,8 @@ static bool settle_saving(
     const Agent *agent, const char *vm_id, const char *image, const Cancel *cancel, Error *err) {
     g_autofree char *part = g_strconcat(image, UNFINISHED, NULL);
     bool is_saved = exists(image);
+    if (!check_is_there(image, err))
+        return false;
     if (!is_saved && !agent->driver->save_settle(agent->session, vm_id, part, &is_saved, cancel, err))
         return false;
     return is_saved ? keep(agent, vm_id, image, err)
@@ -88,10 +102,12 @@ static bool is_there(const AgentVmState *state) {
 /* The file decides: while it is there, what was made of it has not run; once it is gone, it may. */
 static bool settle_saved(const Agent *agent, const char *vm_id, const char *image, Error *err) {
     g_auto(AgentVmState) state = {0};
-    if (!agent->driver->state(agent->session, vm_id, &state, err))
+    if (!check_is_there(image, err) || !agent->driver->state(agent->session, vm_id, &state, err))
         return false;
     if (exists(image))
         return !is_there(&state) || agent->driver->kill(agent->session, vm_id, err);
+    if (!remove_durably(image, err))
+        return false;
     if (is_there(&state) && !agent->driver->resume(agent->session, vm_id, err))
         return false;
     return note_remove(agent, vm_id, SAVED, err);
@@ -188,7 +204,16 @@ bool saved_memory_restore(AgentCall *call, const HypervisorVm *vm, Error *err) {
     return agent->driver->resume(agent->session, id, err) && note_remove(agent, id, SAVED, err);
 }
 
-bool saved_memory_drop(const Agent *agent, const char *vm_id, Error *err) {
+/* Without its note a file is nothing, wherever it is. */
+static bool forget_away(const Agent *agent, const char *vm_id, const char *ending, Error *err) {
+    g_autofree char *image = note_read(agent, vm_id, ending);
+    return !image || !is_away(image) || note_remove(agent, vm_id, ending, err);
+}
+
+bool saved_memory_drop(const Agent *agent, const char *vm_id, const Cancel *cancel, Error *err) {
+    if (!forget_away(agent, vm_id, SAVING, err) || !forget_away(agent, vm_id, SAVED, err) ||
+        !saved_memory_settle(agent, vm_id, cancel, err))
+        return false;
     g_autofree char *image = note_read(agent, vm_id, SAVED);
     return !image || (remove_durably(image, err) && note_remove(agent, vm_id, SAVED, err));
 }
@@ -205,7 +230,7 @@ static void tell_saved(AgentVmState *state, const char *vm_id, VmState what) {
 void saved_memory_fill(const Agent *agent, AgentVmState *state) {
     g_autofree char *id = g_strdup(state->id);
     g_autofree char *image = note_read(agent, id, SAVED), *saving = note_read(agent, id, SAVING);
-    if (image && exists(image))
+    if (image && (exists(image) || is_away(image)))
         tell_saved(state, id, is_there(state) ? VM_STATE_STARTING : VM_STATE_SAVED);
     else if (saving)
         tell_saved(state, id, VM_STATE_SAVING);

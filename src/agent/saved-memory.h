@@ -9,7 +9,8 @@
 #include "agent/agent-private.h"
 
 /* What an interrupted save or start left: afterwards the VM is saved, or runs, or neither, but never two of
- * them. Nothing to do is success. */
+ * them. Nothing to do is success. ERROR_WRONG_STATE while the folder of the file is out of reach: the VM
+ * counts as saved. */
 bool saved_memory_settle(const Agent *agent, const char *vm_id, const Cancel *cancel, Error *err);
 /* After saved_memory_settle. */
 bool saved_memory_exists(const Agent *agent, const char *vm_id);
@@ -18,8 +19,9 @@ bool saved_memory_exists(const Agent *agent, const char *vm_id);
 bool saved_memory_save(AgentCall *call, const AgentVmRef *vm, Error *err);
 /* Of a VM that is saved; it runs then. On failure it is saved still. */
 bool saved_memory_restore(AgentCall *call, const HypervisorVm *vm, Error *err);
-/* The VM has stopped then, without its memory. None is success. */
-bool saved_memory_drop(const Agent *agent, const char *vm_id, Error *err);
+/* The VM has no saved memory any more; settles first. None is success, also where the file is out of reach.
+ */
+bool saved_memory_drop(const Agent *agent, const char *vm_id, const Cancel *cancel, Error *err);
 
 /* What a driver tells as stopped is saved if it is, and one that is held before its first instruction too. */
 void saved_memory_fill(const Agent *agent, AgentVmState *state);

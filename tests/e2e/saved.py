@@ -70,6 +70,36 @@ def what_would_not_fit_a_saved_memory_is_refused(house):
     invariants.hold(house)
 
 
+def a_repository_that_is_away_costs_no_memory(house):
+    house.run("vm", "create", "web", "--template", "bench-boot", "--start")
+    started = house.json("vm", "show", "web")["status"]["started"]
+    house.run("vm", "save", "web")
+    folder = _memory(house).parent
+    away = folder.with_name("away")
+    folder.rename(away)
+    for verb in ("resume", "stop", "start"):
+        house.run("vm", verb, "web", status=None)
+    house.power_cut("lodge-agent")
+    wait_until("the host is connected", house.has_host)
+    house.wait_for_states({"web": "saved"})
+    if folder.exists():
+        folder.rmdir()
+    away.rename(folder)
+    house.run("vm", "start", "web")
+    house.wait_for_states({"web": "running"})
+    require(house.json("vm", "show", "web")["status"]["started"] == started, "its memory is lost: it was started anew")
+    invariants.hold(house)
+    house.run("vm", "save", "web")
+    folder.rename(away)
+    house.run("vm", "kill", "web")
+    house.wait_for_states({"web": "stopped"})
+    if folder.exists():
+        folder.rmdir()
+    away.rename(folder)
+    house.run("vm", "start", "web")
+    require(house.json("vm", "show", "web")["status"]["started"] != started, "memory that was dropped came back")
+
+
 def a_save_that_fails_lets_the_vm_run_on(house):
     house.run("vm", "create", "web", "--template", "bench-boot", "--start")
     _control(house, "fail=save:1\n")
@@ -175,6 +205,7 @@ def a_guest_counts_on_after_a_save(house):
     wait_until("the guest counts on", lambda: _ticks(house) > before, 60, 1)
 
 
-SCENARIOS = [a_saved_vm_goes_on, what_would_not_fit_a_saved_memory_is_refused, a_save_that_fails_lets_the_vm_run_on,
+SCENARIOS = [a_saved_vm_goes_on, what_would_not_fit_a_saved_memory_is_refused,
+             a_repository_that_is_away_costs_no_memory, a_save_that_fails_lets_the_vm_run_on,
              saved_vms_outlive_dying_daemons]
 REAL_SCENARIOS = [a_guest_counts_on_after_a_save]
