@@ -394,7 +394,7 @@ def a_cancelled_create_is_cancelled(house):
     house.power_cut("lodge-agent", LODGE_FAKE_DELAY_MS="1000")
     wait_until("the host is connected", house.has_host)
     house.run("vm", "create", "slow", "--template", "bench-boot", "--count", 3, "--start", "--no-wait")
-    job = next(job for job in house.list("job") if job["kind"] == "vm.create" and job["state"] == "running")
+    job = wait_until("it works", lambda: next((job for job in house.list("job") if job["kind"] == "vm.create" and job["state"] == "running"), None))
     wait_until("its children work", lambda: len([child for child in house.list("job") if child["kind"] == "vm.make" and child["state"] == "running"]) == 3)
     house.run("job", "cancel", job["id"])
     house.wait_for_jobs(60)
