@@ -19,7 +19,7 @@ export type HypervisorDriver = 'qemu' | 'xen' | 'fake';
 export type Acceleration = 'auto' | 'kvm' | 'emulation';
 
 /** What the manager knows of a host. */
-export type HostState = 'unknown' | 'connecting' | 'connected' | 'unreachable' | 'refused' | 'degraded';
+export type HostState = 'unknown' | 'connecting' | 'connected' | 'unreachable' | 'refused' | 'degraded' | 'stopping';
 
 /** What became of a host's `control`. */
 export type ControlState = 'open' | 'applied' | 'pending' | 'failed';

@@ -29,6 +29,7 @@ typedef enum AgentLane {
 } AgentLane;
 
 typedef struct Reporter Reporter;
+typedef struct HostEnd HostEnd;
 
 struct Agent {
     char *instance, *state;
@@ -59,6 +60,9 @@ struct Agent {
     int n_running;
     guint trim_source; /* heap_trim_later */
     bool is_stopping;
+    HostEnd *host_end;  /* while VMs are asked to stop because the machine goes down */
+    int is_host_ending; /* atomic: nothing starts any more */
+    int n_starting;     /* atomic: starts under way */
 };
 
 /* One connection. */

@@ -1,5 +1,6 @@
 /* The agent's life: journal, driver, pools, socket, connections; and its end. */
 #include "agent/agent-private.h"
+#include "agent/host-end.h"
 #include <string.h>
 #include <unistd.h>
 #include "base/file.h"
@@ -220,6 +221,7 @@ void agent_stop(Agent *agent) {
     g_clear_handle_id(&agent->trash_source, g_source_remove);
     g_clear_handle_id(&agent->held_source, g_source_remove);
     g_clear_pointer(&agent->listener, rpc_listener_free);
+    host_end_stop(agent);
     reporter_stop(agent->reporter);
     guest_watch_stop(agent->guests);
     uploads_stop(agent);

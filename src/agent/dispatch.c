@@ -5,6 +5,7 @@
  */
 #include <string.h>
 #include "agent/agent-private.h"
+#include "agent/host-end.h"
 #include "base/heap.h"
 #include "base/log.h"
 
@@ -430,6 +431,8 @@ static const ServeFn served_at_once[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_OPERATION_LIST] = serve_operation_list,
     [AGENT_METHOD_OPERATION_ATTACH] = serve_operation_attach,
     [AGENT_METHOD_OPERATION_FORGET] = serve_operation_forget,
+    [AGENT_METHOD_HOST_END] = serve_host_end,
+    [AGENT_METHOD_HOST_BEGIN] = serve_host_begin,
 };
 
 static void serve(RpcRequest *take_request, void *data) {

@@ -34,6 +34,7 @@ static bool is_running(const AgentVmState *state) {
     case VM_STATE_RUNNING:
     case VM_STATE_PAUSED:
     case VM_STATE_STOPPING:
+    case VM_STATE_UNKNOWN: /* perhaps */
         return true;
     default:
         return false;
@@ -83,7 +84,7 @@ static bool write_definition(const AgentCall *call, const RepositoryKindOps *kin
     return kind->vm_write(repository, vm, text, err);
 }
 
-bool handle_vm_start(AgentCall *call, Error *err) {
+static bool start_vm(AgentCall *call, Error *err) {
     AgentVm *request = call->parameters;
     const RepositoryKindOps *kind = repository_kind_of(&request->repository, err);
     const Repository *home =
@@ -109,6 +110,18 @@ bool handle_vm_start(AgentCall *call, Error *err) {
                           ? saved_memory_restore(call, &plan.vm, err)
                           : agent->driver->start(agent->session, &plan.vm, call->cancel, err);
     return is_started && report_state(call, request->vm.id, err);
+}
+
+/* Counted before it looks: either it is refused, or the end of the host waits for it. */
+bool handle_vm_start(AgentCall *call, Error *err) {
+    Agent *agent = call->agent;
+    g_atomic_int_inc(&agent->n_starting);
+    bool is_started = g_atomic_int_get(&agent->is_host_ending)
+                          ? error_set(err, ERROR_WRONG_STATE, NULL,
+                                "the host is going down; start the VM when the host is back")
+                          : start_vm(call, err);
+    g_atomic_int_add(&agent->n_starting, -1);
+    return is_started;
 }
 
 /* As the plug does. */

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "agent/agent.h"
+#include "agent/local-call.h"
 #include "base/file.h"
 #include "base/heap.h"
 #include "base/log.h"
@@ -17,7 +18,8 @@ enum { STOP_CHECK_MS = 50, STOP_LIMIT_MS = 5000 };
 
 typedef struct Settings {
     char *instance, *driver, *socket, *state, *acceleration, *allow_uid, *helpers, *system_root;
-    gboolean fetches_from_itself, is_verbose, shows_version;
+    gboolean fetches_from_itself, is_verbose, shows_version, lets_begin;
+    int end_s; /* 0: not asked */
 } Settings;
 
 typedef struct Daemon {
@@ -54,6 +56,13 @@ static bool settings_parse(Settings *settings, int *argc, char ***argv, Error *e
             "Let imports come from this machine's own addresses", NULL},
         {"system-root", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_FILENAME, &settings->system_root,
             "Where the kernel's modules and modprobe.d lie, for tests (/)", "FOLDER"},
+        {"end-guests", 0, 0, G_OPTION_ARG_INT, &settings->end_s,
+            "Ask the agent that runs to stop all VMs, because the machine goes down; pull the plug after "
+            "that "
+            "time",
+            "SECONDS"},
+        {"allow-guests", 0, 0, G_OPTION_ARG_NONE, &settings->lets_begin,
+            "Tell the agent that runs that VMs may start (again)", NULL},
         {"verbose", 'v', 0, G_OPTION_ARG_NONE, &settings->is_verbose, "Log more", NULL},
         {"version", 0, 0, G_OPTION_ARG_NONE, &settings->shows_version, "Show the version", NULL},
         {0},
@@ -185,12 +194,19 @@ int main(int argc, char **argv) {
         return 0;
     }
     log_init("lodge-agent", settings.is_verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-    Agent *agent = is_good && settings_complete(&settings, &err) ? start(&settings, &err) : NULL;
-    if (!agent) {
+    is_good = is_good && settings_complete(&settings, &err);
+    bool is_question = settings.end_s || settings.lets_begin;
+    if (is_good && is_question)
+        is_good = settings.end_s ? local_end_guests(settings.socket, settings.end_s, &err)
+                                 : local_allow_guests(settings.socket, &err);
+    Agent *agent = is_good && !is_question ? start(&settings, &err) : NULL;
+    if (!is_good || (!agent && !is_question)) {
         g_autofree char *text = error_text(&err);
         log_error("%s", text);
         return error_info(err.code)->exit_status;
     }
+    if (is_question)
+        return 0;
     log_info("serving on %s with the driver %s", settings.socket, hypervisor_find(settings.driver)->name);
     run(agent);
     return 0;

@@ -54,7 +54,10 @@ static void fill_missing_tools(HostStatus *status) {
 static void collect_host(const Agent *agent, HostStatus *status) {
     g_auto(Error) err = {0};
     bool is_good = agent->driver->probe(agent->session, status, &err);
-    host_status_set_state(status, is_good ? HOST_STATE_CONNECTED : HOST_STATE_DEGRADED);
+    bool is_ending = g_atomic_int_get(&agent->is_host_ending);
+    host_status_set_state(status, !is_good    ? HOST_STATE_DEGRADED
+                                  : is_ending ? HOST_STATE_STOPPING
+                                              : HOST_STATE_CONNECTED);
     host_status_set_agent_version(status, LODGE_VERSION);
     int driver = model_enum_value(&hypervisor_driver_enum, agent->driver->name);
     if (driver >= 0)
@@ -87,7 +90,7 @@ bool agent_collect(const Agent *agent, AgentInventory *ret_inventory, Error *err
     HostStatus *host = agent_inventory_put_host(ret_inventory);
     host_status_clear(host);
     collect_host(agent, host);
-    if (error_is_set(&refusal) && host->state == HOST_STATE_CONNECTED) {
+    if (error_is_set(&refusal) && host->state != HOST_STATE_DEGRADED) {
         host_status_set_state(host, HOST_STATE_DEGRADED);
         host_status_set_reason(host, refusal.message);
     }
@@ -226,7 +229,7 @@ static void round_done(void *data) {
             report_vm(reporter, &report, state);
     }
     bool is_complete = round->is_good && !round->ids;
-    if (is_complete && round->inventory.host.state == HOST_STATE_CONNECTED)
+    if (is_complete && round->inventory.host.state != HOST_STATE_DEGRADED)
         report_vanished(reporter, &report, &round->inventory);
     if (round->is_good)
         report_host(reporter, &report, &round->inventory.host);

@@ -63,12 +63,20 @@ static void forget(BootPolicy *policy, const char *vm_id) {
         put(policy, RAN_PREFIX, vm_id, NULL);
 }
 
+static bool goes_down_with_its_host(BootPolicy *policy, const char *vm_id) {
+    const Object *object = inventory_get(policy->inventory, RESOURCE_VM, vm_id);
+    const Vm *vm = object ? object->data : NULL;
+    const Object *host = vm && vm->host ? inventory_get(policy->inventory, RESOURCE_HOST, vm->host) : NULL;
+    return host && ((const Host *)host->data)->status.state == HOST_STATE_STOPPING;
+}
+
 static gboolean settled(void *data) {
     Forgetting *forgetting = data;
     g_autofree char *vm_id = g_strdup(forgetting->vm_id);
     BootPolicy *policy = forgetting->policy;
     g_hash_table_steal(policy->stopping, vm_id);
-    forget(policy, vm_id);
+    if (!goes_down_with_its_host(policy, vm_id))
+        forget(policy, vm_id);
     return G_SOURCE_REMOVE;
 }
 

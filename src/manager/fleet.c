@@ -131,7 +131,8 @@ static void take_host_status(Link *link, const HostStatus *reported) {
     Host *host = inventory_runtime(link->fleet->inventory, RESOURCE_HOST, link->host_id);
     if (!host)
         return;
-    HostState state = reported->state == HOST_STATE_DEGRADED ? HOST_STATE_DEGRADED : HOST_STATE_CONNECTED;
+    bool is_usual = reported->state != HOST_STATE_DEGRADED && reported->state != HOST_STATE_STOPPING;
+    HostState state = is_usual ? HOST_STATE_CONNECTED : reported->state;
     int64_t since = host->status.state == state ? host->status.since : 0;
     host_status_clear(host_put_status(host));
     host_status_copy(&host->status, reported);

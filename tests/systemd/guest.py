@@ -136,6 +136,10 @@ class Guest:
             time.sleep(1)
         raise Failure(f"the guest did not boot within {seconds} s: see {self.folder}/console.log")
 
+    def console(self):
+        """What it wrote to its serial port."""
+        return (self.folder / "console.log").read_text(errors="replace")
+
     def reboot(self, seconds):
         before = self.run("cat /proc/sys/kernel/random/boot_id").strip()
         self.run("systemd-run --quiet --on-active=1 systemctl reboot")

@@ -2,7 +2,13 @@
 #include "hypervisor/libvirt/connection.h"
 #include "hypervisor/libvirt/event-loop.h"
 
-enum { RETRY_MS = 500, WAIT_MS = 2000, KEEPALIVE_INTERVAL_S = 5, KEEPALIVE_COUNT = 3 };
+enum {
+    RETRY_MS = 500,
+    WAIT_MS = 2000,
+    KEEPALIVE_INTERVAL_S = 5,
+    KEEPALIVE_COUNT = 3,
+    WORK_KEEPALIVE_COUNT = 24
+};
 
 struct Connection { /* reference-counted: libvirt's callbacks hold it too */
     char *uri;
@@ -190,8 +196,8 @@ virConnect *connection_get(Connection *self, Error *err) {
 
 virConnect *connection_open_another(const char *uri, Error *err) {
     virConnect *connection = virConnectOpen(uri);
-    if (connection)
-        virConnectSetKeepAlive(connection, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT);
+    if (connection) /* a libvirtd that is busy for a minute has not lost the start that it works on */
+        virConnectSetKeepAlive(connection, KEEPALIVE_INTERVAL_S, WORK_KEEPALIVE_COUNT);
     else
         error_set(err, ERROR_UNREACHABLE, NULL, "libvirt (%s) does not answer", uri);
     return connection;

@@ -80,16 +80,17 @@ bool session_kill(HypervisorSession *session, const char *vm_id, Error *err) {
     g_autoptr(virConnect) connection = session_work(session, err);
     g_autoptr(virDomain) domain = NULL;
     crash_mark_clear(session->state_folder, vm_id);
-    return connection && session_find_with(session, connection, vm_id, &domain, err) &&
+    return connection && session_find_settled(session, connection, vm_id, NULL, &domain, err) &&
            (!domain || end_now(session, domain, err));
 }
 
 bool session_stop(HypervisorSession *session, const char *vm_id, int64_t timeout_ms, bool force,
     const Cancel *cancel, Error *err) {
+    g_autoptr(virConnect) connection = connection_get(session->connection, err);
     g_autoptr(virDomain) domain = NULL;
     int state = VIR_DOMAIN_NOSTATE;
     bool has_ended = false;
-    if (!session_find(session, vm_id, &domain, err))
+    if (!connection || !session_find_settled(session, connection, vm_id, cancel, &domain, err))
         return false;
     crash_mark_clear(session->state_folder, vm_id);
     if (!domain)

@@ -58,7 +58,7 @@ bool session_save(HypervisorSession *session, const char *vm_id, const char *pat
     const ImageProgress *progress, const Cancel *cancel, Error *err) {
     g_autoptr(virConnect) connection = session_work(session, err);
     g_autoptr(virDomain) domain = NULL;
-    if (!connection || !session_find_with(session, connection, vm_id, &domain, err))
+    if (!connection || !session_find_settled(session, connection, vm_id, cancel, &domain, err))
         return false;
     if (!domain)
         return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");

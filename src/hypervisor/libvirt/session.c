@@ -5,6 +5,8 @@
 #include "hypervisor/libvirt/session.h"
 #include "hypervisor/crash-mark.h"
 
+enum { SETTLE_MS = 60000, SETTLE_POLL_MS = 250 };
+
 static void remember_end(virDomain *domain, const char *vm_id, const char *fault, void *data) {
     const HypervisorSession *session = data;
     g_autofree char *own = domain_name(session->instance, vm_id);
@@ -105,6 +107,9 @@ bool session_find_with(HypervisorSession *session, virConnect *connection, const
         *ret_domain = NULL;
         return true;
     }
+    if (error_is_set(&fault) && session->dialect->restarts_itself &&
+        session_is_between_states(session, domain, vm_id))
+        return error_set(err, ERROR_BUSY, NULL, "the VM is just starting again, try it in a moment");
     if (error_is_set(&fault)) {
         error_move(err, &fault);
         return false;
@@ -118,9 +123,26 @@ bool session_find(HypervisorSession *session, const char *vm_id, virDomain **ret
     return connection && session_find_with(session, connection, vm_id, ret_domain, err);
 }
 
+bool session_find_settled(HypervisorSession *session, virConnect *connection, const char *vm_id,
+    const Cancel *cancel, virDomain **ret_domain, Error *err) {
+    gint64 deadline = g_get_monotonic_time() + SETTLE_MS * G_TIME_SPAN_MILLISECOND;
+    for (;;) {
+        g_auto(Error) fault = {0};
+        bool is_found = session_find_with(session, connection, vm_id, ret_domain, &fault);
+        if (is_found || fault.code != ERROR_BUSY || g_get_monotonic_time() > deadline) {
+            error_move(err, &fault);
+            return is_found;
+        }
+        if (!cancel_check(cancel, err))
+            return false;
+        g_usleep(SETTLE_POLL_MS * 1000);
+    }
+}
+
 virDomain *session_find_running(HypervisorSession *session, const char *vm_id, Error *err) {
     virDomain *domain = NULL;
-    if (session_find(session, vm_id, &domain, err) && !domain)
+    g_autoptr(virConnect) connection = connection_get(session->connection, err);
+    if (connection && session_find_settled(session, connection, vm_id, NULL, &domain, err) && !domain)
         error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
     return domain;
 }

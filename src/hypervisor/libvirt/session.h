@@ -47,10 +47,15 @@ void session_clear(HypervisorSession *session);
 /* A connection for calls that take long, once libvirt answers; to be dropped by virConnectClose. */
 virConnect *session_work(HypervisorSession *session, Error *err);
 /* The domain of that VM. NULL without an error when libvirt knows none or it does not run. ERROR_IN_USE when
- * the id belongs to a domain that is not this instance's. */
+ * the id belongs to a domain that is not this instance's, ERROR_BUSY while it is just being made. */
 bool session_find(HypervisorSession *session, const char *vm_id, virDomain **ret_domain, Error *err);
 bool session_find_with(HypervisorSession *session, virConnect *connection, const char *vm_id,
     virDomain **ret_domain, Error *err);
+/* As session_find_with, but waits a while for a domain that is just starting again, because its guest
+ * rebooted.
+ */
+bool session_find_settled(HypervisorSession *session, virConnect *connection, const char *vm_id,
+    const Cancel *cancel, virDomain **ret_domain, Error *err);
 /* The domain of a VM that must run; NULL with an error. */
 virDomain *session_find_running(HypervisorSession *session, const char *vm_id, Error *err);
 /* Fills in vms_running and unmanaged. */
@@ -63,6 +68,9 @@ char *session_version_text(unsigned long version);
  * alone. ERROR_NOT_FOUND when the domain has ended meanwhile. */
 bool session_is_managed(
     HypervisorSession *session, virDomain *domain, bool *ret_is_managed, char **ret_element, Error *err);
+/* After session_is_managed failed: a domain of ours by its name that is just being made, or has just ended;
+ * nothing else can be said of it. */
+bool session_is_between_states(const HypervisorSession *session, virDomain *domain, const char *id);
 bool session_list(HypervisorSession *session, AgentInventory *inventory, Error *err);
 bool session_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err);
 bool session_guest(HypervisorSession *session, const char *vm_id, VmStatus *ret_status, Error *err);

@@ -60,8 +60,7 @@ static void read_element(const char *element, VmStatus *status) {
         vm_status_set_started(status, g_ascii_strtoll(started, NULL, 10));
 }
 
-/* A domain of ours by its name that is just being made, or has just ended: nothing else can be said of it. */
-static bool is_between_states(const HypervisorSession *session, virDomain *domain, const char *id) {
+bool session_is_between_states(const HypervisorSession *session, virDomain *domain, const char *id) {
     g_autofree char *own = domain_name(session->instance, id);
     return connection_is_between_states() && g_strcmp0(virDomainGetName(domain), own) == 0 &&
            virDomainIsActive(domain) == 0;
@@ -83,7 +82,7 @@ static bool read_domain(HypervisorSession *session, virDomain *domain, AgentVmSt
     g_auto(Error) fault = {0};
     virDomainGetUUIDString(domain, id);
     if (!session_is_managed(session, domain, &is_managed, &element, &fault)) {
-        if (!is_between_states(session, domain, id)) {
+        if (!session_is_between_states(session, domain, id)) {
             error_move(err, &fault);
             return false;
         }

@@ -9,11 +9,13 @@
 #include "model/abilities.h"
 #include "hypervisor/host-facts.h"
 #include "hypervisor/libvirt/network-modules.h"
+#include "hypervisor/xen/dying.h"
 #include "hypervisor/xen/loops.h"
 #include "hypervisor/xen/others.h"
 #include "hypervisor/xen/preflight.h"
 #include "hypervisor/xen/save.h"
 #include "hypervisor/xen/session.h"
+#include "hypervisor/xen/strays.h"
 #include "hypervisor/xen/vcpus.h"
 #include "model/vm-mode.h"
 
@@ -65,16 +67,21 @@ static bool xen_is_here(void) {
 
 static HypervisorSession *xen_open(const HypervisorOptions *options, Error *err) {
     (void)err;
-    HypervisorSession *session = g_new0(HypervisorSession, 1);
-    session_init(session, &dialect, options);
-    return session;
+    XenSession *session = g_new0(XenSession, 1);
+    session_init(&session->base, &dialect, options);
+    g_mutex_init(&session->dying_lock);
+    session->dying = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    return &session->base;
 }
 
 static void xen_close(HypervisorSession *session) {
     if (!session)
         return;
+    XenSession *own = (XenSession *)session;
     session_clear(session);
-    g_free(session);
+    g_hash_table_unref(own->dying);
+    g_mutex_clear(&own->dying_lock);
+    g_free(own);
 }
 
 /* ---- the host ---- */
@@ -166,6 +173,38 @@ static bool xen_probe(HypervisorSession *session, HostStatus *status, Error *err
     return read_sizes(connection, status, err);
 }
 
+/* ---- what runs ---- */
+
+static bool xen_list(HypervisorSession *session, AgentInventory *inventory, Error *err) {
+    if (!session_list(session, inventory, err))
+        return false;
+    xen_strays_list(session, inventory);
+    xen_dying_list(session, inventory);
+    return true;
+}
+
+static bool xen_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err) {
+    if (!session_state(session, vm_id, ret_state, err))
+        return false;
+    if (ret_state->status.state == VM_STATE_STOPPED || ret_state->status.state == VM_STATE_CRASHED) {
+        xen_stray_tell(session, vm_id, ret_state);
+        xen_dying_tell(session, vm_id, ret_state);
+    }
+    return true;
+}
+
+/* What libvirt does not know it cannot end. */
+static bool xen_stop(HypervisorSession *session, const char *vm_id, int64_t timeout_ms, bool force,
+    const Cancel *cancel, Error *err) {
+    return session_stop(session, vm_id, timeout_ms, force, cancel, err) &&
+           xen_check_no_stray(session, vm_id, err) && xen_check_is_dead(session, vm_id, err);
+}
+
+static bool xen_kill(HypervisorSession *session, const char *vm_id, Error *err) {
+    return session_kill(session, vm_id, err) && xen_check_no_stray(session, vm_id, err) &&
+           xen_check_is_dead(session, vm_id, err);
+}
+
 /* ---- starting ---- */
 
 bool xen_xml_options(
@@ -201,11 +240,12 @@ static bool xen_start(HypervisorSession *session, const HypervisorVm *vm, const 
     g_autoptr(virConnect) connection = session_work(session, err);
     g_autoptr(virDomain) present = NULL;
     if (!connection || !xen_xml_options(session, vm, &options, err) ||
-        !session_find_with(session, connection, vm->vm->id, &present, err))
+        !session_find_settled(session, connection, vm->vm->id, cancel, &present, err))
         return false;
     if (session_runs_already(session, present))
         return true;
-    if (!xen_preflight(connection, vm, options.mode, err) || !session_open_networks(session, vm, err) ||
+    if (!xen_check_no_stray(session, vm->vm->id, err) || !xen_check_is_dead(session, vm->vm->id, err) ||
+        !xen_preflight(connection, vm, options.mode, err) || !session_open_networks(session, vm, err) ||
         !cancel_check(cancel, err))
         return false;
     options.started_ns = clock_realtime_ns(clock_system());
@@ -224,7 +264,7 @@ static bool xen_reset(HypervisorSession *session, const char *vm_id, Error *err)
     g_autoptr(virConnect) connection = session_work(session, err);
     g_autoptr(virDomain) domain = NULL;
     g_auto(Vm) running = {0};
-    if (!connection || !session_find_with(session, connection, vm_id, &domain, err))
+    if (!connection || !session_find_settled(session, connection, vm_id, NULL, &domain, err))
         return false;
     if (!domain)
         return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
@@ -242,7 +282,8 @@ static bool xen_reset(HypervisorSession *session, const char *vm_id, Error *err)
 static bool xen_restore(
     HypervisorSession *session, const HypervisorVm *vm, const char *path, const Cancel *cancel, Error *err) {
     g_autoptr(virDomain) domain = NULL;
-    if (!session_restore(session, vm, path, cancel, err) || !session_find(session, vm->vm->id, &domain, err))
+    if (!xen_check_no_stray(session, vm->vm->id, err) || !xen_check_is_dead(session, vm->vm->id, err) ||
+        !session_restore(session, vm, path, cancel, err) || !session_find(session, vm->vm->id, &domain, err))
         return false;
     if (domain)
         xen_see_run(domain); /* before it runs: libxl offers all vCPUs */
@@ -269,13 +310,13 @@ const Hypervisor hypervisor_xen = {
     .open = xen_open,
     .close = xen_close,
     .probe = xen_probe,
-    .list = session_list,
-    .state = session_state,
+    .list = xen_list,
+    .state = xen_state,
     .guest = session_guest,
     .statistics = xen_statistics,
     .start = xen_start,
-    .stop = session_stop,
-    .kill = session_kill,
+    .stop = xen_stop,
+    .kill = xen_kill,
     .reset = xen_reset,
     .pause = session_pause,
     .resume = session_resume,

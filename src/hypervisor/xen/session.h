@@ -3,6 +3,12 @@
 #include "hypervisor/libvirt/session.h"
 #include "hypervisor/xen/domain-xml.h"
 
+typedef struct XenSession {
+    HypervisorSession base;
+    GMutex dying_lock;
+    GHashTable *dying; /* ids of domains that had been ended and were still there when last looked */
+} XenSession;
+
 /* driver.c */
 /* How the VM is to be started on this host. ERROR_UNSUPPORTED with the field. */
 bool xen_xml_options(

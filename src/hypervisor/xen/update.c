@@ -83,7 +83,8 @@ bool xen_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChang
     g_autofree char *element = NULL;
     XenXmlOptions options;
     bool is_managed = false;
-    if (!session_find(session, vm->vm->id, &domain, err))
+    g_autoptr(virConnect) connection = connection_get(session->connection, err);
+    if (!connection || !session_find_settled(session, connection, vm->vm->id, cancel, &domain, err))
         return false;
     if (!domain)
         return true;

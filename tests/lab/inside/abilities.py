@@ -10,6 +10,7 @@ import guests
 from lab import Failure, lodge, require, run, show, state, wait_until
 
 GUEST_SECONDS = 300
+TRIES = 2  # more, after a triple fault
 LEASE_SECONDS = 900  # firmware is slow under nested emulation
 
 
@@ -18,6 +19,30 @@ class Trial:
 
     def __init__(self, mode):
         self.mode, self.name, self.console = mode, f"{mode}-guest", None
+        self.faults = triple_faults()
+
+    def was_struck(self):
+        """Whether the emulated CPU has thrown the guest out of its course since last asked; then it is running again."""
+        before, self.faults = self.faults, triple_faults()
+        if self.faults == before:
+            return False
+        wait_until("it runs again", lambda: state(self.name) == "running", GUEST_SECONDS)
+        if self.console:
+            self.console.__exit__()
+            self.console = guests.log_in(self.name)
+        for verb, name in (("detach-disk", "data"), ("detach-nic", "second")):
+            if self.ability == verb.replace("detach-", "") + "_attach":
+                run("lodge", "vm", verb, self.name, name, "--yes", status=None)
+        return True
+
+    def attempt(self, ability):
+        """Whether it works, and what was said."""
+        self.ability = ability
+        try:
+            getattr(self, ability)()
+            return True, ""
+        except Exception as failure:  # that it is refused, is an answer
+            return False, str(failure).strip()
 
     # --- starting
 
@@ -147,7 +172,7 @@ class Trial:
 
     def copy(self):
         lodge("vm", "clone", self.name, f"{self.mode}-copy", "--hold")
-        require((state(self.name), state(f"{self.mode}-copy")) == ("running", "stopped"), lodge("vm", "list"))
+        wait_until("it runs on", lambda: (state(self.name), state(f"{self.mode}-copy")) == ("running", "stopped"), 30)
         self.console.run("true")
 
     def statistics(self):
@@ -190,6 +215,11 @@ class Trial:
         guests.remove(self.name)
 
 
+def triple_faults():
+    """How many guests were ended by one since the start: the emulator's CPU does that to guests of each mode, at random."""
+    return run("xl", "dmesg").count("Triple fault")
+
+
 COUNT_NICS = "ls /sys/class/net | grep -c eth"
 # In this order: what comes later uses the guest of what came before.
 ORDER = ("boot_kernel", "serial", "boot_disk", "boot_any", "boot_network", "uefi", "graphics", "vcpus_add", "vcpus_remove", "memory_add",
@@ -219,12 +249,12 @@ def compare(mode, elsewhere=()):
     for ability in ORDER:
         if ability in elsewhere:
             continue
-        begun = time.monotonic()
-        try:
-            getattr(trial, ability)()
-            works, why = True, ""
-        except Exception as failure:  # that it is refused, is an answer
-            works, why = False, str(failure).strip()
+        begun, works, why = time.monotonic(), *trial.attempt(ability)
+        for _ in range(TRIES):
+            if works or not table[ability] or not trial.was_struck():
+                break
+            print(f"   {mode} {ability}: again, because the guest ended with a triple fault ({why[-100:]!r})", flush=True)
+            works, why = trial.attempt(ability)
         guests.remove_all(f"{mode}-", but=[trial.name])
         is_refused = any(word in why for word in REFUSALS)
         verdict = "agrees" if works == table[ability] and (works or is_refused) else "DIFFERS"

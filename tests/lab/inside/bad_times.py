@@ -3,7 +3,7 @@ import pathlib
 import subprocess
 import time
 
-from guests import domain, goes_on, make, remove, start_counting
+from guests import domain, domain_is_there, goes_on, log_in, make, remove, start_counting
 from lab import lodge, objects, require, run, show, state, wait_until
 
 ANSWER_SECONDS = 20  # for what must not wait, on a starved machine
@@ -77,6 +77,71 @@ def a_disk_is_open_elsewhere():
         run("xl", "destroy", "other", status=None)
     lodge("vm", "start", "torn")
     remove("torn")
+
+
+MAKE_HANGING_DISK = """
+truncate -s 400M /root/hang.img
+loop=$(losetup -f --show /root/hang.img)
+echo "0 $(blockdev --getsz $loop) linear $loop 0" | dmsetup create hang
+mkfs.ext4 -q /dev/mapper/hang
+mkdir -p /srv/hang
+mount /dev/mapper/hang /srv/hang
+mkdir /srv/hang/repository
+"""
+REMOVE_HANGING_DISK = "umount /srv/hang; dmsetup remove hang; losetup -j /root/hang.img -O NAME -n | xargs losetup -d; rm /root/hang.img"
+
+
+def a_domain_does_not_die():
+    """The disk below it hangs while it writes: ended, but the hypervisor keeps it, and what is under way may still reach the disk."""
+    before = start_counting("grow")
+    run("sh", "-ec", MAKE_HANGING_DISK)
+    lodge("repository", "create", "hang", "--path", "/srv/hang/repository")
+    lodge("vm", "create", "undead", "--template", "tiny", "--memory", "96M", "--repository", "hang")
+    lodge("vm", "attach-disk", "undead", "--name", "data", "--size", "32M", "--format", "raw")
+    lodge("vm", "start", "undead")
+    with log_in("undead") as console:
+        console.run("(while :; do dd if=/dev/zero of=/dev/xvda bs=64k count=100 oflag=direct 2>/dev/null; done) & sleep 2")
+    run("dmsetup", "suspend", "--noflush", "--nolockfs", "hang")
+    try:
+        time.sleep(5)
+        text = lodge("vm", "kill", "undead", status=None)
+        print(f"   {text.strip()[:300]}\n   {run('xl', 'list', '-v').strip().splitlines()[-1]}", flush=True)
+        require("does not answer" in text, f"a domain that lives on counts as killed: {text}")
+        wait_until("it is not shown as stopped", lambda: state("undead") == "stopping", 60)
+        text = lodge("vm", "start", "undead", status=None)
+        require("does not answer" in text, f"it may run twice: {text}")
+        lodge("vm", "delete", "undead", "--force", "--yes", status=None)
+        require(state("undead") == "stopping", "a VM that may still write was deleted")
+        answers_in_time("vm", "list")
+        answers_in_time("host", "show", "dom0")
+        require(host_state() == "connected", host_state())
+        goes_on("grow", before)
+    finally:
+        run("dmsetup", "resume", "hang")
+    wait_until("it has ended", lambda: state("undead") == "stopped", 180)
+    lodge("vm", "start", "undead")
+    remove("undead")
+    lodge("repository", "forget", "hang", "--yes", status=None)
+    run("sh", "-c", REMOVE_HANGING_DISK)
+
+
+def another_tool_starts_a_domain_of_ours():
+    """As xendomains would, which Debian starts with the machine: the VM is not stopped, though libvirt knows nothing of it."""
+    lodge("vm", "create", "stray", "--template", "tiny")
+    other_domain(domain("stray"), "")
+    try:
+        wait_until("its state is not taken for certain", lambda: state("stray") == "unknown", 60)
+        print(f"   reason: {show('vm', 'stray')['status'].get('reason')}", flush=True)
+        for verb in ("start", "kill"):
+            text = lodge("vm", verb, "stray", status=None)
+            require("xl destroy" in text, f"{verb} is not refused, or does not say what to do: {text}")
+        lodge("vm", "delete", "stray", "--yes", status=None)
+        require(domain_is_there("stray") and state("stray") == "unknown", "it was touched")
+    finally:
+        run("xl", "destroy", domain("stray"), status=None)
+    wait_until("it is stopped", lambda: state("stray") == "stopped", 60)
+    lodge("vm", "start", "stray")
+    remove("stray")
 
 
 def memory_runs_out():

@@ -1,0 +1,70 @@
+/* One call on a connection of its own. */
+#include "agent/local-call.h"
+#include <glib.h>
+#include "model/method.h"
+#include "rpc/rpc-connection.h"
+
+enum { SPARE_S = 60 }; /* beyond the time that is asked for */
+
+typedef struct LocalCall {
+    GMainLoop *loop;
+    json_t *result;
+    Error err;
+} LocalCall;
+
+static void replied(const json_t *result, const Error *error, void *data) {
+    LocalCall *call = data;
+    if (error)
+        error_copy(&call->err, error);
+    else
+        call->result = json_deep_copy(result);
+    g_main_loop_quit(call->loop);
+}
+
+static void progressed(const json_t *progress, void *data G_GNUC_UNUSED) {
+    const char *phase = json_string_value(json_object_get(progress, "phase"));
+    if (phase)
+        g_print("%s\n", phase);
+}
+
+/* Takes the parameters. The result, or NULL. */
+static json_t *ask(
+    const char *socket, AgentMethodId method, json_t *parameters, int64_t timeout_s, Error *err) {
+    g_autoptr(json_t) owned = parameters;
+    RpcStream *stream = rpc_stream_connect_unix(socket, err);
+    if (!stream)
+        return NULL;
+    const RpcOptions options = {
+        .software = "lodge-agent " LODGE_VERSION, .lowest_version = 1, .highest_version = 1};
+    LocalCall call = {.loop = g_main_loop_new(NULL, FALSE)};
+    RpcConnection *connection = rpc_connection_new(stream, RPC_INITIATOR, &options);
+    rpc_call(connection, agent_methods[method].name, g_steal_pointer(&owned), NULL, timeout_s * 1000, replied,
+        progressed, &call);
+    g_main_loop_run(call.loop);
+    rpc_connection_free(connection);
+    g_main_loop_unref(call.loop);
+    if (error_is_set(&call.err))
+        error_move(err, &call.err);
+    return call.result;
+}
+
+bool local_end_guests(const char *socket, int timeout_s, Error *err) {
+    g_auto(AgentHostEnd) request = {0};
+    g_auto(AgentHostEnded) ended = {0};
+    if (timeout_s < 1 || timeout_s > 3600)
+        return error_set(err, ERROR_INVALID, "--end-guests", "the time is 1 to 3600 seconds");
+    agent_host_end_set_timeout_s(&request, timeout_s);
+    g_print("stopping all VMs; the plug is pulled after %d s\n", timeout_s);
+    g_autoptr(json_t) result = ask(socket, AGENT_METHOD_HOST_END,
+        agent_host_end_encode(&request, MODEL_ENCODE_ALL), timeout_s + SPARE_S, err);
+    if (!result || !agent_host_ended_decode(result, MODEL_STORED, &ended, err))
+        return false;
+    g_print("%d VMs stopped, %d were killed\n", (int)ended.stopped, (int)ended.killed);
+    return ended.remaining == 0 ||
+           error_set(err, ERROR_TIMED_OUT, NULL, "%d VMs could not be ended", (int)ended.remaining);
+}
+
+bool local_allow_guests(const char *socket, Error *err) {
+    g_autoptr(json_t) result = ask(socket, AGENT_METHOD_HOST_BEGIN, NULL, SPARE_S, err);
+    return result != NULL;
+}

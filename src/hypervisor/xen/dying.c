@@ -1,0 +1,97 @@
+/* A row of `xl list -v`: name ("(null)" when it dies), id, memory, vCPUs, state as six letters, time, UUID, …
+ * (xl(1)); the last letter of the state is d for one that dies. */
+#include "hypervisor/xen/dying.h"
+#include <string.h>
+#include "base/process.h"
+
+enum { TOOL_TIMEOUT_MS = 10000, OUTPUT_LIMIT = 4 << 20, TRIES = 20, PAUSE_US = 500000, STATE_LETTERS = 6 };
+
+static const char reason[] = "it was ended, but its disk or network does not let go of its memory";
+
+static bool is_state(const char *word) {
+    return strlen(word) == STATE_LETTERS && strspn(word, "rbpscd-") == STATE_LETTERS;
+}
+
+void xen_dying_parse(const char *text, GHashTable *ids) {
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    for (char **line = lines; *line; line++) {
+        g_auto(GStrv) words = g_strsplit_set(*line, " \t", -1);
+        bool is_dying = false;
+        for (char **word = words; *word; word++) {
+            if (is_state(*word))
+                is_dying = (*word)[STATE_LETTERS - 1] == 'd';
+            else if (is_dying && g_uuid_string_is_valid(*word))
+                g_hash_table_add(ids, g_ascii_strdown(*word, -1));
+        }
+    }
+}
+
+/* What was known before stays known when the tool does not answer. */
+static void look(XenSession *session) {
+    static const char *const list[] = {"xl", "list", "-v", NULL};
+    const ProcessSpec spec = {.argv = list, .timeout_ms = TOOL_TIMEOUT_MS, .output_limit = OUTPUT_LIMIT};
+    g_autofree char *text = NULL;
+    if (!process_run(&spec, &text, NULL))
+        return;
+    g_mutex_lock(&session->dying_lock);
+    g_hash_table_remove_all(session->dying);
+    xen_dying_parse(text, session->dying);
+    g_mutex_unlock(&session->dying_lock);
+}
+
+static bool is_dying(XenSession *session, const char *vm_id) {
+    g_mutex_lock(&session->dying_lock);
+    bool is_there = g_hash_table_contains(session->dying, vm_id);
+    g_mutex_unlock(&session->dying_lock);
+    return is_there;
+}
+
+bool xen_check_is_dead(HypervisorSession *session, const char *vm_id, Error *err) {
+    XenSession *own = (XenSession *)session;
+    for (int i = 0; i < TRIES; i++) {
+        look(own);
+        if (!is_dying(own, vm_id))
+            return true;
+        g_usleep(PAUSE_US);
+    }
+    return error_set(err, ERROR_IN_USE, NULL,
+        "the VM was ended, but Xen cannot let go of it: its disk or network on the host does not answer, and "
+        "may "
+        "still write what was under way; it counts as stopped when that has ended (`xl list -v` shows it)");
+}
+
+static void tell(AgentVmState *state, const char *vm_id) {
+    agent_vm_state_set_id(state, vm_id);
+    VmStatus *status = agent_vm_state_put_status(state);
+    vm_status_set_state(status, VM_STATE_STOPPING);
+    vm_status_set_reason(status, reason);
+}
+
+void xen_dying_tell(HypervisorSession *session, const char *vm_id, AgentVmState *state) {
+    if (!is_dying((XenSession *)session, vm_id))
+        return;
+    agent_vm_state_clear(state);
+    tell(state, vm_id);
+    agent_vm_state_set_managed(state, true);
+}
+
+static bool is_listed(const AgentInventory *inventory, const char *vm_id) {
+    for (size_t i = 0; i < inventory->vms.n; i++)
+        if (!g_strcmp0(inventory->vms.items[i].id, vm_id))
+            return true;
+    return false;
+}
+
+/* Whose they are cannot be told any more: the manager knows its own. */
+void xen_dying_list(HypervisorSession *session, AgentInventory *inventory) {
+    XenSession *own = (XenSession *)session;
+    GHashTableIter each;
+    void *id;
+    look(own);
+    g_mutex_lock(&own->dying_lock);
+    g_hash_table_iter_init(&each, own->dying);
+    while (g_hash_table_iter_next(&each, &id, NULL))
+        if (!is_listed(inventory, id))
+            tell(agent_inventory_add_vms(inventory), id);
+    g_mutex_unlock(&own->dying_lock);
+}
