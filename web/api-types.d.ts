@@ -135,7 +135,7 @@ export interface HostMode {
   copy?: boolean;
   /** Tells what it uses of CPUs, disks and networks. */
   statistics?: boolean;
-  /** Can be asked through an agent inside the guest. */
+  /** Hears an agent inside the guest: its addresses are shown, whoever gave them. */
   guest_agent?: boolean;
   /** Moves to another host while it runs. */
   migrate_live?: boolean;

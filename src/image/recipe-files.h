@@ -10,3 +10,4 @@ extern const char recipe_debian_tree_sh[];
 extern const char recipe_debian_customize_sh[];
 extern const char recipe_debian_disk_sh[];
 extern const char recipe_debian_grub_cfg[];
+extern const char recipe_xen_addresses_sh[];

@@ -225,7 +225,7 @@ static bool take_packages(Build *build, Error *err) {
 
 static bool build_kernel(Build *build, Error *err) {
     static const Script scripts[] = {{"tiny.sh", recipe_tiny_sh}, {"tiny-init.sh", recipe_tiny_init_sh},
-        {"tiny-udhcpc.sh", recipe_tiny_udhcpc_sh}};
+        {"tiny-udhcpc.sh", recipe_tiny_udhcpc_sh}, {"xen-addresses.sh", recipe_xen_addresses_sh}};
     build->kind = JAIL_SINGLE;
     if (!prepare(build, scripts, G_N_ELEMENTS(scripts), err))
         return false;
@@ -246,7 +246,7 @@ static bool put_partition_table(Build *build, const Partition *partitions, size_
 static bool build_disk(Build *build, Error *err) {
     static const Script scripts[] = {{"debian-tree.sh", recipe_debian_tree_sh},
         {"debian-customize.sh", recipe_debian_customize_sh}, {"debian-disk.sh", recipe_debian_disk_sh},
-        {"debian-grub.cfg", recipe_debian_grub_cfg}};
+        {"debian-grub.cfg", recipe_debian_grub_cfg}, {"xen-addresses.sh", recipe_xen_addresses_sh}};
     build->kind = JAIL_BUILD;
     if (!prepare(build, scripts, G_N_ELEMENTS(scripts), err))
         return false;

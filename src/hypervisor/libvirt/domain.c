@@ -138,3 +138,13 @@ void domain_write_back(virDomain *domain, const char *instance, const char *elem
     set_metadata(domain, definition, "definition", DOMAIN_DEFINITION_NAMESPACE);
     set_metadata(domain, mark, "lodge", DOMAIN_VM_NAMESPACE);
 }
+
+void domain_add_boot_devices(GString *xml, const Vm *vm) {
+    static const char *const names[BOOT_DEVICE_MAX] = {
+        [BOOT_DEVICE_DISK] = "hd", [BOOT_DEVICE_CD] = "cdrom", [BOOT_DEVICE_NETWORK] = "network"};
+    static const BootDevice usual[] = {BOOT_DEVICE_DISK, BOOT_DEVICE_CD, BOOT_DEVICE_NETWORK};
+    const BootDevice *devices = vm->boot_order.n ? vm->boot_order.items : usual;
+    size_t n = vm->boot_order.n ? vm->boot_order.n : G_N_ELEMENTS(usual);
+    for (size_t i = 0; i < n; i++)
+        domain_add(xml, "    <boot dev='%s'/>\n", names[devices[i]]);
+}

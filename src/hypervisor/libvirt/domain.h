@@ -42,6 +42,8 @@ char *domain_mark_element(const DomainMark *mark);
 char *domain_definition_element(const Vm *vm);
 /* Name, id, title and both elements: how each <domain> begins. */
 void domain_add_head(GString *xml, const Vm *vm, const DomainMark *mark);
+/* <boot dev=…> in the order of the definition, or disk, CD, network. */
+void domain_add_boot_devices(GString *xml, const Vm *vm);
 
 /* The definition with which the domain runs now. False when it cannot be read. */
 bool domain_running_definition(virDomain *domain, Vm *ret_vm);

@@ -90,6 +90,10 @@ void session_count_vms(HypervisorSession *session, virConnect *connection, HostS
     g_clear_pointer(&before, g_hash_table_unref);
 }
 
+bool session_has_gone(HypervisorSession *session, const char *vm_id) {
+    return session->dialect->has_gone && session->dialect->has_gone(session, vm_id);
+}
+
 bool session_find_with(HypervisorSession *session, virConnect *connection, const char *vm_id,
     virDomain **ret_domain, Error *err) {
     g_autoptr(virDomain) domain = virDomainLookupByUUIDString(connection, vm_id);
@@ -108,8 +112,11 @@ bool session_find_with(HypervisorSession *session, virConnect *connection, const
         return true;
     }
     if (error_is_set(&fault) && session->dialect->restarts_itself &&
-        session_is_between_states(session, domain, vm_id))
-        return error_set(err, ERROR_BUSY, NULL, "the VM is just starting again, try it in a moment");
+        session_is_between_states(session, domain, vm_id)) {
+        *ret_domain = NULL;
+        return session_has_gone(session, vm_id) ||
+               error_set(err, ERROR_BUSY, NULL, "the VM is just starting again, try it in a moment");
+    }
     if (error_is_set(&fault)) {
         error_move(err, &fault);
         return false;

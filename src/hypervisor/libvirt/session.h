@@ -18,6 +18,8 @@ typedef struct LibvirtDialect {
     /* A domain that is shut off may be on its way to its next start, because its guest rebooted: it has ended
      * only when libvirt does not know it any more. */
     bool restarts_itself;
+    /* Whether such a domain, of that VM, has gone for good though libvirt still knows it; may be NULL. */
+    bool (*has_gone)(HypervisorSession *session, const char *vm_id);
     VmMode (*mode_of)(virDomain *domain); /* how a running domain is presented */
     /* Whether a file of a saved domain was written to its end. */
     bool (*is_whole_image)(int fd);
@@ -46,6 +48,8 @@ void session_init(
 void session_clear(HypervisorSession *session);
 /* A connection for calls that take long, once libvirt answers; to be dropped by virConnectClose. */
 virConnect *session_work(HypervisorSession *session, Error *err);
+/* Whether nothing is left of a domain that libvirt knows and that does not run. */
+bool session_has_gone(HypervisorSession *session, const char *vm_id);
 /* The domain of that VM. NULL without an error when libvirt knows none or it does not run. ERROR_IN_USE when
  * the id belongs to a domain that is not this instance's, ERROR_BUSY while it is just being made. */
 bool session_find(HypervisorSession *session, const char *vm_id, virDomain **ret_domain, Error *err);
@@ -73,6 +77,8 @@ bool session_is_managed(
 bool session_is_between_states(const HypervisorSession *session, virDomain *domain, const char *id);
 bool session_list(HypervisorSession *session, AgentInventory *inventory, Error *err);
 bool session_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err);
+/* Unless it is there already, of the guest alone, or one of too many. `mac` may be NULL. */
+void session_add_address(VmStatus *status, const char *text, const char *mac, AddressSource source);
 bool session_guest(HypervisorSession *session, const char *vm_id, VmStatus *ret_status, Error *err);
 
 /* power.c */

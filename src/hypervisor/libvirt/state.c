@@ -86,12 +86,16 @@ static bool read_domain(HypervisorSession *session, virDomain *domain, AgentVmSt
             error_move(err, &fault);
             return false;
         }
+        if (session_has_gone(session, id))
+            return error_set(err, ERROR_NOT_FOUND, NULL, "it has ended");
         tell_starting(domain, id, state);
         return true;
     }
     if (virDomainGetInfo(domain, &info) < 0)
         return connection_error(err, "a domain's state cannot be read");
     if (is_managed && info.state == VIR_DOMAIN_SHUTOFF && session->dialect->restarts_itself) {
+        if (session_has_gone(session, id))
+            return error_set(err, ERROR_NOT_FOUND, NULL, "it has ended");
         tell_starting(domain, id, state);
         return true;
     }
@@ -144,6 +148,8 @@ bool session_list(HypervisorSession *session, AgentInventory *inventory, Error *
     return is_complete;
 }
 
+enum { MAX_ADDRESSES = 64 };
+
 static bool is_worth_showing(const char *address) {
     return !g_str_has_prefix(address, "127.") && !g_str_has_prefix(address, "169.254.") &&
            !g_str_has_prefix(address, "fe80:") && strcmp(address, "::1") != 0;
@@ -156,17 +162,21 @@ static bool is_listed(const VmStatus *status, const char *address) {
     return false;
 }
 
+void session_add_address(VmStatus *status, const char *text, const char *mac, AddressSource source) {
+    if (!is_worth_showing(text) || is_listed(status, text) || status->addresses.n >= MAX_ADDRESSES)
+        return;
+    Address *address = vm_status_add_addresses(status);
+    address_set_address(address, text);
+    address_set_source(address, source);
+    if (mac)
+        address_set_mac(address, mac);
+}
+
 static void add_interface(
     VmStatus *status, const virDomainInterface *interface, int type, AddressSource source) {
     for (unsigned i = 0; i < interface->naddrs; i++) {
-        const char *text = interface->addrs[i].addr;
-        if (interface->addrs[i].type != type || !is_worth_showing(text) || is_listed(status, text))
-            continue;
-        Address *address = vm_status_add_addresses(status);
-        address_set_address(address, text);
-        address_set_source(address, source);
-        if (interface->hwaddr)
-            address_set_mac(address, interface->hwaddr);
+        if (interface->addrs[i].type == type)
+            session_add_address(status, interface->addrs[i].addr, interface->hwaddr, source);
     }
 }
 

@@ -92,16 +92,6 @@ static void add_sizes(GString *xml, const Vm *vm) {
         vm->vcpus, domain_vcpus_maximum(vm));
 }
 
-static void add_boot_devices(GString *xml, const Vm *vm) {
-    static const char *const names[BOOT_DEVICE_MAX] = {
-        [BOOT_DEVICE_DISK] = "hd", [BOOT_DEVICE_CD] = "cdrom", [BOOT_DEVICE_NETWORK] = "network"};
-    static const BootDevice usual[] = {BOOT_DEVICE_DISK, BOOT_DEVICE_CD, BOOT_DEVICE_NETWORK};
-    const BootDevice *devices = vm->boot_order.n ? vm->boot_order.items : usual;
-    size_t n = vm->boot_order.n ? vm->boot_order.n : G_N_ELEMENTS(usual);
-    for (size_t i = 0; i < n; i++)
-        domain_add(xml, "    <boot dev='%s'/>\n", names[devices[i]]);
-}
-
 static void add_direct_boot(GString *xml, const HypervisorVm *vm) {
     const char *extra = vm->vm->kernel_arguments;
     g_autofree char *line = g_strdup_printf(
@@ -123,7 +113,7 @@ static void add_os(GString *xml, const HypervisorVm *vm, const QemuXmlOptions *o
     if (vm->kernel_path)
         add_direct_boot(xml, vm);
     else
-        add_boot_devices(xml, vm->vm);
+        domain_add_boot_devices(xml, vm->vm);
     domain_add(xml, "  </os>\n");
 }
 

@@ -2,11 +2,10 @@
 #include "hypervisor/xen/back-ends.h"
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <xenstore.h>
 #include "base/file.h"
 #include "hypervisor/interface-counters.h"
+#include "hypervisor/xen/store.h"
 
 enum {
     XVD_MAJOR = 202,
@@ -16,7 +15,6 @@ enum {
     LETTERS = 26,
     SECTOR = 512, /* whatever the disk has: xen/include/public/io/blkif.h */
     FILE_LIMIT = 256,
-    MAX_NICS = 256,
 };
 
 /* "a": 0, "z": 25, "aa": 26 */
@@ -66,29 +64,21 @@ void xen_count_disk(const char *root, unsigned domain, unsigned number, VmDiskSt
         vm_disk_statistics_set_write_requests(disk, (int64_t)counter_limited(value));
 }
 
-static bool has_mac(struct xs_handle *store, const char *folder, const char *number, const char *mac) {
+static bool has_mac(XenStore *store, const char *folder, const char *number, const char *mac) {
     g_autofree char *path = g_strdup_printf("%s/%s/mac", folder, number);
-    unsigned length = 0;
-    char *text = xs_read(store, XBT_NULL, path, &length);
-    bool is_it = text && g_ascii_strcasecmp(text, mac) == 0; /* xs_read adds a NUL */
-    free(text);
-    return is_it;
+    g_autofree char *text = xen_store_text(store, path);
+    return text && g_ascii_strcasecmp(text, mac) == 0;
 }
 
-/* Through xenstored's socket only, as in others.c. */
 bool xen_nic_number(unsigned domain, const char *mac, unsigned *ret_number) {
-    struct xs_handle *store = xs_open(XS_OPEN_SOCKETONLY);
+    g_autoptr(XenStore) store = xen_store_open();
     g_autofree char *folder = g_strdup_printf("/local/domain/0/backend/vif/%u", domain);
-    unsigned n = 0;
+    g_auto(GStrv) names = xen_store_names(store, folder);
     guint64 number = 0;
     bool is_found = false;
-    char **names = store ? xs_directory(store, XBT_NULL, folder, &n) : NULL;
-    for (unsigned i = 0; names && i < MIN(n, MAX_NICS) && !is_found; i++)
-        is_found = g_ascii_string_to_unsigned(names[i], 10, 0, G_MAXINT32, &number, NULL) &&
-                   has_mac(store, folder, names[i], mac);
-    free(names);
-    if (store)
-        xs_close(store);
+    for (char **name = names; *name && !is_found; name++)
+        is_found = g_ascii_string_to_unsigned(*name, 10, 0, G_MAXINT32, &number, NULL) &&
+                   has_mac(store, folder, *name, mac);
     if (is_found)
         *ret_number = (unsigned)number;
     return is_found;

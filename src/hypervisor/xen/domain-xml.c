@@ -110,16 +110,6 @@ static void add_sizes(GString *xml, const Vm *vm, VmMode mode) {
         xen_keeps_vcpus_back(vm, mode) ? maximum : vm->vcpus, maximum);
 }
 
-static void add_boot_devices(GString *xml, const Vm *vm) {
-    static const char *const names[BOOT_DEVICE_MAX] = {
-        [BOOT_DEVICE_DISK] = "hd", [BOOT_DEVICE_CD] = "cdrom", [BOOT_DEVICE_NETWORK] = "network"};
-    static const BootDevice usual[] = {BOOT_DEVICE_DISK, BOOT_DEVICE_CD, BOOT_DEVICE_NETWORK};
-    const BootDevice *devices = vm->boot_order.n ? vm->boot_order.items : usual;
-    size_t n = vm->boot_order.n ? vm->boot_order.n : G_N_ELEMENTS(usual);
-    for (size_t i = 0; i < n; i++)
-        domain_add(xml, "    <boot dev='%s'/>\n", names[devices[i]]);
-}
-
 static void add_kernel(GString *xml, const HypervisorVm *vm, VmMode mode) {
     g_autofree char *line = xen_command_line(vm, mode);
     domain_add(xml, "    <kernel>%s</kernel>\n", vm->kernel_path);
@@ -138,7 +128,7 @@ static void add_os(GString *xml, const HypervisorVm *vm, const XenXmlOptions *op
     if (vm->kernel_path)
         add_kernel(xml, vm, options->mode);
     else if (options->mode == VM_MODE_HVM)
-        add_boot_devices(xml, vm->vm);
+        domain_add_boot_devices(xml, vm->vm);
     else
         domain_add(xml, "    <kernel>%s</kernel>\n", options->grub_path);
     domain_add(xml, "  </os>\n");

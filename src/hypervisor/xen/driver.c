@@ -42,12 +42,19 @@ VmMode xen_mode_of(virDomain *domain) {
     return g_strcmp0(type, "xenpvh") == 0 ? VM_MODE_PVH : VM_MODE_PV;
 }
 
+static bool has_gone(HypervisorSession *session, const char *vm_id) {
+    g_autofree char *name = domain_name(session->instance, vm_id);
+    return xen_remains_judge(
+        ((XenSession *)session)->remains, name, xen_domain_is_there(name), g_get_monotonic_time());
+}
+
 static const LibvirtDialect dialect = {.uri = "xen:///system",
     .console_flags = 0,
     .has_agent = false,
     .stop_flags = {VIR_DOMAIN_SHUTDOWN_PARAVIRT, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN},
     .is_half_started = is_half_started,
     .restarts_itself = true,
+    .has_gone = has_gone,
     .mode_of = xen_mode_of,
     .is_whole_image = xen_is_whole_image,
     .run_on = xen_run_on,
@@ -70,6 +77,7 @@ static HypervisorSession *xen_open(const HypervisorOptions *options, Error *err)
     XenSession *session = g_new0(XenSession, 1);
     session_init(&session->base, &dialect, options);
     g_mutex_init(&session->dying_lock);
+    session->remains = xen_remains_new();
     session->dying = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     return &session->base;
 }
@@ -79,6 +87,7 @@ static void xen_close(HypervisorSession *session) {
         return;
     XenSession *own = (XenSession *)session;
     session_clear(session);
+    xen_remains_free(own->remains);
     g_hash_table_unref(own->dying);
     g_mutex_clear(&own->dying_lock);
     g_free(own);
@@ -193,7 +202,7 @@ static bool xen_state(HypervisorSession *session, const char *vm_id, AgentVmStat
     return true;
 }
 
-/* What libvirt does not know it cannot end. */
+/* libvirt does not end what it does not know. */
 static bool xen_stop(HypervisorSession *session, const char *vm_id, int64_t timeout_ms, bool force,
     const Cancel *cancel, Error *err) {
     return session_stop(session, vm_id, timeout_ms, force, cancel, err) &&
@@ -201,7 +210,8 @@ static bool xen_stop(HypervisorSession *session, const char *vm_id, int64_t time
 }
 
 static bool xen_kill(HypervisorSession *session, const char *vm_id, Error *err) {
-    return session_kill(session, vm_id, err) && xen_check_no_stray(session, vm_id, err) &&
+    bool may_stray = xen_may_stray(vm_id);
+    return session_kill(session, vm_id, err) && xen_end_stray(session, vm_id, may_stray, err) &&
            xen_check_is_dead(session, vm_id, err);
 }
 
@@ -312,7 +322,7 @@ const Hypervisor hypervisor_xen = {
     .probe = xen_probe,
     .list = xen_list,
     .state = xen_state,
-    .guest = session_guest,
+    .guest = xen_guest,
     .statistics = xen_statistics,
     .start = xen_start,
     .stop = xen_stop,

@@ -1,41 +1,23 @@
-/* A row of `xl list -v`: name ("(null)" when it dies), id, memory, vCPUs, state as six letters, time, UUID, …
- * (xl(1)); the last letter of the state is d for one that dies. */
+/* What the list of the hypervisor said last is kept, so that a question about a VM does not wait for it. */
 #include "hypervisor/xen/dying.h"
-#include <string.h>
-#include "base/process.h"
+#include "hypervisor/xen/domain-list.h"
 
-enum { TOOL_TIMEOUT_MS = 10000, OUTPUT_LIMIT = 4 << 20, TRIES = 20, PAUSE_US = 500000, STATE_LETTERS = 6 };
+enum { TRIES = 20, PAUSE_US = 500000 };
 
 static const char reason[] = "it was ended, but its disk or network does not let go of its memory";
 
-static bool is_state(const char *word) {
-    return strlen(word) == STATE_LETTERS && strspn(word, "rbpscd-") == STATE_LETTERS;
-}
-
-void xen_dying_parse(const char *text, GHashTable *ids) {
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-    for (char **line = lines; *line; line++) {
-        g_auto(GStrv) words = g_strsplit_set(*line, " \t", -1);
-        bool is_dying = false;
-        for (char **word = words; *word; word++) {
-            if (is_state(*word))
-                is_dying = (*word)[STATE_LETTERS - 1] == 'd';
-            else if (is_dying && g_uuid_string_is_valid(*word))
-                g_hash_table_add(ids, g_ascii_strdown(*word, -1));
-        }
-    }
-}
-
 /* What was known before stays known when the tool does not answer. */
 static void look(XenSession *session) {
-    static const char *const list[] = {"xl", "list", "-v", NULL};
-    const ProcessSpec spec = {.argv = list, .timeout_ms = TOOL_TIMEOUT_MS, .output_limit = OUTPUT_LIMIT};
-    g_autofree char *text = NULL;
-    if (!process_run(&spec, &text, NULL))
+    g_autoptr(GArray) rows = xen_domain_list(NULL);
+    if (!rows)
         return;
     g_mutex_lock(&session->dying_lock);
     g_hash_table_remove_all(session->dying);
-    xen_dying_parse(text, session->dying);
+    for (guint i = 0; i < rows->len; i++) {
+        const XenDomainRow *row = &g_array_index(rows, XenDomainRow, i);
+        if (row->is_dying)
+            g_hash_table_add(session->dying, g_strdup(row->uuid));
+    }
     g_mutex_unlock(&session->dying_lock);
 }
 

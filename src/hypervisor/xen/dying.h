@@ -14,6 +14,3 @@ bool xen_check_is_dead(HypervisorSession *session, const char *vm_id, Error *err
 void xen_dying_tell(HypervisorSession *session, const char *vm_id, AgentVmState *state);
 /* Looks, and adds those that die to the list. */
 void xen_dying_list(HypervisorSession *session, AgentInventory *inventory);
-
-/* Adds the ids of domains that die to a set of strings; `text` is what `xl list -v` printed. */
-void xen_dying_parse(const char *text, GHashTable *ids);

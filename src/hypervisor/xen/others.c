@@ -1,36 +1,33 @@
-/* Through xenstored's socket only: the kernel's device would block for ever when the daemon is dead. */
+/* Every domain of the hypervisor has a folder in xenstore. */
 #include "hypervisor/xen/others.h"
-#include <stdlib.h>
 #include <string.h>
-#include <xenstore.h>
+#include "hypervisor/xen/store.h"
 
 #define CONTROL_DOMAIN "0"
 
-enum { MAX_DOMAINS = 4096 };
-
-static char *name_of(struct xs_handle *store, const char *id) {
+static char *name_of(XenStore *store, const char *id) {
     g_autofree char *path = g_strdup_printf("/local/domain/%s/name", id);
-    unsigned length = 0;
-    char *text = xs_read(store, XBT_NULL, path, &length);
-    char *name = text && length && g_utf8_validate(text, (gssize)length, NULL)
-                     ? g_strndup(text, length)
-                     : g_strdup_printf("domain %s", id);
-    free(text);
-    return name;
+    g_autofree char *text = xen_store_text(store, path);
+    return text && *text && g_utf8_validate(text, -1, NULL) ? g_steal_pointer(&text)
+                                                            : g_strdup_printf("domain %s", id);
 }
 
 GPtrArray *xen_other_domains(GHashTable *known) {
     GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
-    struct xs_handle *store = xs_open(XS_OPEN_SOCKETONLY);
-    unsigned n = 0;
-    char **ids = store ? xs_directory(store, XBT_NULL, "/local/domain", &n) : NULL;
-    for (unsigned i = 0; ids && i < MIN(n, MAX_DOMAINS); i++) {
-        g_autofree char *name = name_of(store, ids[i]);
-        if (strcmp(ids[i], CONTROL_DOMAIN) != 0 && !g_hash_table_contains(known, name))
+    g_autoptr(XenStore) store = xen_store_open();
+    g_auto(GStrv) ids = xen_store_names(store, "/local/domain");
+    for (char **id = ids; *id; id++) {
+        g_autofree char *name = name_of(store, *id);
+        if (strcmp(*id, CONTROL_DOMAIN) != 0 && !(known && g_hash_table_contains(known, name)))
             g_ptr_array_add(names, g_steal_pointer(&name));
     }
-    free(ids);
-    if (store)
-        xs_close(store);
     return names;
+}
+
+bool xen_domain_is_there(const char *name) {
+    g_autoptr(GPtrArray) names = xen_other_domains(NULL);
+    for (guint i = 0; i < names->len; i++)
+        if (!strcmp(names->pdata[i], name))
+            return true;
+    return false;
 }

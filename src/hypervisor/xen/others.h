@@ -4,7 +4,9 @@
  */
 #pragma once
 #include <glib.h>
+#include <stdbool.h>
 
-/* Names of all domains but those in `known` (a set of names), newly allocated strings; empty when xenstore
- * cannot be read. Never that of the control domain. */
+/* Names of all domains but those in `known` (a set of names; NULL: none), newly allocated; empty when
+ * xenstore cannot be read. Never that of the control domain. */
 GPtrArray *xen_other_domains(GHashTable *known);
+bool xen_domain_is_there(const char *name);

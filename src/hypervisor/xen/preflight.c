@@ -1,13 +1,12 @@
 /* Back ends as Xen's docs/misc/xenstore-paths.pandoc has them: .../backend/vbd|qdisk/DOMAIN/DEVICE/params. */
 #include "hypervisor/xen/preflight.h"
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <xenstore.h>
+#include "hypervisor/xen/store.h"
 
 #define BACKENDS "/local/domain/0/backend"
 
-enum { MAX_ENTRIES = 65536, OVERHEAD_BASE = 16 << 20, OVERHEAD_SHARE = 64 };
+enum { OVERHEAD_BASE = 16 << 20, OVERHEAD_SHARE = 64 };
 
 /* What Xen needs beside a guest's memory: page tables and, at most, a screen. */
 static bool check_memory(virConnect *connection, const HypervisorVm *vm, VmMode mode, Error *err) {
@@ -32,26 +31,20 @@ bool xen_params_are(const char *params, const char *path) {
     return is_same_file(params, path) || (colon && *params != '/' && is_same_file(colon + 1, path));
 }
 
-static char *read_text(struct xs_handle *store, const char *folder, const char *name) {
+static char *read_text(XenStore *store, const char *folder, const char *name) {
     g_autofree char *path = g_strdup_printf("%s/%s", folder, name);
-    unsigned length = 0;
-    char *raw = xs_read(store, XBT_NULL, path, &length);
-    char *text = raw ? g_strndup(raw, length) : NULL;
-    free(raw);
-    return text;
+    return xen_store_text(store, path);
 }
 
 /* Calls `visit` for each entry of a folder until it says stop (false). */
-typedef bool (*VisitFn)(struct xs_handle *store, const char *path, void *data);
-static bool each_entry(struct xs_handle *store, const char *folder, VisitFn visit, void *data) {
-    unsigned n = 0;
-    char **names = xs_directory(store, XBT_NULL, folder, &n);
+typedef bool (*VisitFn)(XenStore *store, const char *path, void *data);
+static bool each_entry(XenStore *store, const char *folder, VisitFn visit, void *data) {
+    g_auto(GStrv) names = xen_store_names(store, folder);
     bool goes_on = true;
-    for (unsigned i = 0; names && goes_on && i < MIN(n, MAX_ENTRIES); i++) {
-        g_autofree char *path = g_strdup_printf("%s/%s", folder, names[i]);
+    for (char **name = names; goes_on && *name; name++) {
+        g_autofree char *path = g_strdup_printf("%s/%s", folder, *name);
         goes_on = visit(store, path, data);
     }
-    free(names);
     return goes_on;
 }
 
@@ -60,7 +53,7 @@ typedef struct Search {
     Error *err;
 } Search;
 
-static bool visit_device(struct xs_handle *store, const char *path, void *data) {
+static bool visit_device(XenStore *store, const char *path, void *data) {
     const Search *search = data;
     g_autofree char *params = read_text(store, path, "params"), *mode = read_text(store, path, "mode");
     for (size_t i = 0; params && i < search->vm->n_disks; i++) {
@@ -78,19 +71,17 @@ static bool visit_device(struct xs_handle *store, const char *path, void *data) 
     return true;
 }
 
-static bool visit_domain(struct xs_handle *store, const char *path, void *data) {
+static bool visit_domain(XenStore *store, const char *path, void *data) {
     return each_entry(store, path, visit_device, data);
 }
 
 static bool check_disks(const HypervisorVm *vm, Error *err) {
     static const char *const kinds[] = {BACKENDS "/vbd", BACKENDS "/qdisk"};
-    struct xs_handle *store = vm->n_disks ? xs_open(XS_OPEN_SOCKETONLY) : NULL;
+    g_autoptr(XenStore) store = vm->n_disks ? xen_store_open() : NULL;
     Search search = {vm, err};
     bool is_free = true;
     for (size_t i = 0; store && is_free && i < G_N_ELEMENTS(kinds); i++)
         is_free = each_entry(store, kinds[i], visit_domain, &search);
-    if (store)
-        xs_close(store);
     return is_free;
 }
 

@@ -2,10 +2,12 @@
 #pragma once
 #include "hypervisor/libvirt/session.h"
 #include "hypervisor/xen/domain-xml.h"
+#include "hypervisor/xen/remains.h"
 
 typedef struct XenSession {
     HypervisorSession base;
     GMutex dying_lock;
+    XenRemains *remains;
     GHashTable *dying; /* ids of domains that had been ended and were still there when last looked */
 } XenSession;
 
@@ -15,6 +17,9 @@ bool xen_xml_options(
     const HypervisorSession *session, const HypervisorVm *vm, XenXmlOptions *ret_options, Error *err);
 
 VmMode xen_mode_of(virDomain *domain); /* how a running domain is presented */
+
+/* guest.c */
+bool xen_guest(HypervisorSession *session, const char *vm_id, VmStatus *status, Error *err);
 
 /* quiesce.c */
 bool xen_quiesce(HypervisorSession *session, const char *vm_id, const Cancel *cancel, Error *err);

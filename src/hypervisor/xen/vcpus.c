@@ -1,10 +1,9 @@
-/* Through xenstored's socket only: the kernel's device would block for ever when the daemon is dead. */
+/* A domain looks at what xenstore says of each of its vCPUs. */
 #include "hypervisor/xen/vcpus.h"
 #include <inttypes.h>
-#include <string.h>
-#include <xenstore.h>
 #include "base/log.h"
 #include "hypervisor/xen/session.h"
+#include "hypervisor/xen/store.h"
 
 enum { MAX_VCPUS = 4096 };
 
@@ -14,15 +13,13 @@ bool xen_keeps_vcpus_back(const Vm *vm, VmMode mode) {
 
 bool xen_offer_vcpus(virDomain *domain, int64_t vcpus, int64_t maximum, Error *err) {
     unsigned id = virDomainGetID(domain);
-    struct xs_handle *store = xs_open(XS_OPEN_SOCKETONLY);
+    g_autoptr(XenStore) store = xen_store_open();
     bool is_written = store != NULL;
     for (int64_t i = 0; is_written && i < MIN(maximum, MAX_VCPUS); i++) {
         const char *text = i < vcpus ? "online" : "offline";
         g_autofree char *path = g_strdup_printf("/local/domain/%u/cpu/%" PRId64 "/availability", id, i);
-        is_written = xs_write(store, XBT_NULL, path, text, (unsigned)strlen(text));
+        is_written = xen_store_write(store, path, text);
     }
-    if (store)
-        xs_close(store);
     return is_written || error_set(err, ERROR_UNREACHABLE, NULL,
                              "the number of vCPUs cannot be changed: xenstore does not answer");
 }

@@ -70,13 +70,24 @@ RULES
 ExecStart=
 ExecStart=/lib/systemd/systemd-networkd-wait-online --any --timeout=30
 WAIT
+    install -m 755 /work/xen-addresses.sh "$tree/usr/local/sbin/xen-addresses"
+    cat >"$tree/etc/systemd/system/xen-addresses.service" <<'UNIT'
+[Unit]
+Description=Tells the Xen host the addresses of this guest
+ConditionPathExists=/dev/xen/xenbus
+[Service]
+ExecStart=/usr/local/sbin/xen-addresses
+Restart=on-failure
+[Install]
+WantedBy=multi-user.target
+UNIT
     cp /work/debian-grub.cfg "$tree/boot/grub/grub.cfg"
     chmod 644 "$tree/boot/grub/grub.cfg"
     : >"$tree/etc/machine-id"
     rm -f "$tree/var/lib/dbus/machine-id" "$tree"/etc/ssh/ssh_host_* "$tree/etc/resolv.conf" "$tree/etc/hostname" \
         "$tree/var/lib/systemd/random-seed"
     ln -s ../run/systemd/resolve/stub-resolv.conf "$tree/etc/resolv.conf"
-    chroot "$tree" systemctl enable systemd-networkd systemd-resolved ssh 2>&1 | tail -n 1
+    chroot "$tree" systemctl enable systemd-networkd systemd-resolved ssh xen-addresses 2>&1 | tail -n 1
     chroot "$tree" systemctl disable apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service \
         2>&1 | tail -n 1
     rm -f "$tree/etc/apt/sources.list" "$tree"/etc/apt/sources.list.d/* "$tree/etc/apt/apt.conf.d/99mmdebstrap" \

@@ -29,6 +29,7 @@ echo "127.0.0.1 localhost" >/etc/hosts
 ip link set lo up
 ip link set eth0 up 2>/dev/null && udhcpc -i eth0 -b -S -t 10 -T 2 -F "$(hostname)" -s /etc/udhcpc.sh >/dev/null 2>&1 &
 
+xen-addresses >/dev/null 2>&1 &
 acpid -d -l /dev/null >/dev/null 2>&1 &
 (
     while :; do

@@ -54,6 +54,7 @@ for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev vir
 done
 install -m 755 tiny-init.sh initrd.d/init
 install -m 755 tiny-udhcpc.sh initrd.d/etc/udhcpc.sh
+install -m 755 xen-addresses.sh initrd.d/bin/xen-addresses
 printf '#!/bin/busybox sh\nexec /bin/poweroff -f\n' >initrd.d/etc/acpi/PWRF/00000080
 chmod 755 initrd.d/etc/acpi/PWRF/00000080
 # What the kernel calls when the hypervisor asks for it without a power button.

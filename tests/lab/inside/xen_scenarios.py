@@ -262,7 +262,7 @@ def start_debian(name, template):
 def a_debian_guest_lets_us_in():
     """From a disk image that is imported as template."""
     begun = time.monotonic()
-    lodge("template", "import", "imported", f"/root/{DISK_NAME}", "--guest-os", "debian13", "--cloud-init", seconds=DEBIAN_SECONDS)
+    lodge("template", "import", "imported", f"/root/{DISK_NAME}", "--guest-os", "debian13", "--cloud-init", "--repository", "main", seconds=DEBIAN_SECONDS)
     print(f"   template imported in {time.monotonic() - begun:.0f} s", flush=True)
     start_debian("debian", "imported")
     lodge("vm", "stop", "debian", "--grace", "600")

@@ -1,0 +1,53 @@
+/* Words, not columns: names and numbers may be wider than theirs. */
+#include "hypervisor/xen/domain-list.h"
+#include <string.h>
+#include "base/process.h"
+
+enum { TOOL_TIMEOUT_MS = 10000, OUTPUT_LIMIT = 4 << 20, STATE_LETTERS = 6, SHUT_DOWN = 3, DYING = 5 };
+
+#define REASON_REBOOT "1"
+
+static bool is_state(const char *word) {
+    return strlen(word) == STATE_LETTERS && strspn(word, "rbpscd-") == STATE_LETTERS;
+}
+
+/* The state stands two words before the UUID, the reason behind it. */
+static bool parse_row(char **words, XenDomainRow *ret_row) {
+    const char *state = NULL;
+    for (char **word = words; *word; word++) {
+        if (is_state(*word)) {
+            state = *word;
+        } else if (state && g_uuid_string_is_valid(*word)) {
+            g_autofree char *small = g_ascii_strdown(*word, -1);
+            g_strlcpy(ret_row->uuid, small, sizeof ret_row->uuid);
+            ret_row->is_dying = state[DYING] == 'd';
+            ret_row->is_rebooting = state[SHUT_DOWN] == 's' && g_strcmp0(word[1], REASON_REBOOT) == 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+GArray *xen_domain_list_parse(const char *text) {
+    GArray *rows = g_array_new(FALSE, TRUE, sizeof(XenDomainRow));
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+    for (char **line = lines; *line; line++) {
+        XenDomainRow row = {0};
+        g_autoptr(GPtrArray) words = g_ptr_array_new();
+        g_auto(GStrv) parts = g_strsplit_set(*line, " \t", -1);
+        for (char **part = parts; *part; part++)
+            if (**part)
+                g_ptr_array_add(words, *part);
+        g_ptr_array_add(words, NULL);
+        if (parse_row((char **)words->pdata, &row))
+            g_array_append_val(rows, row);
+    }
+    return rows;
+}
+
+GArray *xen_domain_list(Error *err) {
+    static const char *const list[] = {"xl", "list", "-v", NULL};
+    const ProcessSpec spec = {.argv = list, .timeout_ms = TOOL_TIMEOUT_MS, .output_limit = OUTPUT_LIMIT};
+    g_autofree char *text = NULL;
+    return process_run(&spec, &text, err) ? xen_domain_list_parse(text) : NULL;
+}
