@@ -6,6 +6,7 @@ import struct
 import subprocess
 import time
 
+import emulator
 import guests
 from lab import Failure, lodge, require, run, show, state, wait_until
 
@@ -19,11 +20,11 @@ class Trial:
 
     def __init__(self, mode):
         self.mode, self.name, self.console = mode, f"{mode}-guest", None
-        self.faults = triple_faults()
+        self.faults = emulator.triple_faults()
 
     def was_struck(self):
         """Whether the emulated CPU has thrown the guest out of its course since last asked; then it is running again."""
-        before, self.faults = self.faults, triple_faults()
+        before, self.faults = self.faults, emulator.triple_faults()
         if self.faults == before:
             return False
         wait_until("it runs again", lambda: state(self.name) == "running", GUEST_SECONDS)
@@ -219,11 +220,6 @@ class Trial:
         guests.remove(self.name)
 
 
-def triple_faults():
-    """How many guests were ended by one since the start: the emulator's CPU does that to guests of each mode, at random."""
-    return run("xl", "dmesg").count("Triple fault")
-
-
 COUNT_NICS = "ls /sys/class/net | grep -c eth"
 # In this order: what comes later uses the guest of what came before.
 ORDER = ("boot_kernel", "serial", "boot_disk", "boot_any", "boot_network", "uefi", "graphics", "vcpus_add", "vcpus_remove", "memory_add",
@@ -258,6 +254,7 @@ def compare(mode, elsewhere=()):
             if works or not table[ability] or not trial.was_struck():
                 break
             print(f"   {mode} {ability}: again, because the guest ended with a triple fault ({why[-100:]!r})", flush=True)
+            guests.remove_all(f"{mode}-", but=[trial.name])
             works, why = trial.attempt(ability)
         guests.remove_all(f"{mode}-", but=[trial.name])
         is_refused = any(word in why for word in REFUSALS)

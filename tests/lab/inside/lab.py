@@ -5,6 +5,7 @@ import time
 import traceback
 
 COMMAND_SECONDS = 900
+TRIES = 2  # more, after a triple fault
 
 
 class Failure(Exception):
@@ -50,18 +51,34 @@ def wait_until(what, condition, seconds, pause=2):
     raise Failure(f"after {seconds} s still not: {what}")
 
 
-def run_all(scenarios):
-    """Each in turn, also after one that failed. Returns whether all passed."""
+def attempt(scenario, begun):
+    """What went wrong; None when nothing did."""
+    try:
+        scenario()
+        return None
+    except Exception as failure:  # whatever it was: the rest shall run
+        print(f"   after {time.monotonic() - begun:.0f} s: {failure}", flush=True)
+        if not isinstance(failure, Failure):
+            traceback.print_exc()
+        return failure
+
+
+def run_all(scenarios, emulator=None):
+    """Each in turn, also after one that failed. `emulator` tells whether one failed because a guest was thrown out of its course: then
+    it is tried again. Returns whether all passed."""
     n_failed = 0
     for scenario in scenarios:
         begun = time.monotonic()
         print(f"-- {scenario.__name__}", flush=True)
-        try:
-            scenario()
-            print(f"ok {scenario.__name__} ({time.monotonic() - begun:.0f} s)", flush=True)
-        except Exception as failure:  # whatever it was: the rest shall run
-            n_failed += 1
-            print(f"FAILED {scenario.__name__} ({time.monotonic() - begun:.0f} s): {failure}", flush=True)
-            if not isinstance(failure, Failure):
-                traceback.print_exc()
+        if emulator:
+            emulator.watch()
+        failure = attempt(scenario, begun)
+        for _ in range(TRIES):
+            if not failure or not emulator or not emulator.is_to_blame():
+                break
+            print(f"-- {scenario.__name__}, again: a guest had a triple fault", flush=True)
+            emulator.clean_up()
+            failure = attempt(scenario, begun)
+        n_failed += bool(failure)
+        print(f"{'FAILED' if failure else 'ok'} {scenario.__name__} ({time.monotonic() - begun:.0f} s){f': {failure}' if failure else ''}", flush=True)
     return n_failed == 0

@@ -22,7 +22,7 @@ def main():
     elif wanted:
         scenarios = scenarios + more
     chosen = [scenario for scenario in scenarios if not wanted or scenario.__name__ in wanted or scenario in module.SETUP]
-    is_good = lab.run_all(chosen)
+    is_good = lab.run_all(chosen, getattr(module, "EMULATOR", None))
     print("complete", flush=True)
     return 0 if is_good else 1
 

@@ -8,6 +8,7 @@ import time
 
 import abilities
 import bad_times
+import emulator
 from guests import domain_is_there, goes_on, log_in, make, start_counting, uptime
 from guests import counted
 from lab import Failure, lodge, objects, require, run, show, state, wait_until
@@ -397,4 +398,5 @@ PHASES = [
     ("linux", False, [a_vm_of_the_hypervisor_runs_without_it, run_policies_count], [debian_goes_on_elsewhere]),
     ("xen-again", True, [and_back_again, run_policies_count, bad_times.the_store_of_the_hypervisor_dies], []),
 ]
+EMULATOR = emulator
 WANT_TEMPLATE = {"a_debian_guest_lets_us_in"}  # names, of those that find TEMPLATE's disk in /root
