@@ -117,6 +117,8 @@ void reporter_changed(const char *vm_id, void *reporter);
 bool agent_collect(const Agent *agent, AgentInventory *ret_inventory, Error *err);
 /* One VM's state, with what its guest said last. Blocks; any thread. */
 bool agent_vm_state(const Agent *agent, const char *vm_id, AgentVmState *ret_state, Error *err);
+/* An operation on it has ended: what is being asked just now may be older. Main loop. */
+void reporter_touch(Reporter *reporter, const char *vm_id);
 /* From now on only differences to this are reported. Main loop. */
 void reporter_know(Reporter *reporter, const AgentInventory *inventory);
 /* What the manager was told of, with every change that was reported since, as one message holds it: the VMs

@@ -139,6 +139,8 @@ static void call_recorded(int64_t revision G_GNUC_UNUSED, const Error *err, void
 
 static void call_end(AgentCall *call) {
     Operation *operation = call->operation;
+    if (operation->key)
+        reporter_touch(call->agent->reporter, operation->key);
     if (call->is_good) {
         operation->state = OPERATION_STATE_DONE;
         operation->result = model_encode(agent_methods[call->method].result, call->result, MODEL_ENCODE_ALL);
@@ -209,6 +211,7 @@ static void call_refuse(AgentCall *call, const Error *err) {
 static void make_way_for(const AgentCall *call) {
     if (call->method != AGENT_METHOD_VM_KILL)
         return;
+    host_end_make_way(call->agent, call->operation->key);
     GList *operations = journal_operations(call->agent->journal);
     for (GList *item = operations; item; item = item->next) {
         Operation *other = item->data;

@@ -113,15 +113,19 @@ static bool start_vm(AgentCall *call, Error *err) {
 }
 
 /* Counted before it looks: either it is refused, or the end of the host waits for it. */
-bool handle_vm_start(AgentCall *call, Error *err) {
+static bool run_start(AgentCall *call, AgentWorkFn start, Error *err) {
     Agent *agent = call->agent;
     g_atomic_int_inc(&agent->n_starting);
     bool is_started = g_atomic_int_get(&agent->is_host_ending)
                           ? error_set(err, ERROR_WRONG_STATE, NULL,
                                 "the host is going down; start the VM when the host is back")
-                          : start_vm(call, err);
+                          : start(call, err);
     g_atomic_int_add(&agent->n_starting, -1);
     return is_started;
+}
+
+bool handle_vm_start(AgentCall *call, Error *err) {
+    return run_start(call, start_vm, err);
 }
 
 /* As the plug does. */
@@ -145,10 +149,15 @@ bool handle_vm_kill(AgentCall *call, Error *err) {
            report_state(call, ref->id, err);
 }
 
-bool handle_vm_reset(AgentCall *call, Error *err) {
+static bool reset_vm(AgentCall *call, Error *err) {
     const AgentVmRef *ref = call->parameters;
     return check_not_copied(call, ref->id, err) && check_not_saved(call, ref->id, err) &&
            call->agent->driver->reset(call->agent->session, ref->id, err) && report_state(call, ref->id, err);
+}
+
+/* Some hypervisors end it and start it again. */
+bool handle_vm_reset(AgentCall *call, Error *err) {
+    return run_start(call, reset_vm, err);
 }
 
 bool handle_vm_pause(AgentCall *call, Error *err) {

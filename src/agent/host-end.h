@@ -10,5 +10,8 @@
 void serve_host_end(AgentClient *client, const void *parameters, RpcRequest *request);
 void serve_host_begin(AgentClient *client, const void *parameters, RpcRequest *request);
 
+/* Somebody pulls that VM's plug: it is not waited for. */
+void host_end_make_way(Agent *agent, const char *vm_id);
+
 /* The agent ends: who waits is answered, what was begun goes on for nobody. */
 void host_end_stop(Agent *agent);

@@ -18,13 +18,15 @@ enum {
     LONGEST_DEBOUNCE_MS = 1000,
     REST = 3,
     POLL_S = 10,
+    TOUCHED_S = 300,
     MESSAGE_BYTES = RPC_MAX_FRAME / 2, /* of VMs in one message; the host and the envelope need some too */
 };
 
 struct Reporter {
     Agent *agent;
-    GHashTable *known; /* id -> AgentVmState that the manager was told of; without ours that have stopped */
-    HostStatus host;   /* the last one that it was told */
+    GHashTable *known;   /* id -> AgentVmState that the manager was told of; without ours that have stopped */
+    HostStatus host;     /* the last one that it was told */
+    GHashTable *touched; /* id -> when an operation on it ended, in µs: what was asked before is stale */
     guint poll_source, due_source;
     bool is_asking;
     GMutex lock;         /* guards what is below */
@@ -39,6 +41,7 @@ typedef struct Round {
     const Agent *agent;
     GHashTable *ids; /* NULL: all */
     AgentInventory inventory;
+    gint64 begun_us;
     int64_t took_ms;
     bool is_good;
 } Round;
@@ -178,8 +181,18 @@ static void report_vm(Reporter *reporter, Report *report, const AgentVmState *st
     agent_vm_state_copy(agent_state_report_add_vms(&report->message), state);
 }
 
+/* The operation's own answer said more: such a VM is asked again. */
+static bool is_stale(Reporter *reporter, const Round *round, const char *vm_id) {
+    const gint64 *ended_us = g_hash_table_lookup(reporter->touched, vm_id);
+    if (!ended_us || *ended_us < round->begun_us)
+        return false;
+    reporter_changed(vm_id, reporter);
+    return true;
+}
+
 /* What the hypervisor does not know any more has stopped. */
-static void report_vanished(Reporter *reporter, Report *report, const AgentInventory *inventory) {
+static void report_vanished(Reporter *reporter, Report *report, const Round *round) {
+    const AgentInventory *inventory = &round->inventory;
     g_autoptr(GHashTable) present = g_hash_table_new(g_str_hash, g_str_equal);
     for (size_t i = 0; i < inventory->vms.n; i++)
         g_hash_table_add(present, inventory->vms.items[i].id);
@@ -187,7 +200,7 @@ static void report_vanished(Reporter *reporter, Report *report, const AgentInven
     void *id, *known;
     g_hash_table_iter_init(&each, reporter->known);
     while (g_hash_table_iter_next(&each, &id, &known)) {
-        if (g_hash_table_contains(present, id))
+        if (g_hash_table_contains(present, id) || is_stale(reporter, round, id))
             continue;
         g_auto(AgentVmState) gone = {0};
         agent_vm_state_set_id(&gone, id);
@@ -225,12 +238,12 @@ static void round_done(void *data) {
         const AgentVmState *state = &round->inventory.vms.items[i];
         /* One that is saved is so again after a start that failed: the manager shows it as starting. */
         bool is_told_again = round->ids && state->status.state == VM_STATE_SAVED;
-        if (remember(reporter, state) || is_told_again)
+        if (!is_stale(reporter, round, state->id) && (remember(reporter, state) || is_told_again))
             report_vm(reporter, &report, state);
     }
     bool is_complete = round->is_good && !round->ids;
     if (is_complete && round->inventory.host.state != HOST_STATE_DEGRADED)
-        report_vanished(reporter, &report, &round->inventory);
+        report_vanished(reporter, &report, round);
     if (round->is_good)
         report_host(reporter, &report, &round->inventory.host);
     send_report(reporter, &report);
@@ -242,7 +255,8 @@ static void round_done(void *data) {
 
 static void ask(Reporter *reporter, GHashTable *take_ids) {
     Round *round = g_new0(Round, 1);
-    *round = (Round){.reporter = reporter, .agent = reporter->agent, .ids = take_ids};
+    *round = (Round){
+        .reporter = reporter, .agent = reporter->agent, .ids = take_ids, .begun_us = g_get_monotonic_time()};
     reporter->is_asking = true;
     if (work_pool_add(reporter->agent->pools[LANE_PROBE], round_run, round_done, round, NULL))
         return;
@@ -280,8 +294,21 @@ void reporter_changed(const char *vm_id, void *data) {
     g_mutex_unlock(&reporter->lock);
 }
 
+void reporter_touch(Reporter *reporter, const char *vm_id) {
+    gint64 *ended_us = g_new(gint64, 1);
+    *ended_us = g_get_monotonic_time();
+    g_hash_table_replace(reporter->touched, g_strdup(vm_id), ended_us);
+}
+
+/* A round does not take that long. */
+static gboolean is_old(void *id G_GNUC_UNUSED, void *ended_us, void *now_us) {
+    return *(gint64 *)ended_us < *(gint64 *)now_us - TOUCHED_S * G_USEC_PER_SEC;
+}
+
 static gboolean poll_all(void *data) {
     Reporter *reporter = data;
+    gint64 now_us = g_get_monotonic_time();
+    g_hash_table_foreach_remove(reporter->touched, is_old, &now_us);
     if (!reporter->is_asking)
         ask(reporter, NULL);
     return G_SOURCE_CONTINUE;
@@ -327,6 +354,7 @@ Reporter *reporter_new(Agent *agent) {
     Reporter *reporter = g_new0(Reporter, 1);
     reporter->agent = agent;
     reporter->known = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, release_state);
+    reporter->touched = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     reporter->changed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     g_mutex_init(&reporter->lock);
     reporter->debounce_ms = DEBOUNCE_MS;
@@ -347,6 +375,7 @@ void reporter_free(Reporter *reporter) {
         return;
     reporter_stop(reporter);
     g_hash_table_unref(reporter->known);
+    g_hash_table_unref(reporter->touched);
     g_hash_table_unref(reporter->changed);
     host_status_clear(&reporter->host);
     g_mutex_clear(&reporter->lock);

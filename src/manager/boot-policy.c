@@ -11,9 +11,10 @@
 struct BootPolicy {
     Inventory *inventory;
     Jobs *jobs;
-    GHashTable *boots;    /* host id -> boot id that was dealt with */
-    GHashTable *ran;      /* ids of VMs with the policy `last` that run, or ran when their host went down */
-    GHashTable *stopping; /* id of a VM that is about to be forgotten -> source of its timer */
+    GHashTable *boots;      /* host id -> boot id that was dealt with */
+    GHashTable *ran;        /* ids of VMs with the policy `last` that run, or ran when their host went down */
+    GHashTable *stopping;   /* id of a VM that is about to be forgotten -> source of its timer */
+    GHashTable *going_down; /* ids of hosts that said so and were not seen to start since */
     guint decide_source;
     int subscription;
 };
@@ -57,26 +58,33 @@ static bool load(BootPolicy *policy, const char *prefix, GHashTable *into, Error
 
 /* ---- which VMs ran ---- */
 
+/* Whether what happens on the host belongs to a boot that was dealt with. */
+static bool is_dealt_with(BootPolicy *policy, const char *host_id) {
+    const Object *object = host_id ? inventory_get(policy->inventory, RESOURCE_HOST, host_id) : NULL;
+    const Host *host = object ? object->data : NULL;
+    return host && host_has(host, HOST_FIELD_STATUS) && host->status.state == HOST_STATE_CONNECTED &&
+           host->status.boot_id &&
+           g_strcmp0(host->status.boot_id, g_hash_table_lookup(policy->boots, host_id)) == 0;
+}
+
 static void forget(BootPolicy *policy, const char *vm_id) {
     g_hash_table_remove(policy->stopping, vm_id);
     if (g_hash_table_remove(policy->ran, vm_id))
         put(policy, RAN_PREFIX, vm_id, NULL);
 }
 
-static bool goes_down_with_its_host(BootPolicy *policy, const char *vm_id) {
-    const Object *object = inventory_get(policy->inventory, RESOURCE_VM, vm_id);
-    const Vm *vm = object ? object->data : NULL;
-    const Object *host = vm && vm->host ? inventory_get(policy->inventory, RESOURCE_HOST, vm->host) : NULL;
-    return host && ((const Host *)host->data)->status.state == HOST_STATE_STOPPING;
-}
-
+/* While the host goes down, or cannot be asked, nobody can tell why the VM stopped: later. */
 static gboolean settled(void *data) {
     Forgetting *forgetting = data;
     g_autofree char *vm_id = g_strdup(forgetting->vm_id);
     BootPolicy *policy = forgetting->policy;
+    const Object *object = inventory_get(policy->inventory, RESOURCE_VM, vm_id);
+    const Vm *vm = object ? object->data : NULL;
+    if (vm && vm->host && inventory_get(policy->inventory, RESOURCE_HOST, vm->host) &&
+        !is_dealt_with(policy, vm->host))
+        return G_SOURCE_CONTINUE;
     g_hash_table_steal(policy->stopping, vm_id);
-    if (!goes_down_with_its_host(policy, vm_id))
-        forget(policy, vm_id);
+    forget(policy, vm_id);
     return G_SOURCE_REMOVE;
 }
 
@@ -94,15 +102,6 @@ static void forget_soon(BootPolicy *policy, const char *vm_id) {
     guint source =
         g_timeout_add_full(G_PRIORITY_DEFAULT, STOP_SETTLES_MS, settled, forgetting, forgetting_free);
     g_hash_table_insert(policy->stopping, forgetting->vm_id, GUINT_TO_POINTER(source));
-}
-
-/* Whether what happens on the host belongs to a boot that was dealt with. */
-static bool is_dealt_with(BootPolicy *policy, const char *host_id) {
-    const Object *object = host_id ? inventory_get(policy->inventory, RESOURCE_HOST, host_id) : NULL;
-    const Host *host = object ? object->data : NULL;
-    return host && host_has(host, HOST_FIELD_STATUS) && host->status.state == HOST_STATE_CONNECTED &&
-           host->status.boot_id &&
-           g_strcmp0(host->status.boot_id, g_hash_table_lookup(policy->boots, host_id)) == 0;
 }
 
 static void vm_changed(BootPolicy *policy, const char *vm_id) {
@@ -174,13 +173,31 @@ static gboolean decide(void *data) {
     return G_SOURCE_REMOVE;
 }
 
+/* What stopped while the host seemed to go down was not looked at; that it stays up says that it was meant.
+ */
+static void look_again(BootPolicy *policy, const char *host_id) {
+    const Object *object = inventory_get(policy->inventory, RESOURCE_HOST, host_id);
+    const Host *host = object ? object->data : NULL;
+    if (host && host_has(host, HOST_FIELD_STATUS) && host->status.state == HOST_STATE_STOPPING)
+        g_hash_table_add(policy->going_down, g_strdup(host_id));
+    if (!is_dealt_with(policy, host_id) || !g_hash_table_remove(policy->going_down, host_id))
+        return;
+    const GPtrArray *vms = inventory_list(policy->inventory, RESOURCE_VM);
+    for (guint i = 0; i < vms->len; i++) {
+        const Vm *vm = ((const Object *)vms->pdata[i])->data;
+        if (g_strcmp0(vm->host, host_id) == 0)
+            vm_changed(policy, vm->id);
+    }
+}
+
 static void host_changed(BootPolicy *policy, const Event *event, const char *host_id) {
     if (g_str_equal(event->kind, "deleted")) {
         if (g_hash_table_remove(policy->boots, host_id))
             put(policy, BOOT_PREFIX, host_id, NULL);
-    } else if (!policy->decide_source && !is_dealt_with(policy, host_id)) {
+    } else if (!is_dealt_with(policy, host_id) && !policy->decide_source) {
         policy->decide_source = g_idle_add(decide, policy);
     }
+    look_again(policy, host_id);
 }
 
 static void on_event(const Event *event, void *data) {
@@ -205,7 +222,8 @@ BootPolicy *boot_policy_new(Inventory *inventory, Jobs *jobs, Error *err) {
         .jobs = jobs,
         .boots = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free),
         .ran = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free),
-        .stopping = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, remove_timer)};
+        .stopping = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, remove_timer),
+        .going_down = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL)};
     policy->subscription = inventory_subscribe(inventory, on_event, policy);
     if (load(policy, BOOT_PREFIX, policy->boots, err) && load(policy, RAN_PREFIX, policy->ran, err))
         return policy;
@@ -220,6 +238,7 @@ void boot_policy_free(BootPolicy *policy) {
     if (policy->decide_source)
         g_source_remove(policy->decide_source);
     g_hash_table_unref(policy->stopping);
+    g_hash_table_unref(policy->going_down);
     g_hash_table_unref(policy->ran);
     g_hash_table_unref(policy->boots);
     g_free(policy);

@@ -2,9 +2,8 @@
  * What happens with VMs when their host has started (`run_policy`): `always` starts a VM, `last` starts one
  * that ran when the host went down. A host has started when its boot id is another than the one that was
  * dealt with, which the store remembers ("boot/<host>"), as it remembers which VMs with the policy `last` run
- * ("ran/<vm>"). A stopped VM is forgotten STOP_SETTLES_MS later: one that stops because its host goes down
- * stays remembered, because the host says so (its state is `stopping`), or the manager goes with it, or the
- * connection.
+ * ("ran/<vm>"). A stopped VM is forgotten STOP_SETTLES_MS later, once its host is there and does
+ * not go down: else it stopped because of that, and stays remembered.
  *
  * Each start is an ordinary job of the principal `run-policy`, asked for once for each boot. A host that this
  * manager meets for the first time is only remembered. Main loop only.

@@ -75,6 +75,52 @@ def a_machine_that_stays_lets_vms_start_again(house):
     invariants.hold(house)
 
 
+def a_stop_on_a_machine_that_stayed_counts_as_wanted(house):
+    """It seemed to go down and did not: what stopped then does not start when it starts next."""
+    house.run("vm", "create", "web", "--template", "bench-boot", "--run-policy", "last", "--start")
+    time.sleep(1)
+    _ask_agent(house, "--end-guests", "20")
+    time.sleep(SETTLED_SECONDS)
+    _ask_agent(house, "--allow-guests")
+    wait_until("the host is connected", lambda: _host_state(house) == "connected")
+    time.sleep(SETTLED_SECONDS)
+    house.end("lodged", signal.SIGTERM)
+    house.end("lodge-agent", signal.SIGTERM)
+    for name in ("lodge-agent", "lodged"):
+        house.start(name, LODGE_FAKE_BOOT="second")
+    wait_until("the host is connected", house.has_host)
+    time.sleep(2)
+    house.wait_for_states({"web": "stopped"})
+    house.wait_for_jobs()
+
+
+def a_kill_does_not_wait_for_the_end_of_its_host(house):
+    _deaf(house, 1)
+    asking = _agent(house, "--end-guests", "60")
+    wait_until("the host's state tells it", lambda: _host_state(house) == "stopping")
+    begun = time.monotonic()
+    house.run("vm", "kill", "deaf-0", seconds=30)
+    require(time.monotonic() - begun < 15, "the kill waited for the guest")
+    text = asking.communicate(timeout=60)[0]
+    require(asking.returncode == 0 and not house.guests(), f"it does not end: {text}")
+
+
+def a_guest_that_comes_late_is_asked_all_the_same(house):
+    """Another one takes all the time there is."""
+    control = house.folder / "agent" / "fake" / "control"
+    house.run("vm", "create", "late", "--template", "bench-boot")
+    house.run("vm", "create", "deaf", "--template", "bench-boot", "--start")
+    control.write_text("delay_ms=5000\n")
+    house.run("vm", "start", "late", "--no-wait")
+    time.sleep(1)
+    control.write_text("deaf=1\n")
+    asking = _agent(house, "--end-guests", "10")
+    time.sleep(2)
+    control.write_text("")  # whoever is asked from now on, listens
+    text = asking.communicate(timeout=60)[0]
+    require("1 VMs stopped, 1 were killed" in text and not house.guests(), f"the late one was not asked: {text}")
+
+
 def daemons_that_die_while_vms_stop_lose_nothing(house):
     """Neither the one who asks nor the agent: asked again, the rest is done."""
     _deaf(house, 2)
@@ -113,4 +159,5 @@ def a_start_under_way_ends_with_its_host(house):
 
 SCENARIOS = [vms_stop_in_order_before_their_host, what_does_not_stop_is_killed_before_its_host_goes,
              a_machine_that_stays_lets_vms_start_again, daemons_that_die_while_vms_stop_lose_nothing,
-             a_start_under_way_ends_with_its_host]
+             a_start_under_way_ends_with_its_host, a_stop_on_a_machine_that_stayed_counts_as_wanted,
+             a_kill_does_not_wait_for_the_end_of_its_host, a_guest_that_comes_late_is_asked_all_the_same]

@@ -7,7 +7,7 @@ enum {
     WAIT_MS = 2000,
     KEEPALIVE_INTERVAL_S = 5,
     KEEPALIVE_COUNT = 3,
-    WORK_KEEPALIVE_COUNT = 24
+    WORK_KEEPALIVE_COUNT = 12
 };
 
 struct Connection { /* reference-counted: libvirt's callbacks hold it too */

@@ -5,7 +5,7 @@
 #include "hypervisor/libvirt/session.h"
 #include "hypervisor/crash-mark.h"
 
-enum { SETTLE_MS = 60000, SETTLE_POLL_MS = 250 };
+enum { SETTLE_MS = 75000, SETTLE_POLL_MS = 250 };
 
 static void remember_end(virDomain *domain, const char *vm_id, const char *fault, void *data) {
     const HypervisorSession *session = data;

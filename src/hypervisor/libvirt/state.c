@@ -121,11 +121,14 @@ static bool read_domain(HypervisorSession *session, virDomain *domain, AgentVmSt
 static bool add_domain(HypervisorSession *session, virDomain *domain, AgentInventory *inventory, Error *err) {
     g_auto(AgentVmState) state = {0};
     g_auto(Error) fault = {0};
-    if (read_domain(session, domain, &state, &fault))
+    if (read_domain(session, domain, &state, &fault)) {
         agent_vm_state_copy(agent_inventory_add_vms(inventory), &state);
-    else if (fault.code != ERROR_NOT_FOUND)
-        error_move(err, &fault);
-    return !error_is_set(&fault) || fault.code == ERROR_NOT_FOUND;
+        return true;
+    }
+    if (fault.code == ERROR_NOT_FOUND)
+        return true;
+    error_move(err, &fault);
+    return false;
 }
 
 bool session_list(HypervisorSession *session, AgentInventory *inventory, Error *err) {

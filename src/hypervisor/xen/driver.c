@@ -44,8 +44,9 @@ VmMode xen_mode_of(virDomain *domain) {
 
 static bool has_gone(HypervisorSession *session, const char *vm_id) {
     g_autofree char *name = domain_name(session->instance, vm_id);
-    return xen_remains_judge(
-        ((XenSession *)session)->remains, name, xen_domain_is_there(name), g_get_monotonic_time());
+    XenPresence presence = xen_domain_presence(name);
+    return presence != XEN_NOT_KNOWN && xen_remains_judge(((XenSession *)session)->remains, name,
+                                            presence == XEN_PRESENT, g_get_monotonic_time());
 }
 
 static const LibvirtDialect dialect = {.uri = "xen:///system",
@@ -206,7 +207,8 @@ static bool xen_state(HypervisorSession *session, const char *vm_id, AgentVmStat
 static bool xen_stop(HypervisorSession *session, const char *vm_id, int64_t timeout_ms, bool force,
     const Cancel *cancel, Error *err) {
     return session_stop(session, vm_id, timeout_ms, force, cancel, err) &&
-           xen_check_no_stray(session, vm_id, err) && xen_check_is_dead(session, vm_id, err);
+           xen_stop_stray(session, vm_id, timeout_ms, force, cancel, err) &&
+           xen_check_is_dead(session, vm_id, err);
 }
 
 static bool xen_kill(HypervisorSession *session, const char *vm_id, Error *err) {

@@ -14,3 +14,7 @@ bool xen_check_is_dead(HypervisorSession *session, const char *vm_id, Error *err
 void xen_dying_tell(HypervisorSession *session, const char *vm_id, AgentVmState *state);
 /* Looks, and adds those that die to the list. */
 void xen_dying_list(HypervisorSession *session, AgentInventory *inventory);
+
+/* The row for something that is there after all: the one of a VM that has ended, emptied, or a new one. NULL
+ * when the list has it as something that is there. */
+AgentVmState *xen_row_for(AgentInventory *inventory, const char *vm_id);

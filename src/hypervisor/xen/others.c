@@ -24,10 +24,15 @@ GPtrArray *xen_other_domains(GHashTable *known) {
     return names;
 }
 
-bool xen_domain_is_there(const char *name) {
-    g_autoptr(GPtrArray) names = xen_other_domains(NULL);
-    for (guint i = 0; i < names->len; i++)
-        if (!strcmp(names->pdata[i], name))
-            return true;
-    return false;
+XenPresence xen_domain_presence(const char *name) {
+    g_autoptr(XenStore) store = xen_store_open();
+    g_auto(GStrv) ids = xen_store_names(store, "/local/domain");
+    if (!store || !*ids) /* the control domain is always there */
+        return XEN_NOT_KNOWN;
+    for (char **id = ids; *id; id++) {
+        g_autofree char *present = name_of(store, *id);
+        if (!strcmp(present, name))
+            return XEN_PRESENT;
+    }
+    return XEN_ABSENT;
 }

@@ -4,9 +4,14 @@
  */
 #pragma once
 #include <glib.h>
-#include <stdbool.h>
 
 /* Names of all domains but those in `known` (a set of names; NULL: none), newly allocated; empty when
  * xenstore cannot be read. Never that of the control domain. */
 GPtrArray *xen_other_domains(GHashTable *known);
-bool xen_domain_is_there(const char *name);
+
+typedef enum XenPresence {
+    XEN_ABSENT,
+    XEN_PRESENT,
+    XEN_NOT_KNOWN /* xenstore does not answer */
+} XenPresence;
+XenPresence xen_domain_presence(const char *name);

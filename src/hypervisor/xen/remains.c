@@ -1,7 +1,7 @@
 /* Since when, and when last seen so: what ran in between begins anew. */
 #include "hypervisor/xen/remains.h"
 
-enum { PATIENCE_S = 20, LONGEST_GAP_S = 15 }; /* all is looked at every 10 s */
+enum { PATIENCE_S = 60, LONGEST_GAP_S = 15 }; /* all is looked at every 10 s */
 
 typedef struct Seen {
     int64_t first_us, last_us;

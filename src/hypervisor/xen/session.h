@@ -8,6 +8,7 @@ typedef struct XenSession {
     HypervisorSession base;
     GMutex dying_lock;
     XenRemains *remains;
+    gint64 dying_asked_us;
     GHashTable *dying; /* ids of domains that had been ended and were still there when last looked */
 } XenSession;
 

@@ -12,6 +12,9 @@
 bool xen_check_no_stray(const HypervisorSession *session, const char *vm_id, Error *err);
 /* Whether libvirt is about to start the VM again, because its guest asked for a reboot: then one may come. */
 bool xen_may_stray(const char *vm_id);
+/* As the driver's `stop` does with a domain that libvirt knows. */
+bool xen_stop_stray(const HypervisorSession *session, const char *vm_id, int64_t timeout_ms, bool force,
+    const Cancel *cancel, Error *err);
 /* Pulls its plug, by `xl destroy`; `may_come`: waits a while for it to come. */
 bool xen_end_stray(const HypervisorSession *session, const char *vm_id, bool may_come, Error *err);
 /* The state of a VM that libvirt does not know: unknown, with the reason, where there is a stray. */

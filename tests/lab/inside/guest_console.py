@@ -23,9 +23,11 @@ class Console:
         return self
 
     def __exit__(self, *_):
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        os.close(self.fd)
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            os.close(self.fd)
+        self.pid = None
 
     def read(self, seconds):
         ready, _, _ = select.select([self.fd], [], [], seconds)

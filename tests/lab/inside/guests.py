@@ -82,7 +82,7 @@ def goes_on(name, before):
 def save_and_go_on(name):
     before = start_counting(name)
     lodge("vm", "save", name)
-    require(state(name) == "saved", state(name))
+    wait_until("it is saved", lambda: state(name) == "saved", 20, pause=1)
     require(not domain_is_there(name), "its domain is still there")
     lodge("vm", "start", name)
     require(state(name) == "running", state(name))
