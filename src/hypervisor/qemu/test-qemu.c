@@ -712,6 +712,7 @@ static void test_unmanaged(Fixture *fixture, const void *data) {
 #define ADD(name, test) g_test_add("/qemu/" name, Fixture, NULL, set_up, test, tear_down)
 
 int main(int argc, char **argv) {
+    signal(SIGPIPE, SIG_IGN); /* as the agent does: libvirtd is killed below connections that it watches */
     if (argc == 2 && !strcmp(argv[1], "--prepare"))
         return test_templates_build(g_getenv("LODGE_PRIVATE_FOLDER")) ? 0 : 1;
     g_test_init(&argc, &argv, NULL);

@@ -88,7 +88,8 @@ void xen_dying_list(HypervisorSession *session, AgentInventory *inventory) {
     XenSession *own = (XenSession *)session;
     GHashTableIter each;
     void *id;
-    g_autoptr(GArray) rows = look(own, NULL);
+    GArray *rows = look(own, NULL); /* what it keeps is what counts */
+    g_clear_pointer(&rows, g_array_unref);
     g_mutex_lock(&own->dying_lock);
     g_hash_table_iter_init(&each, own->dying);
     while (g_hash_table_iter_next(&each, &id, NULL)) {
