@@ -141,6 +141,8 @@ static void call_end(AgentCall *call) {
     Operation *operation = call->operation;
     if (operation->key)
         reporter_touch(call->agent->reporter, operation->key);
+    if (!call->is_good && operation->key && g_strcmp0(agent_methods[call->method].object, "vm") == 0)
+        reporter_changed(operation->key, call->agent->reporter);
     if (call->is_good) {
         operation->state = OPERATION_STATE_DONE;
         operation->result = model_encode(agent_methods[call->method].result, call->result, MODEL_ENCODE_ALL);

@@ -236,8 +236,8 @@ static void round_done(void *data) {
     rest_after(reporter, round);
     for (size_t i = 0; round->is_good && i < round->inventory.vms.n; i++) {
         const AgentVmState *state = &round->inventory.vms.items[i];
-        /* One that is saved is so again after a start that failed: the manager shows it as starting. */
-        bool is_told_again = round->ids && state->status.state == VM_STATE_SAVED;
+        /* What failed has changed nothing, but the manager shows the VM as starting, or as being deleted. */
+        bool is_told_again = round->ids && g_hash_table_contains(reporter->touched, state->id);
         if (!is_stale(reporter, round, state->id) && (remember(reporter, state) || is_told_again))
             report_vm(reporter, &report, state);
     }

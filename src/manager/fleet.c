@@ -220,7 +220,8 @@ static void call_replied(const json_t *result, const Error *error, void *data) {
         return;
     }
     Link *link = call->link;
-    if (job_is_abandoned(call->run)) { /* nothing of it is to happen late */
+    job_on_cancel(call->run, NULL, NULL); /* what `done` begins may outlive this call */
+    if (job_is_abandoned(call->run)) {    /* nothing of it is to happen late */
         job_step_done(call->run);
         call_free(call);
         return;

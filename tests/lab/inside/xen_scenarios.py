@@ -154,8 +154,10 @@ def daemons_die_and_guests_go_on():
 
 def four_guests_from_one_command():
     lodge("vm", "create", "many", "--template", "tiny", "--count", "4", "--memory", "96M", "--start", seconds=1800)
-    machines = [vm for vm in objects("vm") if vm["name"].startswith("many-")]
-    require(len(machines) == 4 and all(vm["status"]["state"] == "running" for vm in machines), lodge("vm", "list"))
+    def machines_now():
+        return [vm for vm in objects("vm") if vm["name"].startswith("many-")]
+    wait_until("all run", lambda: [vm["status"]["state"] for vm in machines_now()] == ["running"] * 4, 120)
+    machines = machines_now()
     require(len({nic["mac"] for vm in machines for nic in vm["nics"]}) == 4, "MACs are not each guest's own")
     print(lodge("vm", "list"), flush=True)
     for vm in machines:
