@@ -186,9 +186,13 @@ static void ask_for_inventory(Link *link);
 static void take_host_report(Link *link, const HostStatus *reported) {
     const Host *host = inventory_runtime(link->fleet->inventory, RESOURCE_HOST, link->host_id);
     bool was_degraded = host && host->status.state == HOST_STATE_DEGRADED;
-    take_host_status(link, reported);
+    /* Which VMs have stopped is known again: first that, because run policies start them once the host is
+     * there.
+     */
     if (was_degraded && reported->state != HOST_STATE_DEGRADED && !link->seen)
-        ask_for_inventory(link); /* which VMs have stopped is known again */
+        ask_for_inventory(link);
+    else
+        take_host_status(link, reported);
 }
 
 static void on_event(
