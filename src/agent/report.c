@@ -39,7 +39,8 @@ struct Reporter {
 typedef struct Round {
     Reporter *reporter;
     const Agent *agent;
-    GHashTable *ids; /* NULL: all */
+    GHashTable *ids; /* those that may have changed; may be NULL */
+    bool is_all;     /* all that the hypervisor shows is asked; those of `ids` that it does not show, too */
     AgentInventory inventory;
     gint64 begun_us;
     int64_t took_ms;
@@ -106,19 +107,32 @@ bool agent_collect(const Agent *agent, AgentInventory *ret_inventory, Error *err
     return true;
 }
 
+/* Copies: the inventory grows. */
+static GHashTable *listed_ids(const AgentInventory *inventory) {
+    GHashTable *ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    for (size_t i = 0; i < inventory->vms.n; i++)
+        g_hash_table_add(ids, g_strdup(inventory->vms.items[i].id));
+    return ids;
+}
+
 static void round_run(void *data) {
     Round *round = data;
     int64_t start_ns = clock_monotonic_ns(clock_system());
     round->is_good = true;
-    if (!round->ids) {
+    if (round->is_all)
         round->is_good = agent_collect(round->agent, &round->inventory, NULL);
+    else
+        collect_host(
+            round->agent, agent_inventory_put_host(&round->inventory)); /* its numbers change with VMs */
+    if (!round->ids)
         return;
-    }
-    collect_host(round->agent, agent_inventory_put_host(&round->inventory)); /* its numbers change with VMs */
+    g_autoptr(GHashTable) listed = listed_ids(&round->inventory);
     GHashTableIter each;
     void *id;
     g_hash_table_iter_init(&each, round->ids);
     while (g_hash_table_iter_next(&each, &id, NULL)) {
+        if (g_hash_table_contains(listed, id))
+            continue;
         g_auto(AgentVmState) state = {0};
         if (agent_vm_state(round->agent, id, &state, NULL))
             agent_vm_state_copy(agent_inventory_add_vms(&round->inventory), &state);
@@ -221,7 +235,7 @@ static void report_host(Reporter *reporter, Report *report, const HostStatus *ho
 }
 
 static void rest_after(Reporter *reporter, const Round *round) {
-    if (!round->ids)
+    if (round->is_all)
         return;
     g_mutex_lock(&reporter->lock);
     reporter->debounce_ms = CLAMP(REST * round->took_ms, DEBOUNCE_MS, LONGEST_DEBOUNCE_MS);
@@ -237,11 +251,12 @@ static void round_done(void *data) {
     for (size_t i = 0; round->is_good && i < round->inventory.vms.n; i++) {
         const AgentVmState *state = &round->inventory.vms.items[i];
         /* What failed has changed nothing, but the manager shows the VM as starting, or as being deleted. */
-        bool is_told_again = round->ids && g_hash_table_contains(reporter->touched, state->id);
+        bool is_told_again = round->ids && g_hash_table_contains(round->ids, state->id) &&
+                             g_hash_table_contains(reporter->touched, state->id);
         if (!is_stale(reporter, round, state->id) && (remember(reporter, state) || is_told_again))
             report_vm(reporter, &report, state);
     }
-    bool is_complete = round->is_good && !round->ids;
+    bool is_complete = round->is_good && round->is_all;
     if (is_complete && round->inventory.host.state != HOST_STATE_DEGRADED)
         report_vanished(reporter, &report, round);
     if (round->is_good)
@@ -253,10 +268,13 @@ static void round_done(void *data) {
     g_free(round);
 }
 
-static void ask(Reporter *reporter, GHashTable *take_ids) {
+static void ask(Reporter *reporter, GHashTable *take_ids, bool is_all) {
     Round *round = g_new0(Round, 1);
-    *round = (Round){
-        .reporter = reporter, .agent = reporter->agent, .ids = take_ids, .begun_us = g_get_monotonic_time()};
+    *round = (Round){.reporter = reporter,
+        .agent = reporter->agent,
+        .ids = take_ids,
+        .is_all = is_all,
+        .begun_us = g_get_monotonic_time()};
     reporter->is_asking = true;
     if (work_pool_add(reporter->agent->pools[LANE_PROBE], round_run, round_done, round, NULL))
         return;
@@ -275,9 +293,7 @@ static gboolean due(void *data) {
     reporter->is_all_changed = reporter->is_due = false;
     reporter->due_source = 0;
     g_mutex_unlock(&reporter->lock);
-    if (is_all)
-        g_clear_pointer(&ids, g_hash_table_unref);
-    ask(reporter, ids);
+    ask(reporter, ids, is_all); /* one that has ended and was never told of is in no list */
     return G_SOURCE_REMOVE;
 }
 
@@ -310,7 +326,7 @@ static gboolean poll_all(void *data) {
     gint64 now_us = g_get_monotonic_time();
     g_hash_table_foreach_remove(reporter->touched, is_old, &now_us);
     if (!reporter->is_asking)
-        ask(reporter, NULL);
+        ask(reporter, NULL, true);
     return G_SOURCE_CONTINUE;
 }
 
