@@ -6,6 +6,7 @@
 enum { TOOL_TIMEOUT_MS = 10000, OUTPUT_LIMIT = 4 << 20, STATE_LETTERS = 6, SHUT_DOWN = 3, DYING = 5 };
 
 #define REASON_REBOOT "1"
+#define REASON_SUSPEND "2"
 
 static bool is_state(const char *word) {
     return strlen(word) == STATE_LETTERS && strspn(word, "rbpscd-") == STATE_LETTERS;
@@ -22,6 +23,7 @@ static bool parse_row(char **words, XenDomainRow *ret_row) {
             g_strlcpy(ret_row->uuid, small, sizeof ret_row->uuid);
             ret_row->is_dying = state[DYING] == 'd';
             ret_row->is_rebooting = state[SHUT_DOWN] == 's' && g_strcmp0(word[1], REASON_REBOOT) == 0;
+            ret_row->is_suspended = state[SHUT_DOWN] == 's' && g_strcmp0(word[1], REASON_SUSPEND) == 0;
             return true;
         }
     }
@@ -45,9 +47,22 @@ GArray *xen_domain_list_parse(const char *text) {
     return rows;
 }
 
+const XenDomainRow *xen_domain_find(const GArray *rows, const char *uuid) {
+    for (guint i = 0; i < rows->len; i++) {
+        const XenDomainRow *row = &g_array_index(rows, XenDomainRow, i);
+        if (!strcmp(row->uuid, uuid))
+            return row;
+    }
+    return NULL;
+}
+
 GArray *xen_domain_list(Error *err) {
     static const char *const list[] = {"xl", "list", "-v", NULL};
     const ProcessSpec spec = {.argv = list, .timeout_ms = TOOL_TIMEOUT_MS, .output_limit = OUTPUT_LIMIT};
     g_autofree char *text = NULL;
-    return process_run(&spec, &text, err) ? xen_domain_list_parse(text) : NULL;
+    g_auto(Error) fault = {0};
+    if (process_run(&spec, &text, &fault))
+        return xen_domain_list_parse(text);
+    error_set(err, ERROR_UNREACHABLE, NULL, "Xen does not tell which domains there are: %s", fault.message);
+    return NULL;
 }

@@ -11,10 +11,13 @@
 typedef struct XenDomainRow {
     char uuid[37];     /* small letters */
     bool is_dying;     /* it was ended, and does not go away */
+    bool is_suspended; /* it was stopped to be saved */
     bool is_rebooting; /* its guest has asked for a reboot: it stands, and is to be made again */
 } XenDomainRow;
 
-/* An array of XenDomainRow. NULL when xl does not answer. */
+/* An array of XenDomainRow. NULL with ERROR_UNREACHABLE when xl does not answer. */
 GArray *xen_domain_list(Error *err);
+/* The row of that domain; NULL when there is none. */
+const XenDomainRow *xen_domain_find(const GArray *rows, const char *uuid);
 /* The same of what xl printed; rows that are not understood are left out. */
 GArray *xen_domain_list_parse(const char *text);

@@ -1,20 +1,10 @@
 /* What the list of the hypervisor said last is kept, so that a question about a VM does not wait for it. */
 #include "hypervisor/xen/dying.h"
-#include <string.h>
 #include "hypervisor/xen/domain-list.h"
 
 enum { TRIES = 20, PAUSE_US = 500000 };
 
 static const char reason[] = "it was ended, but its disk or network does not let go of its memory";
-
-static bool is_dying_in(const GArray *rows, const char *vm_id) {
-    for (guint i = 0; i < rows->len; i++) {
-        const XenDomainRow *row = &g_array_index(rows, XenDomainRow, i);
-        if (row->is_dying && !strcmp(row->uuid, vm_id))
-            return true;
-    }
-    return false;
-}
 
 /* Keeps what was asked for last, though it may not be what was answered last. */
 static GArray *look(XenSession *session, Error *err) {
@@ -37,7 +27,8 @@ bool xen_check_is_dead(HypervisorSession *session, const char *vm_id, Error *err
         g_autoptr(GArray) rows = look((XenSession *)session, err);
         if (!rows)
             return false;
-        if (!is_dying_in(rows, vm_id))
+        const XenDomainRow *row = xen_domain_find(rows, vm_id);
+        if (!row || !row->is_dying)
             return true;
         g_usleep(PAUSE_US);
     }

@@ -2,8 +2,7 @@
  * What a guest says of itself by writing into its part of xenstore, where it may write (Xen's
  * docs/misc/xenstore-paths.pandoc): ~/attr/vif/DEVICE/ipv4|ipv6/INDEX, as guest tools of XenServer and XCP-ng
  * do and as the templates of Lodge's recipes do (src/image/recipes/xen-addresses.sh). Tools tell their
- * version below
- * ~/attr/PVAddons. All of it is foreign: what is no address is left out.
+ * version below ~/attr/PVAddons. All of it is foreign: what is no address is left out.
  */
 #include <arpa/inet.h>
 #include <string.h>

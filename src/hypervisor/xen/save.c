@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/process.h"
+#include "hypervisor/xen/domain-list.h"
 
 enum {
     LIBVIRT_HEADER = 64,
@@ -59,25 +60,13 @@ bool xen_is_whole_image(int fd) {
     return false;
 }
 
-bool xen_is_stopped_to_be_saved(const char *list) {
-    const char *line = strchr(list, '\n');
-    g_auto(GStrv) words = g_strsplit_set(line ? line + 1 : "", " \t\n", -1);
-    const char *reason = NULL;
-    int n = 0;
-    for (char **word = words; *word && !reason; word++)
-        if (**word && ++n == 8)
-            reason = *word;
-    return reason && strcmp(reason, "2") == 0;
-}
-
 bool xen_run_on(virDomain *domain, Error *err) {
-    const char *name = virDomainGetName(domain);
-    const char *const list[] = {"xl", "list", "-v", name, NULL}, *const resume[] = {
-                                                                     "xl", "resume", name, NULL};
-    const ProcessSpec look = {.argv = list, .timeout_ms = TOOL_TIMEOUT_MS};
+    char id[VIR_UUID_STRING_BUFLEN] = "";
+    const char *const resume[] = {"xl", "resume", virDomainGetName(domain), NULL};
     const ProcessSpec go_on = {.argv = resume, .timeout_ms = TOOL_TIMEOUT_MS};
-    g_autofree char *text = NULL;
-    if (!process_run(&look, &text, err))
-        return false;
-    return !xen_is_stopped_to_be_saved(text) || process_run(&go_on, NULL, err);
+    if (virDomainGetUUIDString(domain, id) < 0)
+        return connection_error(err, "a domain's id cannot be read");
+    g_autoptr(GArray) rows = xen_domain_list(err);
+    const XenDomainRow *row = rows ? xen_domain_find(rows, id) : NULL;
+    return rows && (!row || !row->is_suspended || process_run(&go_on, NULL, err));
 }

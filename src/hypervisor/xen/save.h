@@ -8,9 +8,5 @@
 
 /* Whether the file goes on to the stream's last record. Reads the heads of records only. Any thread. */
 bool xen_is_whole_image(int fd);
-/* What `xl list -v DOMAIN` prints: "NAME ID MEM VCPUS STATE TIME UUID REASON LABEL" below a line of titles.
- * REASON is a number once the domain is shut down: 2 for "to be saved" (SHUTDOWN_suspend in Xen's
- * public/sched.h). */
-bool xen_is_stopped_to_be_saved(const char *list);
 /* A domain that was stopped to be saved runs on. Any other is left alone. Blocks; any thread. */
 bool xen_run_on(virDomain *domain, Error *err);

@@ -34,12 +34,8 @@ bool xen_check_no_stray(const HypervisorSession *session, const char *vm_id, Err
 
 bool xen_may_stray(const char *vm_id) {
     g_autoptr(GArray) rows = xen_domain_list(NULL);
-    for (guint i = 0; rows && i < rows->len; i++) {
-        const XenDomainRow *row = &g_array_index(rows, XenDomainRow, i);
-        if (!strcmp(row->uuid, vm_id))
-            return row->is_rebooting;
-    }
-    return false;
+    const XenDomainRow *row = rows ? xen_domain_find(rows, vm_id) : NULL;
+    return row && row->is_rebooting;
 }
 
 bool xen_end_stray(const HypervisorSession *session, const char *vm_id, bool may_come, Error *err) {

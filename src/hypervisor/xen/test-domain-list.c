@@ -14,15 +14,19 @@ static void test_rows_tell_who_dies_and_who_reboots(void) {
         "(null)                                       5     0     1     --p--d      27.2 "
         "EC8FCECA-2669-4790-9b94-941cdd77323c        0                -\n"
         "lodge-d                                      9   128     1     -b----       4.7 "
-        "d5f20d94-4682-4f9c-acb6-0039dad07ca9        -                -\n";
+        "d5f20d94-4682-4f9c-acb6-0039dad07ca9        -                -\n"
+        "lodge-x  3  128  1  ---s-c  3.1 e5f20d94-4682-4f9c-acb6-0039dad07ca9 3  -\n";
     g_autoptr(GArray) rows = xen_domain_list_parse(text);
-    g_assert_cmpuint(rows->len, ==, 5);
+    g_assert_cmpuint(rows->len, ==, 6);
     const XenDomainRow *row = (const XenDomainRow *)(void *)rows->data;
     for (guint i = 0; i < rows->len; i++) {
         g_assert_cmpint(row[i].is_rebooting, ==, i == 1);
+        g_assert_cmpint(row[i].is_suspended, ==, i == 2);
         g_assert_cmpint(row[i].is_dying, ==, i == 3);
     }
     g_assert_cmpstr(row[3].uuid, ==, "ec8fceca-2669-4790-9b94-941cdd77323c");
+    g_assert_true(xen_domain_find(rows, "ec8fceca-2669-4790-9b94-941cdd77323c") == &row[3]);
+    g_assert_null(xen_domain_find(rows, "fc8fceca-2669-4790-9b94-941cdd77323c"));
 }
 
 static void test_other_text_says_nothing(void) {
