@@ -15,8 +15,9 @@ struct HostEnd {
     Agent *agent;
     GPtrArray *waiters; /* RpcRequest */
     GHashTable *asked;  /* id of a VM whose stop is under way -> Cancel */
+    GHashTable *seen;   /* ids of all VMs that had to end */
     int64_t deadline_ns;
-    int n_seen, n_stopped, n_killed, n_remaining; /* the last: as the last look found it */
+    int n_stopped, n_killed, n_remaining; /* the last: as the last look found it */
     guint source;
     bool is_looking, is_time_over, lets_begin;
 };
@@ -60,6 +61,7 @@ static void end_free(HostEnd *end) {
     agent->n_running--;
     g_ptr_array_unref(end->waiters);
     g_hash_table_unref(end->asked);
+    g_hash_table_unref(end->seen);
     g_free(end);
 }
 
@@ -85,8 +87,8 @@ static void answer(HostEnd *end, const Error *err) {
 }
 
 static void tell_progress(const HostEnd *end) {
-    g_autofree char *phase =
-        g_strdup_printf("%d of %d VMs have ended", end->n_stopped + end->n_killed, end->n_seen);
+    g_autofree char *phase = g_strdup_printf(
+        "%d of %u VMs have ended", end->n_stopped + end->n_killed, g_hash_table_size(end->seen));
     for (guint i = 0; i < end->waiters->len; i++)
         rpc_progress(end->waiters->pdata[i], json_pack("{ss}", "phase", phase));
 }
@@ -180,14 +182,14 @@ static void look_run(void *data) {
 }
 
 static void ask_all(HostEnd *end, const AgentInventory *inventory, int n_starting) {
-    int n_there = 0;
-    for (size_t i = 0; i < inventory->vms.n; i++)
-        n_there += is_there(&inventory->vms.items[i]);
-    end->n_remaining = n_there + n_starting;
-    end->n_seen = MAX(end->n_seen, n_there + end->n_stopped + end->n_killed);
+    end->n_remaining = n_starting;
     for (size_t i = 0; i < inventory->vms.n; i++) {
         const AgentVmState *vm = &inventory->vms.items[i];
-        if (is_there(vm) && can_be_asked(end, vm) && !g_hash_table_contains(end->asked, vm->id))
+        if (!is_there(vm))
+            continue;
+        end->n_remaining++;
+        g_hash_table_add(end->seen, g_strdup(vm->id));
+        if (can_be_asked(end, vm) && !g_hash_table_contains(end->asked, vm->id))
             ask(end, vm);
     }
 }
@@ -259,7 +261,8 @@ static void begin(Agent *agent) {
     HostEnd *end = g_new0(HostEnd, 1);
     *end = (HostEnd){.agent = agent,
         .waiters = g_ptr_array_new_with_free_func(request_release),
-        .asked = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, cancel_release)};
+        .asked = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, cancel_release),
+        .seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL)};
     agent->host_end = end;
     agent->n_running++; /* the agent's own end waits for it a moment */
     end->source = g_timeout_add_seconds(LOOK_S, tick, end);
