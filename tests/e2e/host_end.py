@@ -31,6 +31,13 @@ def _deaf(house, count):
     (house.folder / "agent" / "fake" / "control").write_text("deaf=1\n")
 
 
+def _start_the_machine_again(house):
+    house.end("lodged", signal.SIGTERM)
+    house.end("lodge-agent", signal.SIGTERM)
+    for name in ("lodge-agent", "lodged"):
+        house.start(name, LODGE_FAKE_BOOT="second")
+
+
 def vms_stop_in_order_before_their_host(house):
     for policy in ("always", "last", "manual"):
         house.run("vm", "create", policy, "--template", "bench-boot", "--run-policy", policy, "--start")
@@ -45,12 +52,24 @@ def vms_stop_in_order_before_their_host(house):
         done = house.run("vm", "start", name, status=None)
         require(done.returncode != 0 and "going down" in done.stderr, f"a start is not refused: {done.stderr}")
     time.sleep(SETTLED_SECONDS)
-    house.end("lodged", signal.SIGTERM)
-    house.end("lodge-agent", signal.SIGTERM)
-    for name in ("lodge-agent", "lodged"):
-        house.start(name, LODGE_FAKE_BOOT="second")
+    _start_the_machine_again(house)
     wait_until("the host is connected", house.has_host)
     house.wait_for_states({"always": "running", "last": "running", "manual": "stopped", "held": "stopped", "idle": "stopped"})
+    house.wait_for_jobs()
+    invariants.hold(house)
+
+
+def vms_start_on_a_host_whose_hypervisor_answers_late(house):
+    """Until it answers nobody knows which VMs run, and so none can be started by its policy."""
+    house.run("vm", "create", "always", "--template", "bench-boot", "--run-policy", "always", "--start")
+    require("1 VMs stopped" in _ask_agent(house, "--end-guests", "20"), "it was not stopped")
+    control = house.folder / "agent" / "fake" / "control"
+    control.write_text("fail=probe:1\n")
+    _start_the_machine_again(house)
+    wait_until("the host is degraded", lambda: house.answers() and _host_state(house) == "degraded")
+    require(house.states()["always"] == "unknown", f"it is {house.states()}")
+    control.write_text("")
+    house.wait_for_states({"always": "running"})
     house.wait_for_jobs()
     invariants.hold(house)
 
@@ -78,16 +97,13 @@ def a_machine_that_stays_lets_vms_start_again(house):
 def a_stop_on_a_machine_that_stayed_counts_as_wanted(house):
     """It seemed to go down and did not: what stopped then does not start when it starts next."""
     house.run("vm", "create", "web", "--template", "bench-boot", "--run-policy", "last", "--start")
-    time.sleep(1)
+    house.wait_for_states({"web": "running"})
     _ask_agent(house, "--end-guests", "20")
     time.sleep(SETTLED_SECONDS)
     _ask_agent(house, "--allow-guests")
     wait_until("the host is connected", lambda: _host_state(house) == "connected")
     time.sleep(SETTLED_SECONDS)
-    house.end("lodged", signal.SIGTERM)
-    house.end("lodge-agent", signal.SIGTERM)
-    for name in ("lodge-agent", "lodged"):
-        house.start(name, LODGE_FAKE_BOOT="second")
+    _start_the_machine_again(house)
     wait_until("the host is connected", house.has_host)
     time.sleep(2)
     house.wait_for_states({"web": "stopped"})
@@ -157,7 +173,7 @@ def a_start_under_way_ends_with_its_host(house):
     invariants.hold(house)
 
 
-SCENARIOS = [vms_stop_in_order_before_their_host, what_does_not_stop_is_killed_before_its_host_goes,
+SCENARIOS = [vms_stop_in_order_before_their_host, vms_start_on_a_host_whose_hypervisor_answers_late, what_does_not_stop_is_killed_before_its_host_goes,
              a_machine_that_stays_lets_vms_start_again, daemons_that_die_while_vms_stop_lose_nothing,
              a_start_under_way_ends_with_its_host, a_stop_on_a_machine_that_stayed_counts_as_wanted,
              a_kill_does_not_wait_for_the_end_of_its_host, a_guest_that_comes_late_is_asked_all_the_same]
