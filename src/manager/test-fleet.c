@@ -24,7 +24,9 @@ typedef struct World {
     GString *log;     /* what it was asked, apart from what each connection begins with */
 } World;
 
-static int n_done; /* call-backs of calls that ended well */
+static int n_done;   /* call-backs of calls that ended well */
+static bool is_slow; /* what they begin takes longer … */
+static JobRun *kept; /* … and is ended by the test */
 
 /* ---- the agent ---- */
 
@@ -84,7 +86,10 @@ static void agent_vanish(World *world) {
 
 static void call_done(JobRun *run, const json_t *result G_GNUC_UNUSED) {
     n_done++;
-    job_step_done(run);
+    if (is_slow)
+        kept = run;
+    else
+        job_step_done(run);
 }
 
 static void call_run(JobRun *run) {
@@ -166,6 +171,7 @@ static void remove_host(World *world) {
 
 static void set_up(World *world, const void *data G_GNUC_UNUSED) {
     n_done = 0;
+    is_slow = false;
     world->folder = g_dir_make_tmp("lodge-fleet-XXXXXX", NULL);
     world->socket = g_build_filename(world->folder, "agent.sock", NULL);
     world->log = g_string_new(NULL);
@@ -280,6 +286,25 @@ static void test_a_cancel_reaches_an_agent_that_was_away(World *world, const voi
     g_assert_cmpint(job_of(world)->state, ==, JOB_STATE_CANCELLED);
 }
 
+static bool is_answered(World *world G_GNUC_UNUSED) {
+    return n_done > 0;
+}
+
+/* While what follows from the answer is being stored: the call itself is over. */
+static void test_a_cancel_behind_the_answer_finds_no_call(World *world, const void *data G_GNUC_UNUSED) {
+    is_slow = true;
+    agent_listen(world);
+    g_assert_true(iterate_until(is_connected, world));
+    submit(world);
+    g_assert_true(iterate_until(is_held, world));
+    reply(world);
+    g_assert_true(iterate_until(is_answered, world));
+    g_assert_true(job_cancel(world->jobs, world->job_id, NULL));
+    job_step_done(kept);
+    g_assert_true(iterate_until(has_ended, world));
+    g_assert_false(is_told_to_cancel(world));
+}
+
 /* ---- what the agent remembers ---- */
 
 static void limit_file_size(rlim_t size) {
@@ -334,6 +359,7 @@ int main(int argc, char **argv) {
     ADD("/fleet/removed-broken", test_a_broken_job_does_not_hold_its_host);
     ADD("/fleet/late-answer", test_an_answer_for_a_broken_job_changes_nothing);
     ADD("/fleet/late-cancel", test_a_cancel_reaches_an_agent_that_was_away);
+    ADD("/fleet/cancel-behind-answer", test_a_cancel_behind_the_answer_finds_no_call);
     ADD("/fleet/forget", test_an_operation_is_forgotten_when_its_outcome_is_stored);
     ADD("/fleet/forget-later", test_an_operation_whose_agent_was_away_is_forgotten_later);
     return g_test_run();
