@@ -196,7 +196,7 @@ static void add_limits(Jail *jail) {
     add_limit(jail, "cpu", limits->cpu_s, is_build ? 3600 : 600);
     add_limit(jail, "as", limits->address_space_bytes, is_build ? 0 : 4 * GIB);
     add_limit(jail, "fsize", limits->file_bytes, is_build ? 64 * GIB : 16 * MIB);
-    add_limit(jail, "nproc", limits->processes, is_build ? 4096 : 64);
+    add_limit(jail, "nproc", limits->processes, is_build ? 4096 : 1024);
     add(jail, "--");
 }
 

@@ -37,7 +37,8 @@ typedef struct JailLimits {
     uint64_t cpu_s;               /* 600 */
     uint64_t address_space_bytes; /* 4 GiB; JAIL_BUILD: none */
     uint64_t file_bytes;          /* 16 MiB in JAIL_SINGLE, 64 GiB in JAIL_BUILD */
-    uint64_t processes;           /* 64 in JAIL_SINGLE, 4096 in JAIL_BUILD */
+    uint64_t processes;           /* and threads, of all jails of this kind and range at once (setrlimit(2),
+                                   * RLIMIT_NPROC; qemu-img has up to 64 threads): 1024; JAIL_BUILD: 4096 */
 } JailLimits;
 
 typedef struct JailSpec {

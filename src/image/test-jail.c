@@ -95,6 +95,43 @@ static void test_jail_has_no_network_unless_given(Fixture *fixture G_GNUC_UNUSED
     }
 }
 
+typedef struct Crowd {
+    const Fixture *fixture;
+    Cancel *cancel;
+    Error err;
+} Crowd;
+
+static void *hold_processes(void *data) {
+    Crowd *crowd = data;
+    const JailBind binds[] = {{crowd->fixture->folder, "/work", .is_writable = true}};
+    const JailSpec spec = {.kind = JAIL_SINGLE,
+        .binds = binds,
+        .n_binds = 1,
+        .timeout_ms = 60000,
+        .cancel = crowd->cancel,
+        .argv = (const char *const[]){
+            "sh", "-c", "for i in $(seq 200); do sleep 60 & done; : > /work/full; wait", NULL}};
+    jail_run(&spec, NULL, &crowd->err);
+    return NULL;
+}
+
+/* The kernel counts processes by user, and all jails of a range share theirs. */
+static void test_jails_do_not_starve_each_other(Fixture *fixture, const void *data) {
+    g_autoptr(Cancel) cancel = cancel_new();
+    g_autofree char *full = g_build_filename(fixture->folder, "full", NULL);
+    Crowd crowd = {fixture, cancel, {0}};
+    GThread *thread = g_thread_new("crowd", hold_processes, &crowd);
+    for (int i = 0; i < 1000 && !g_file_test(full, G_FILE_TEST_EXISTS); i++)
+        g_usleep(10000);
+    g_assert_true(g_file_test(full, G_FILE_TEST_EXISTS));
+    g_autofree char *output = output_of(fixture, kind_of(data), "true | true; echo runs");
+    g_assert_cmpstr(output, ==, "runs\n");
+    cancel_trigger(cancel);
+    g_thread_join(thread);
+    g_assert_cmpint(crowd.err.code, ==, ERROR_CANCELLED);
+    error_clear(&crowd.err);
+}
+
 static void test_jail_does_not_see_other_processes(Fixture *fixture, const void *data) {
     g_autofree char *line =
         g_strdup_printf("kill -0 %d 2>/dev/null && echo seen; [ $$ -lt 20 ] && echo small", getpid());
@@ -240,6 +277,7 @@ int main(int argc, char **argv) {
     ADD_BOTH("take", test_a_link_is_not_taken_out_of_the_jail);
     ADD("single/identity", JAIL_SINGLE, test_single_jail_has_one_unprivileged_identity);
     ADD("single/capabilities", JAIL_SINGLE, test_single_jail_keeps_no_capability);
+    ADD("single/many", JAIL_SINGLE, test_jails_do_not_starve_each_other);
     ADD("single/file-size", JAIL_SINGLE, test_jail_limits_file_size);
     ADD("build/identity", JAIL_BUILD, test_build_jail_is_root_only_inside);
     g_test_add_func("/jail/range", test_only_possible_id_ranges_are_accepted);

@@ -12,6 +12,14 @@ COLD_SECONDS = 90
 COLD_TRIES = 3
 
 
+def command_line(pid):
+    """Of a process; nothing once it has ended, also when that happens as it is read."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 class RealHouse(House):
     daemons = ("lodged", "lodge-agent", "libvirtd")
 
@@ -50,7 +58,7 @@ class RealHouse(House):
         pid = self.libvirtd()
         os.kill(pid, signal.SIGKILL)
         # Until it is gone it holds the lock of its file.
-        wait_until("libvirtd is gone", lambda: not pathlib.Path(f"/proc/{pid}/cmdline").exists() or not pathlib.Path(f"/proc/{pid}/cmdline").read_bytes())
+        wait_until("libvirtd is gone", lambda: not command_line(pid))
         subprocess.run(["libvirtd", "-d", "-p", "/run/libvirt/libvirtd.pid"], check=True)
 
     def power_cut(self, name, **environment):
@@ -63,10 +71,7 @@ class RealHouse(House):
         mark = f"guest={self.instance}-"
         found = {}
         for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                words = path.read_bytes().decode(errors="replace").split("\0")
-            except OSError:  # ended meanwhile
-                continue
+            words = command_line(path.parent.name).decode(errors="replace").split("\0")
             id = next((word.removeprefix(mark).split(",")[0] for word in words if word.startswith(mark)), None)
             if id and "qemu" in words[0]:
                 found.setdefault(id, []).append(int(path.parent.name))
