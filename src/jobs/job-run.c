@@ -19,18 +19,56 @@ const json_t *job_parameters(const JobRun *run) {
     return run->job.parameters;
 }
 
+static const JobStepKind *find_step(const JobKind *kind, const char *name) {
+    for (size_t i = 0; kind && i < kind->n_steps; i++)
+        if (g_str_equal(kind->steps[i].name, name))
+            return &kind->steps[i];
+    return NULL;
+}
+
+JobRun *run_new(Jobs *jobs, const Job *job) {
+    JobRun *run = g_new0(JobRun, 1);
+    const JobKind *kind = g_hash_table_lookup(jobs->kinds, job->kind);
+    run->jobs = jobs;
+    run->serial = ++jobs->next_serial;
+    run->steps = g_new0(const JobStepKind *, job->steps.n + 1);
+    for (size_t i = 0; i < job->steps.n; i++)
+        run->steps[i] = find_step(kind, job->steps.items[i].name);
+    job_copy(&run->job, job);
+    g_hash_table_insert(jobs->runs, run->job.id, run);
+    return run;
+}
+
+void run_free(void *data) {
+    JobRun *run = data;
+    job_clear(&run->job);
+    g_free(run->steps);
+    g_free(run->operation);
+    g_free(run->ended_operation);
+    g_free(run);
+}
+
+bool run_check_steps(const JobRun *run, Error *err) {
+    for (size_t i = 0; i < run->job.steps.n; i++)
+        if (!run->steps[i])
+            return error_set(err, ERROR_UNSUPPORTED, NULL,
+                "another version of Lodge made this job; this one does not know its step `%s`. What was done "
+                "stays",
+                run->job.steps.items[i].name);
+    return true;
+}
+
 bool run_is_past_return(const JobRun *run) {
-    const JobKind *kind = run->kind;
     size_t n_done = (size_t)run->job.step;
     bool can_undo = false;
-    if (run->job.undoing || !kind)
+    if (run->job.undoing)
         return false;
-    for (size_t i = 0; i < n_done; i++) {
-        if (kind->steps[i].has_no_way_back)
+    for (size_t i = 0; i < n_done && run->steps[i]; i++) {
+        if (run->steps[i]->has_no_way_back)
             return true;
-        can_undo = can_undo || kind->steps[i].undo;
+        can_undo = can_undo || run->steps[i]->undo;
     }
-    return n_done == kind->n_steps && !can_undo;
+    return n_done == run->job.steps.n && !can_undo;
 }
 
 bool job_is_cancelled(const JobRun *run) {

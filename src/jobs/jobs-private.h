@@ -22,9 +22,9 @@ struct Jobs {
 
 struct JobRun {
     Jobs *jobs;
-    const JobKind *kind;
-    Job job;        /* our copy; the inventory has the last committed one */
-    int64_t serial; /* tells it from a later run of the same job */
+    const JobStepKind **steps; /* one for each of the job's; NULL: of another version of Lodge */
+    Job job;                   /* our copy; the inventory has the last committed one */
+    int64_t serial;            /* tells it from a later run of the same job */
     char *operation;
     char *ended_operation; /* of a step whose end is not durable yet */
     void (*on_cancel)(JobRun *run, void *data);
@@ -53,5 +53,11 @@ void run_give_up(JobRun *run, const Error *err);
 
 /* ---- job-run.c ---- */
 
+/* A run of the job's own plan: the steps that it was made with, each found by its name. Another version of
+ * Lodge may have other steps for the same kind; those are for jobs that are made from now on. */
+JobRun *run_new(Jobs *jobs, const Job *job);
+void run_free(void *run);
+/* ERROR_UNSUPPORTED when this version lacks one of its steps, or its kind. */
+bool run_check_steps(const JobRun *run, Error *err);
 /* Whether a cancel comes too late. */
 bool run_is_past_return(const JobRun *run);

@@ -23,15 +23,7 @@ typedef struct Waiter {
 } Waiter;
 
 static void run_step(JobRun *run);
-static void go_on(JobRun *run);
-
-static void run_free(void *data) {
-    JobRun *run = data;
-    job_clear(&run->job);
-    g_free(run->operation);
-    g_free(run->ended_operation);
-    g_free(run);
-}
+static void begin(JobRun *run);
 
 /* ---- set-up ---- */
 
@@ -268,16 +260,6 @@ void job_claim_add(Job *job, ResourceId kind, const char *id, bool shared, const
 
 static gboolean start_what_can(void *data);
 
-static JobRun *run_new(Jobs *jobs, const Job *job) {
-    JobRun *run = g_new0(JobRun, 1);
-    run->jobs = jobs;
-    run->kind = g_hash_table_lookup(jobs->kinds, job->kind);
-    run->serial = ++jobs->next_serial;
-    job_copy(&run->job, job);
-    g_hash_table_insert(jobs->runs, run->job.id, run);
-    return run;
-}
-
 static void start(Jobs *jobs, const Job *job) {
     JobRun *run = run_new(jobs, job);
     int64_t now = clock_realtime_ns(clock_system());
@@ -292,7 +274,7 @@ static void start(Jobs *jobs, const Job *job) {
         claim_set_job(claim, run->job.id);
         claim_set_since(claim, now);
     }
-    go_on(run);
+    begin(run);
 }
 
 /* Enough for any job. On a full disk those that wait go on waiting. */
@@ -385,11 +367,11 @@ static void go_on(JobRun *run) {
         job_set_undoing(job, true);
         job_set_state(job, JOB_STATE_UNDOING);
     }
-    while (job->undoing && job->step > 0 && !run->kind->steps[job->step - 1].undo)
+    while (job->undoing && job->step > 0 && !run->steps[job->step - 1]->undo)
         set_step_state(run, (size_t)--job->step, "undone");
     if (job->undoing && job->step == 0)
         end(run, job_has(job, JOB_FIELD_ERROR) ? JOB_STATE_FAILED : JOB_STATE_CANCELLED);
-    else if (!job->undoing && (size_t)job->step == run->kind->n_steps)
+    else if (!job->undoing && (size_t)job->step == job->steps.n)
         end(run, JOB_STATE_SUCCEEDED);
     else {
         if (!job->undoing)
@@ -398,10 +380,21 @@ static void go_on(JobRun *run) {
     }
 }
 
+/* From where it is, or to its end when this version cannot do what it was made for. */
+static void begin(JobRun *run) {
+    g_auto(Error) err = {0};
+    if (run_check_steps(run, &err)) {
+        go_on(run);
+        return;
+    }
+    set_fault(&run->job, &err);
+    end(run, JOB_STATE_FAILED);
+}
+
 static void run_step(JobRun *run) {
     Job *job = &run->job;
     size_t index = (size_t)(job->undoing ? job->step - 1 : job->step);
-    const JobStepKind *step = &run->kind->steps[index];
+    const JobStepKind *step = run->steps[index];
     g_free(run->operation);
     run->operation = g_strdup_printf("%s/%s%s", job->id, step->name, job->undoing ? "/undo" : "");
     run->is_in_step = true;
@@ -589,10 +582,6 @@ bool job_break(Jobs *jobs, const char *job_id, const char *reason, Error *err) {
 
 /* ---- after a restart ---- */
 
-static bool is_known_kind(Jobs *jobs, const Job *job) {
-    return g_hash_table_contains(jobs->kinds, job->kind);
-}
-
 /* True when the store was restored since the open jobs were committed. */
 static bool take_epoch(Jobs *jobs) {
     Store *store = inventory_store(jobs->inventory);
@@ -627,7 +616,7 @@ void jobs_resume(Jobs *jobs) {
     }
     for (guint i = 0; i < open->len; i++) {
         const Job *job = open->pdata[i];
-        if (job->state == JOB_STATE_QUEUED || !is_known_kind(jobs, job)) {
+        if (job->state == JOB_STATE_QUEUED) {
             claims_wait(jobs->claims, job);
             g_queue_push_tail(jobs->queued, g_strdup(job->id));
         } else {
@@ -636,9 +625,9 @@ void jobs_resume(Jobs *jobs) {
     }
     for (guint i = 0; i < open->len; i++) {
         const Job *job = open->pdata[i];
-        if (job->state != JOB_STATE_QUEUED && is_known_kind(jobs, job)) {
+        if (job->state != JOB_STATE_QUEUED) {
             log_info("job %s (%s) goes on", job->id, job->kind);
-            go_on(run_new(jobs, job));
+            begin(run_new(jobs, job));
         }
     }
     try_starting(jobs);

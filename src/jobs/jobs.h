@@ -5,6 +5,10 @@
  * same state. A failure or a cancel runs the `undo` of the steps that were done, last first. A cancel comes
  * too late when a step from which there is no way back is done, or all are and none can be undone.
  *
+ * A job keeps the steps that it was made with; each is found by its name when it runs. A version of Lodge
+ * that has more steps for the kind runs what the job lists; one that lacks a step fails the job with
+ * ERROR_UNSUPPORTED before it goes on, and what was done stays.
+ *
  * A record has STORE_MAX_BYTES at most. One that outgrows them (by its result, or what its steps remember) is
  * stored without these, and an unfinished job fails then with ERROR_TOO_LARGE and stays where it is.
  *

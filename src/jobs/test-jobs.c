@@ -139,13 +139,26 @@ static const JobKind sharing_parent = {"test.sharing-parent", sharing_steps, 2, 
 static const JobKind *const kinds[] = {
     &two, &hold, &three, &parent, &away, &lone, &remembers_much, &gives_much, &share, &sharing_parent};
 
-static void open_world(World *world) {
+/* Another version of Lodge: its kind test.hold has two steps more, test.lone has others, test.away is gone.
+ */
+static const JobStepKind later_hold_steps[] = {{"zeroth", "Zeroth", second_run, NULL},
+    {"first", "First", first_run, first_undo}, {"between", "Between", second_run, NULL},
+    {"hold", "Hold", hold_run, NULL}};
+static const JobKind later_hold = {"test.hold", later_hold_steps, 4, prepare_claim};
+static const JobKind later_lone = {"test.lone", two_steps, 2, prepare_claim};
+static const JobKind *const later_kinds[] = {&later_hold, &later_lone, &two};
+
+static void open_world_with(World *world, const JobKind *const *known, size_t n_known) {
     g_auto(Error) err = {0};
     world->store = store_open_sqlite(world->path, NULL, clock_system(), &err);
     g_assert_nonnull(world->store);
     world->inventory = inventory_new(world->store, clock_system());
     g_assert_true(inventory_load(world->inventory, &err));
-    world->jobs = jobs_new(world->inventory, kinds, G_N_ELEMENTS(kinds), world, NULL);
+    world->jobs = jobs_new(world->inventory, known, n_known, world, NULL);
+}
+
+static void open_world(World *world) {
+    open_world_with(world, kinds, G_N_ELEMENTS(kinds));
 }
 
 static void close_world(World *world) {
@@ -488,6 +501,43 @@ static void test_after_a_restart_the_open_step_runs_again_with_its_operation(
     wait_for_state(world, id, JOB_STATE_SUCCEEDED);
 }
 
+static void test_after_an_upgrade_a_job_keeps_its_own_steps(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.hold", "{}", NULL));
+    g_autofree char *queued = g_strdup(submit(world, "test.hold", "{}", NULL));
+    wait_until_held(world);
+    world->held = NULL;
+    close_world(world);
+    open_world_with(world, later_kinds, G_N_ELEMENTS(later_kinds));
+    jobs_resume(world->jobs);
+    job_step_done(take_held(world));
+    wait_for_state(world, id, JOB_STATE_SUCCEEDED);
+    job_step_done(take_held(world));
+    wait_for_state(world, queued, JOB_STATE_SUCCEEDED);
+    g_assert_cmpstr(world->trace->str, ==, "first hold hold first hold ");
+}
+
+static void assert_foreign(World *world, const char *id) {
+    wait_for_state(world, id, JOB_STATE_FAILED);
+    g_assert_cmpstr(job_of(world, id)->error.code, ==, "unsupported");
+}
+
+/* Under way or queued, with a step or a whole kind that is gone: it ends, and what it held is free. */
+static void test_after_an_upgrade_a_job_that_is_not_known_ends(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.lone", "{}", NULL));
+    g_autofree char *step = g_strdup(submit(world, "test.lone", "{}", NULL));
+    g_autofree char *kind = g_strdup(submit(world, "test.away", "{}", NULL));
+    wait_until_held(world);
+    world->held = NULL;
+    close_world(world);
+    open_world_with(world, later_kinds, G_N_ELEMENTS(later_kinds));
+    jobs_resume(world->jobs);
+    assert_foreign(world, id);
+    assert_foreign(world, step);
+    assert_foreign(world, kind);
+    g_autofree char *next = g_strdup(submit(world, "test.two", "{}", NULL));
+    wait_for_state(world, next, JOB_STATE_SUCCEEDED);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function) g_test_add(name, World, NULL, set_up, function, tear_down)
@@ -514,5 +564,7 @@ int main(int argc, char **argv) {
     ADD("/jobs/break-parent", test_breaking_a_parent_cancels_its_children_and_makes_no_more);
     ADD("/jobs/restore", test_after_a_restore_open_jobs_are_lost_and_hold_nothing);
     ADD("/jobs/restart", test_after_a_restart_the_open_step_runs_again_with_its_operation);
+    ADD("/jobs/upgrade", test_after_an_upgrade_a_job_keeps_its_own_steps);
+    ADD("/jobs/upgrade-unknown", test_after_an_upgrade_a_job_that_is_not_known_ends);
     return g_test_run();
 }
