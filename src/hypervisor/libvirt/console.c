@@ -132,19 +132,28 @@ static void socket_ready(int watch, int fd, int events, void *data) {
     g_mutex_unlock(&console->lock);
 }
 
-static bool open_stream(virDomain *domain, unsigned flags, virStreamPtr *ret_stream, Error *err) {
+/* ERROR_IN_USE when another session has it. */
+static bool attach(virDomain *domain, unsigned flags, virStreamPtr stream, Error *err) {
+    if (virDomainOpenConsole(domain, NULL, stream, flags) == 0)
+        return true;
+    const virError *last = virGetLastError();
+    if (last && last->code == VIR_ERR_OPERATION_FAILED)
+        return error_set(err, ERROR_IN_USE, NULL, "the console is taken by another session");
+    return connection_error(err, "the console cannot be opened");
+}
+
+static bool open_stream(
+    virDomain *domain, const LibvirtDialect *dialect, virStreamPtr *ret_stream, Error *err) {
     virStreamPtr stream = virStreamNew(virDomainGetConnect(domain), VIR_STREAM_NONBLOCK);
     if (!stream)
         return connection_error(err, "the console cannot be opened");
-    if (virDomainOpenConsole(domain, NULL, stream, flags) == 0) {
+    bool is_open = attach(domain, dialect->console_flags, stream, err);
+    if (is_open && (!dialect->owns_console || dialect->owns_console(domain, err))) {
         *ret_stream = stream;
         return true;
     }
-    const virError *last = virGetLastError();
-    if (last && last->code == VIR_ERR_OPERATION_FAILED)
-        error_set(err, ERROR_IN_USE, NULL, "the console is taken by another session");
-    else
-        connection_error(err, "the console cannot be opened");
+    if (is_open)
+        virStreamAbort(stream);
     virStreamFree(stream);
     return false;
 }
@@ -184,7 +193,7 @@ bool session_console(HypervisorSession *session, const char *vm_id, int *ret_fd,
         return false;
     if (!domain)
         return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
-    if (!open_stream(domain, session->dialect->console_flags, &stream, err))
+    if (!open_stream(domain, session->dialect, &stream, err))
         return false;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0) {
         int errnum = errno;

@@ -25,6 +25,8 @@ typedef struct LibvirtDialect {
     bool (*is_whole_image)(int fd);
     /* Lets a domain go on that an interrupted save has stopped, where libvirt does not; may be NULL. */
     bool (*run_on)(virDomain *domain, Error *err);
+    /* Whether the console that was opened just now is this domain's and nobody else's; may be NULL. */
+    bool (*owns_console)(virDomain *domain, Error *err);
     /* Called once for each run of a domain of ours, when it is seen first; may be NULL. */
     void (*see_run)(virDomain *domain);
     /* Not a guest at all; may be NULL. */

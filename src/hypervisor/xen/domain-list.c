@@ -22,8 +22,9 @@ static bool parse_row(char **words, XenDomainRow *ret_row) {
             g_autofree char *small = g_ascii_strdown(*word, -1);
             g_strlcpy(ret_row->uuid, small, sizeof ret_row->uuid);
             ret_row->is_dying = state[DYING] == 'd';
-            ret_row->is_rebooting = state[SHUT_DOWN] == 's' && g_strcmp0(word[1], REASON_REBOOT) == 0;
-            ret_row->is_suspended = state[SHUT_DOWN] == 's' && g_strcmp0(word[1], REASON_SUSPEND) == 0;
+            ret_row->is_shut = state[SHUT_DOWN] == 's';
+            ret_row->is_rebooting = ret_row->is_shut && g_strcmp0(word[1], REASON_REBOOT) == 0;
+            ret_row->is_suspended = ret_row->is_shut && g_strcmp0(word[1], REASON_SUSPEND) == 0;
             return true;
         }
     }

@@ -59,6 +59,7 @@ static const LibvirtDialect dialect = {.uri = "xen:///system",
     .mode_of = xen_mode_of,
     .is_whole_image = xen_is_whole_image,
     .run_on = xen_run_on,
+    .owns_console = xen_owns_console,
     .see_run = xen_see_run,
     .is_no_guest = is_control_domain};
 

@@ -19,6 +19,9 @@ bool xen_xml_options(
 
 VmMode xen_mode_of(virDomain *domain); /* how a running domain is presented */
 
+/* console.c */
+bool xen_owns_console(virDomain *domain, Error *err);
+
 /* guest.c */
 bool xen_guest(HypervisorSession *session, const char *vm_id, VmStatus *status, Error *err);
 

@@ -20,6 +20,7 @@ static void test_rows_tell_who_dies_and_who_reboots(void) {
     g_assert_cmpuint(rows->len, ==, 6);
     const XenDomainRow *row = (const XenDomainRow *)(void *)rows->data;
     for (guint i = 0; i < rows->len; i++) {
+        g_assert_cmpint(row[i].is_shut, ==, i == 1 || i == 2 || i == 5);
         g_assert_cmpint(row[i].is_rebooting, ==, i == 1);
         g_assert_cmpint(row[i].is_suspended, ==, i == 2);
         g_assert_cmpint(row[i].is_dying, ==, i == 3);
