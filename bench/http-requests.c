@@ -14,7 +14,7 @@
 #include "base/file.h"
 #include "http/http-client.h"
 #include "http/http-server.h"
-#include "http/tls-identity.h"
+#include "tls/tls-identity.h"
 
 enum { DEFAULT_REQUESTS = 20000, DEFAULT_CLIENTS = 4, DEFAULT_ROUNDS = 5, ANSWER_BYTES = 1024 };
 

@@ -7,8 +7,8 @@
 #include "cli/login.h"
 #include "cli/session.h"
 #include "cli/value.h"
-#include "http/tls-identity.h"
-#include "http/tls-peer.h"
+#include "tls/tls-identity.h"
+#include "tls/tls-peer.h"
 
 enum { ANSWER_LIMIT = 1100, FILE_LIMIT = 65536, CONNECT_TIMEOUT_MS = 10000, DEFAULT_PORT = 7443 };
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include "base/file.h"
 #include "cli/test-server.h"
-#include "http/tls-identity.h"
+#include "tls/tls-identity.h"
 
 enum { OUTPUT_LIMIT = 1 << 20 };
 

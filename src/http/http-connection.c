@@ -33,7 +33,7 @@ static void count_peer(HttpServer *server, const char *key, int change) {
 }
 
 void http_connection_free(HttpConnection *self) {
-    http_tls_tunnel_free(self->tunnel);
+    tls_tunnel_free(self->tunnel);
     g_free(self->peer_key);
     g_free(self);
 }
@@ -59,12 +59,12 @@ static void tunnel_ended(void *data) {
 }
 
 /* The socket that MHD gets, or -1. */
-static int open_plain(HttpConnection *self, HttpTlsIdentity *identity, int take_fd) {
+static int open_plain(HttpConnection *self, TlsCredentials *credentials, int take_fd) {
     int plain_fd = -1;
-    if (!identity)
+    if (!credentials)
         return take_fd;
     self->tunnel =
-        http_tls_tunnel_new(self->server->tunnels, identity, take_fd, tunnel_ended, self, &plain_fd, NULL);
+        tls_tunnel_new(self->server->tunnels, credentials, take_fd, tunnel_ended, self, &plain_fd, NULL);
     return plain_fd;
 }
 
@@ -94,7 +94,7 @@ void http_connection_admit(HttpListener *listener, int take_fd, const HttpPeer *
     self->peer = *peer;
     self->peer_key = g_steal_pointer(&key);
     self->deadline_us = INT64_MAX;
-    self->fd = open_plain(self, listener->identity, take_fd);
+    self->fd = open_plain(self, listener->credentials, take_fd);
     if (self->fd < 0) {
         server->load.connections_refused++;
         http_connection_free(self);
@@ -178,7 +178,7 @@ static void connection_closed(HttpConnection *self) {
         return;
     }
     if (self->lingers)
-        http_tls_tunnel_linger(self->tunnel);
+        tls_tunnel_linger(self->tunnel);
     http_connection_set_deadline(self, (int64_t)self->server->limits.stall_timeout_s * 1000);
 }
 
@@ -211,7 +211,7 @@ void http_connection_cut(HttpConnection *connection) {
     connection->is_cut = true;
     connection->server->load.connections_cut++;
     connection->deadline_us = INT64_MAX;
-    g_clear_pointer(&connection->tunnel, http_tls_tunnel_free);
+    g_clear_pointer(&connection->tunnel, tls_tunnel_free);
     if (is_mhd_done(connection)) {
         finish(connection);
         return;

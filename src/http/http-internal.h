@@ -7,7 +7,7 @@
 #pragma once
 #include <microhttpd.h>
 #include "http/http-server.h"
-#include "http/http-tls.h"
+#include "tls/tls-tunnel.h"
 
 typedef struct HttpConnection HttpConnection;
 typedef struct HttpEngine HttpEngine;
@@ -25,10 +25,10 @@ struct HttpListener {
     HttpServer *server;
     int fd;
     GSource *source;
-    HttpTlsIdentity *identity; /* NULL: plain */
-    char *tls_priority;        /* as it was given, for a reload */
-    char *unix_path;           /* NULL: TLS */
-    dev_t device;              /* of the socket file, so that only our own is removed */
+    TlsCredentials *credentials; /* NULL: plain */
+    char *tls_priority;          /* as it was given, for a reload */
+    char *unix_path;             /* NULL: TLS */
+    dev_t device;                /* of the socket file, so that only our own is removed */
     ino_t inode;
     uint16_t port;
 };
@@ -39,7 +39,7 @@ struct HttpServer {
     HttpLimits limits;
     GPtrArray *listeners; /* of HttpListener */
     HttpEngine *engine;
-    HttpTlsSet *tunnels;
+    TlsTunnels *tunnels;
     GHashTable *connections;  /* set of HttpConnection */
     GHashTable *peers;        /* peer key -> number of connections */
     GHashTable *lingering;    /* set of GSource: sockets being drained */
@@ -58,7 +58,7 @@ struct HttpConnection {
     HttpServer *server;
     struct MHD_Connection *mhd; /* NULL: before it is announced */
     int fd;                     /* owned by MHD; -1 when that is done */
-    HttpTlsTunnel *tunnel;      /* NULL: plain, or done */
+    TlsTunnel *tunnel;          /* NULL: plain, or done */
     HttpPeer peer;
     char *peer_key;
     HttpRequest *request;     /* being received or answered, a reference; or NULL */

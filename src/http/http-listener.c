@@ -110,7 +110,7 @@ void http_listener_free(HttpListener *listener) {
     if (listener->unix_path && lstat(listener->unix_path, &status) == 0 &&
         status.st_dev == listener->device && status.st_ino == listener->inode)
         unlink(listener->unix_path);
-    http_tls_identity_unref(listener->identity);
+    tls_credentials_unref(listener->credentials);
     g_free(listener->tls_priority);
     g_free(listener->unix_path);
     g_free(listener);
@@ -211,6 +211,13 @@ static int bind_tcp(const char *text, uint16_t port, uint16_t *ret_port, Error *
     return fd_steal(&fd);
 }
 
+static TlsCredentials *credentials_new(
+    const char *certificate_pem, const char *key_pem, const char *priority, Error *err) {
+    const TlsCredentialsOptions options = {
+        .certificate_pem = certificate_pem, .key_pem = key_pem, .protocol = "http/1.1", .priority = priority};
+    return tls_credentials_new(&options, err);
+}
+
 bool http_server_listen_tls(HttpServer *server, const char *address, uint16_t port,
     const char *certificate_pem, const char *key_pem, const char *priority, HttpListener **ret_listener,
     Error *err) {
@@ -218,11 +225,11 @@ bool http_server_listen_tls(HttpServer *server, const char *address, uint16_t po
     fd_auto int fd = bind_tcp(address, port, &bound, err);
     if (fd < 0)
         return false;
-    HttpTlsIdentity *identity = http_tls_identity_new(certificate_pem, key_pem, priority, err);
-    if (!identity)
+    TlsCredentials *credentials = credentials_new(certificate_pem, key_pem, priority, err);
+    if (!credentials)
         return false;
     HttpListener *self = listener_new(server, fd_steal(&fd));
-    self->identity = identity;
+    self->credentials = credentials;
     self->tls_priority = g_strdup(priority);
     self->port = bound;
     if (ret_listener)
@@ -236,10 +243,10 @@ uint16_t http_listener_port(const HttpListener *listener) {
 
 bool http_listener_reload(
     HttpListener *listener, const char *certificate_pem, const char *key_pem, Error *err) {
-    HttpTlsIdentity *identity = http_tls_identity_new(certificate_pem, key_pem, listener->tls_priority, err);
-    if (!identity)
+    TlsCredentials *credentials = credentials_new(certificate_pem, key_pem, listener->tls_priority, err);
+    if (!credentials)
         return false;
-    http_tls_identity_unref(listener->identity);
-    listener->identity = identity;
+    tls_credentials_unref(listener->credentials);
+    listener->credentials = credentials;
     return true;
 }

@@ -45,7 +45,7 @@ HttpServer *http_server_new(const HttpHandler *handler, void *data, const HttpLi
     self->deadline_source = http_deadline_source_new(self);
     self->gone_source = http_gone_source_new(self);
     self->engine = http_engine_new(self);
-    self->tunnels = http_tls_set_new(http_engine_run, self->engine);
+    self->tunnels = tls_tunnels_new(http_engine_run, self->engine);
     return self;
 }
 
@@ -90,7 +90,7 @@ void http_server_free(HttpServer *server) {
     g_hash_table_unref(server->connections);
     g_hash_table_unref(server->peers);
     g_hash_table_unref(server->adding);
-    http_tls_set_free(server->tunnels);
+    tls_tunnels_free(server->tunnels);
     g_hash_table_unref(server->lingering);
     drop_source(server->deadline_source);
     drop_source(server->gone_source);

@@ -10,7 +10,7 @@
 #pragma once
 #include "http/http-client.h"
 #include "http/http-server.h"
-#include "http/tls-identity.h"
+#include "tls/tls-identity.h"
 
 typedef struct TestServer {
     char *folder, *socket_path, *unix_base, *tls_base, *authority_file, *file_path;

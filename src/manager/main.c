@@ -12,7 +12,7 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "base/notify.h"
-#include "http/tls-identity.h"
+#include "tls/tls-identity.h"
 #include "manager/console-bridge.h"
 #include "manager/enrol.h"
 #include "manager/host-settings.h"

@@ -1,5 +1,5 @@
 /* The small certificate authority: what it makes is accepted, renewed in time, and kept apart. */
-#include "http/tls-identity.h"
+#include "tls/tls-identity.h"
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
 /* A small certificate authority. */
-#include "http/tls-identity.h"
+#include "tls/tls-identity.h"
 #include <arpa/inet.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
@@ -151,6 +151,9 @@ bool tls_authority_make(const char *common_name, const Clock *clock, TlsIdentity
 
 static int add_name(gnutls_x509_crt_t certificate, const char *name) {
     unsigned char address[16];
+    if (g_str_has_prefix(name, TLS_URI_PREFIX))
+        return gnutls_x509_crt_set_subject_alt_name(
+            certificate, GNUTLS_SAN_URI, name, (unsigned)strlen(name), GNUTLS_FSAN_APPEND);
     if (inet_pton(AF_INET, name, address) == 1)
         return gnutls_x509_crt_set_subject_alt_name(
             certificate, GNUTLS_SAN_IPADDRESS, address, 4, GNUTLS_FSAN_APPEND);

@@ -11,6 +11,8 @@
 
 enum { TLS_AUTHORITY_DAYS = 3650, TLS_CERTIFICATE_DAYS = 397, TLS_RENEW_DAYS = 30 };
 
+#define TLS_URI_PREFIX "lodge:"
+
 typedef enum TlsRole { TLS_ROLE_SERVER = 1, TLS_ROLE_CLIENT = 2, TLS_ROLE_BOTH = 3 } TlsRole;
 
 typedef struct TlsIdentity {
@@ -21,8 +23,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(TlsIdentity, tls_identity_clear)
 
 /* A new authority, valid from now for ten years; it may sign leaves only. */
 bool tls_authority_make(const char *common_name, const Clock *clock, TlsIdentity *ret_authority, Error *err);
-/* A new key and a certificate for 397 days. `names` are DNS names or numeric addresses, NULL-terminated; a
- * server's gets localhost, 127.0.0.1 and ::1 besides. ret->certificate_pem is the leaf alone. */
+/* A new key and a certificate for 397 days. `names` are DNS names, numeric addresses or URIs ("lodge:…"),
+ * NULL-terminated; a server's gets localhost, 127.0.0.1 and ::1 besides. ret->certificate_pem is the leaf
+ * alone. */
 bool tls_certificate_make(const TlsIdentity *authority, const char *common_name, const char *const *names,
     TlsRole role, const Clock *clock, TlsIdentity *ret_identity, Error *err);
 /* Less than 30 days are left, it is not valid yet, the authority did not sign it, or a name is missing. */

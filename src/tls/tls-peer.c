@@ -7,7 +7,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 #include "base/file.h"
-#include "http/tls-peer.h"
+#include "tls/tls-peer.h"
 
 typedef struct gnutls_session_int TlsSession;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(TlsSession, gnutls_deinit)

@@ -1,7 +1,6 @@
 /* TLS tunnels through GnuTLS, from the handshake to the last byte. */
-#include "http/http-tls.h"
+#include "tls/tls-tunnel.h"
 #include <errno.h>
-#include <gnutls/gnutls.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -9,9 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "base/file.h"
-
-/* TLS 1.2 and 1.3 only; otherwise GnuTLS's defaults, which follow the distribution. */
-#define DEFAULT_PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+#include "tls/tls-internal.h"
 
 enum {
     RECORD_BYTES = 16384, /* the longest plain text of a record: RFC 8446, section 5.1 */
@@ -21,30 +18,24 @@ enum {
     DISCARD_MAX = 64 << 20, /* read and thrown away while lingering */
 };
 
-struct HttpTlsIdentity {
-    int reference_count;
-    gnutls_certificate_credentials_t credentials;
-    gnutls_priority_t priority;
-};
-
-struct HttpTlsSet {
+struct TlsTunnels {
     int fd; /* epoll over both sockets of every tunnel, edge-triggered */
     GSource *source;
-    GQueue ready; /* of HttpTlsTunnel: something happened, or a turn's budget ran out */
+    GQueue ready; /* of TlsTunnel: something happened, or a turn's budget ran out */
     bool has_given;
     void (*on_given)(void *data);
     void *data;
 };
 
 typedef struct TunnelEnd {
-    HttpTlsTunnel *tunnel;
+    TlsTunnel *tunnel;
     int fd;
     bool is_readable, is_writable; /* until EAGAIN says otherwise */
 } TunnelEnd;
 
-struct HttpTlsTunnel {
-    HttpTlsSet *set;
-    HttpTlsIdentity *identity;
+struct TlsTunnel {
+    TlsTunnels *set;
+    TlsCredentials *credentials;
     gnutls_session_t session;
     TunnelEnd client, plain;
     bool has_shaken_hands;
@@ -60,63 +51,14 @@ struct HttpTlsTunnel {
     void *data;
 };
 
-/* Identity */
-
-HttpTlsIdentity *http_tls_identity_new(
-    const char *certificate_pem, const char *key_pem, const char *priority, Error *err) {
-    HttpTlsIdentity *self = g_new0(HttpTlsIdentity, 1);
-    self->reference_count = 1;
-    const gnutls_datum_t certificate = {
-        (void *)(uintptr_t)certificate_pem, (unsigned)strlen(certificate_pem)};
-    const gnutls_datum_t key = {(void *)(uintptr_t)key_pem, (unsigned)strlen(key_pem)};
-    int code = gnutls_certificate_allocate_credentials(&self->credentials);
-    if (code >= 0)
-        code =
-            gnutls_certificate_set_x509_key_mem(self->credentials, &certificate, &key, GNUTLS_X509_FMT_PEM);
-    if (code >= 0)
-        code = gnutls_priority_init(&self->priority, priority ? priority : DEFAULT_PRIORITY, NULL);
-    if (code >= 0)
-        return self;
-    http_tls_identity_unref(self);
-    error_set(err, ERROR_INVALID, NULL, "the certificate, the key or the TLS priority is not usable: %s",
-        gnutls_strerror(code));
-    return NULL;
-}
-
-HttpTlsIdentity *http_tls_identity_ref(HttpTlsIdentity *identity) {
-    identity->reference_count++;
-    return identity;
-}
-
-void http_tls_identity_unref(HttpTlsIdentity *identity) {
-    if (!identity || --identity->reference_count > 0)
-        return;
-    if (identity->priority)
-        gnutls_priority_deinit(identity->priority);
-    if (identity->credentials)
-        gnutls_certificate_free_credentials(identity->credentials);
-    g_free(identity);
-}
-
 /* 1. The handshake. */
 
-static bool start_session(HttpTlsTunnel *self) {
-    static const gnutls_datum_t protocol = {(unsigned char *)(uintptr_t) "http/1.1", 8};
-    int code = gnutls_init(&self->session, GNUTLS_SERVER | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
-    if (code >= 0)
-        code = gnutls_priority_set(self->session, self->identity->priority);
-    if (code >= 0)
-        code = gnutls_credentials_set(self->session, GNUTLS_CRD_CERTIFICATE, self->identity->credentials);
-    /* A client that offers other protocols only is refused with the alert of RFC 7301, section 3.2. */
-    if (code >= 0)
-        code = gnutls_alpn_set_protocols(self->session, &protocol, 1, GNUTLS_ALPN_MANDATORY);
-    if (code < 0)
-        return false;
-    gnutls_transport_set_int(self->session, self->client.fd);
-    return true;
+static bool start_session(TlsTunnel *self) {
+    int code = tls_session_start(self->credentials, GNUTLS_SERVER, self->client.fd, &self->session);
+    return code >= 0;
 }
 
-static void shake_hands(HttpTlsTunnel *self) {
+static void shake_hands(TlsTunnel *self) {
     int code = GNUTLS_E_AGAIN;
     do
         code = gnutls_handshake(self->session);
@@ -130,13 +72,13 @@ static void shake_hands(HttpTlsTunnel *self) {
 
 /* 2. From the client to the plain side. The functions that carry say whether to come back at once. */
 
-static void end_plain_input(HttpTlsTunnel *self) {
+static void end_plain_input(TlsTunnel *self) {
     if (self->has_client_ended && !self->held)
         shutdown(self->plain.fd, SHUT_WR);
 }
 
 /* How many of the bytes the plain side took; one that has closed takes everything, to nowhere. */
-static size_t give_plain(HttpTlsTunnel *self, const uint8_t *bytes, size_t length) {
+static size_t give_plain(TlsTunnel *self, const uint8_t *bytes, size_t length) {
     ssize_t n = -1;
     while (!self->is_plain_deaf) {
         n = send(self->plain.fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -155,7 +97,7 @@ static size_t give_plain(HttpTlsTunnel *self, const uint8_t *bytes, size_t lengt
     return given;
 }
 
-static bool give_held(HttpTlsTunnel *self) {
+static bool give_held(TlsTunnel *self) {
     size_t given = give_plain(self, self->held + self->held_sent, self->held_length - self->held_sent);
     self->held_sent += given;
     if (self->held_sent == self->held_length) {
@@ -165,7 +107,7 @@ static bool give_held(HttpTlsTunnel *self) {
     return given > 0;
 }
 
-static void take_client_end(HttpTlsTunnel *self, ssize_t code) {
+static void take_client_end(TlsTunnel *self, ssize_t code) {
     if (code == GNUTLS_E_AGAIN) {
         /* A new key must be announced before more is read: wait for room instead. */
         if (gnutls_record_get_direction(self->session) == 1)
@@ -183,7 +125,7 @@ static void take_client_end(HttpTlsTunnel *self, ssize_t code) {
     end_plain_input(self);
 }
 
-static bool carry_in(HttpTlsTunnel *self, uint8_t *block) {
+static bool carry_in(TlsTunnel *self, uint8_t *block) {
     if (self->held)
         return self->plain.is_writable && give_held(self);
     if (self->has_client_ended || !self->client.is_readable)
@@ -206,7 +148,7 @@ static bool carry_in(HttpTlsTunnel *self, uint8_t *block) {
 
 /* 3. From the plain side to the client. */
 
-static bool after_send(HttpTlsTunnel *self, ssize_t sent) {
+static bool after_send(TlsTunnel *self, ssize_t sent) {
     self->is_record_held = sent == GNUTLS_E_AGAIN || sent == GNUTLS_E_INTERRUPTED;
     if (sent == GNUTLS_E_AGAIN)
         self->client.is_writable = false;
@@ -215,7 +157,7 @@ static bool after_send(HttpTlsTunnel *self, ssize_t sent) {
     return sent > 0;
 }
 
-static void say_bye(HttpTlsTunnel *self) {
+static void say_bye(TlsTunnel *self) {
     int code = gnutls_bye(self->session, GNUTLS_SHUT_WR);
     if (code == GNUTLS_E_AGAIN) {
         self->client.is_writable = false;
@@ -225,7 +167,7 @@ static void say_bye(HttpTlsTunnel *self) {
     shutdown(self->client.fd, SHUT_WR);
 }
 
-static bool carry_out(HttpTlsTunnel *self, uint8_t *block) {
+static bool carry_out(TlsTunnel *self, uint8_t *block) {
     if (!self->client.is_writable || self->has_said_bye)
         return false;
     if (self->is_record_held)
@@ -251,12 +193,12 @@ static bool carry_out(HttpTlsTunnel *self, uint8_t *block) {
 
 /* 4. The end. */
 
-static bool is_over(const HttpTlsTunnel *self) {
+static bool is_over(const TlsTunnel *self) {
     return self->is_broken || (self->has_said_bye && (self->has_client_ended || !self->lingers));
 }
 
 /* One turn. False when the tunnel has ended and is freed. */
-static bool pump(HttpTlsTunnel *self) {
+static bool pump(TlsTunnel *self) {
     uint8_t block[RECORD_BYTES];
     if (!self->has_shaken_hands && !self->is_broken)
         shake_hands(self);
@@ -268,13 +210,13 @@ static bool pump(HttpTlsTunnel *self) {
     }
     if (is_over(self)) {
         self->on_end(self->data);
-        http_tls_tunnel_free(self);
+        tls_tunnel_free(self);
         return false;
     }
     return has_moved; /* more may wait than the budget allows */
 }
 
-static void queue(HttpTlsTunnel *self) {
+static void queue(TlsTunnel *self) {
     if (!self->is_queued)
         g_queue_push_tail_link(&self->set->ready, &self->link);
     self->is_queued = true;
@@ -282,7 +224,7 @@ static void queue(HttpTlsTunnel *self) {
 
 static void take_event(const struct epoll_event *event) {
     TunnelEnd *end = event->data.ptr;
-    HttpTlsTunnel *self = end->tunnel;
+    TlsTunnel *self = end->tunnel;
     const bool is_hung_up = event->events & (EPOLLHUP | EPOLLERR);
     end->is_readable = end->is_readable || is_hung_up || (event->events & (EPOLLIN | EPOLLRDHUP));
     end->is_writable = end->is_writable || is_hung_up || (event->events & EPOLLOUT);
@@ -295,7 +237,7 @@ static void take_event(const struct epoll_event *event) {
 
 typedef struct SetSource {
     GSource source;
-    HttpTlsSet *set;
+    TlsTunnels *set;
 } SetSource;
 
 static gboolean set_prepare(GSource *source, int *timeout_ms) {
@@ -303,7 +245,7 @@ static gboolean set_prepare(GSource *source, int *timeout_ms) {
     return !g_queue_is_empty(&((SetSource *)source)->set->ready);
 }
 
-static void turn(HttpTlsSet *self) {
+static void turn(TlsTunnels *self) {
     struct epoll_event events[EVENTS_PER_TURN];
     int n = epoll_wait(self->fd, events, EVENTS_PER_TURN, 0);
     for (int i = 0; i < n; i++) /* before any is freed */
@@ -312,7 +254,7 @@ static void turn(HttpTlsSet *self) {
         GList *link = g_queue_pop_head_link(&self->ready);
         if (!link) /* the end of one freed another */
             break;
-        HttpTlsTunnel *tunnel = link->data;
+        TlsTunnel *tunnel = link->data;
         tunnel->is_queued = false;
         if (pump(tunnel))
             queue(tunnel);
@@ -320,7 +262,7 @@ static void turn(HttpTlsSet *self) {
 }
 
 static gboolean set_dispatch(GSource *source, GSourceFunc callback G_GNUC_UNUSED, void *data G_GNUC_UNUSED) {
-    HttpTlsSet *self = ((SetSource *)source)->set;
+    TlsTunnels *self = ((SetSource *)source)->set;
     self->has_given = false;
     turn(self);
     if (self->has_given) {
@@ -332,8 +274,8 @@ static gboolean set_dispatch(GSource *source, GSourceFunc callback G_GNUC_UNUSED
 
 static GSourceFuncs set_functions = {.prepare = set_prepare, .dispatch = set_dispatch};
 
-HttpTlsSet *http_tls_set_new(void (*on_given)(void *data), void *data) {
-    HttpTlsSet *self = g_new0(HttpTlsSet, 1);
+TlsTunnels *tls_tunnels_new(void (*on_given)(void *data), void *data) {
+    TlsTunnels *self = g_new0(TlsTunnels, 1);
     g_queue_init(&self->ready);
     self->on_given = on_given;
     self->data = data;
@@ -346,7 +288,7 @@ HttpTlsSet *http_tls_set_new(void (*on_given)(void *data), void *data) {
     return self;
 }
 
-void http_tls_set_free(HttpTlsSet *set) {
+void tls_tunnels_free(TlsTunnels *set) {
     if (!set)
         return;
     g_source_destroy(set->source);
@@ -357,13 +299,13 @@ void http_tls_set_free(HttpTlsSet *set) {
 
 /* A tunnel's life */
 
-static bool watch(HttpTlsTunnel *self, TunnelEnd *end) {
+static bool watch(TlsTunnel *self, TunnelEnd *end) {
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = end};
     end->tunnel = self;
     return epoll_ctl(self->set->fd, EPOLL_CTL_ADD, end->fd, &event) == 0;
 }
 
-static bool open_pair(HttpTlsTunnel *self, int *ret_plain_fd) {
+static bool open_pair(TlsTunnel *self, int *ret_plain_fd) {
     int fds[2];
     const int size = PLAIN_BUFFER, yes = 1;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
@@ -377,12 +319,12 @@ static bool open_pair(HttpTlsTunnel *self, int *ret_plain_fd) {
     return true;
 }
 
-HttpTlsTunnel *http_tls_tunnel_new(HttpTlsSet *set, HttpTlsIdentity *identity, int take_fd,
+TlsTunnel *tls_tunnel_new(TlsTunnels *set, TlsCredentials *credentials, int take_fd,
     void (*on_end)(void *data), void *data, int *ret_plain_fd, Error *err) {
-    HttpTlsTunnel *self = g_new0(HttpTlsTunnel, 1);
+    TlsTunnel *self = g_new0(TlsTunnel, 1);
     fd_auto int plain_fd = -1;
     self->set = set;
-    self->identity = http_tls_identity_ref(identity);
+    self->credentials = tls_credentials_ref(credentials);
     self->client.fd = take_fd;
     self->plain.fd = -1;
     self->link.data = self;
@@ -391,7 +333,7 @@ HttpTlsTunnel *http_tls_tunnel_new(HttpTlsSet *set, HttpTlsIdentity *identity, i
     if (!open_pair(self, &plain_fd) || !start_session(self) || !watch(self, &self->client) ||
         !watch(self, &self->plain)) {
         error_set(err, ERROR_IO, NULL, "no descriptors or memory for another TLS connection");
-        http_tls_tunnel_free(self);
+        tls_tunnel_free(self);
         return NULL;
     }
     *ret_plain_fd = fd_steal(&plain_fd);
@@ -399,13 +341,13 @@ HttpTlsTunnel *http_tls_tunnel_new(HttpTlsSet *set, HttpTlsIdentity *identity, i
 }
 
 /* A child between fork and exec may hold the socket too: closing it alone would not end its events. */
-static void close_end(HttpTlsTunnel *self, TunnelEnd *end) {
+static void close_end(TlsTunnel *self, TunnelEnd *end) {
     if (end->tunnel)
         epoll_ctl(self->set->fd, EPOLL_CTL_DEL, end->fd, NULL);
     fd_close(&end->fd);
 }
 
-void http_tls_tunnel_free(HttpTlsTunnel *tunnel) {
+void tls_tunnel_free(TlsTunnel *tunnel) {
     if (!tunnel)
         return;
     if (tunnel->is_queued)
@@ -414,13 +356,13 @@ void http_tls_tunnel_free(HttpTlsTunnel *tunnel) {
         gnutls_deinit(tunnel->session);
     close_end(tunnel, &tunnel->client);
     close_end(tunnel, &tunnel->plain);
-    http_tls_identity_unref(tunnel->identity);
+    tls_credentials_unref(tunnel->credentials);
     if (tunnel->held)
         memset(tunnel->held, 0, tunnel->held_length);
     g_free(tunnel->held);
     g_free(tunnel);
 }
 
-void http_tls_tunnel_linger(HttpTlsTunnel *tunnel) {
+void tls_tunnel_linger(TlsTunnel *tunnel) {
     tunnel->lingers = true;
 }
