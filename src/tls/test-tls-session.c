@@ -131,6 +131,36 @@ static void test_names_and_keys_are_shown(World *world, const void *data G_GNUC_
     g_assert_cmpstr(world->server.seen, ==, "lodge:manager:one trusted key");
 }
 
+static char *shown_certificate; /* by keep_certificate */
+
+static bool keep_certificate(const TlsShown *shown, void *data G_GNUC_UNUSED, Error *err G_GNUC_UNUSED) {
+    shown_certificate = g_strdup(shown->certificate_pem);
+    return true;
+}
+
+/* As a host gets into a data centre: it shows a key of its own, and gets a certificate for it. */
+static void test_a_shown_key_gets_a_certificate(World *world, const void *data G_GNUC_UNUSED) {
+    static const char *const names[] = {"lodge:host:new", NULL};
+    const TlsSubject subject = {"new", names, TLS_ROLE_SERVER};
+    char *signed_pem = NULL;
+    tls_identity_clear(&world->server.identity);
+    g_assert_true(tls_identity_make_own(&subject, &world->clock.clock, &world->server.identity, NULL));
+    world->client.check = keep_certificate;
+    connect_parties(world);
+    shake_hands(world);
+    g_assert_true(tls_certificate_sign(
+        &world->authority, shown_certificate, &subject, &world->clock.clock, &signed_pem, NULL));
+    g_clear_pointer(&shown_certificate, g_free);
+    g_free(world->server.identity.certificate_pem);
+    world->server.identity.certificate_pem = signed_pem;
+    tls_session_free(world->client.session);
+    tls_session_free(world->server.session);
+    world->client.check = note_shown;
+    connect_parties(world);
+    shake_hands(world);
+    g_assert_cmpstr(world->client.seen, ==, "lodge:host:new trusted key");
+}
+
 /* The one who refuses says why, the other one hears that it is refused. */
 static void expect_refusal(World *world, Party *who, const char *words) {
     Party *other = who == &world->server ? &world->client : &world->server;
@@ -228,6 +258,7 @@ int main(int argc, char **argv) {
 #define ADD(name, function) g_test_add("/tls-session/" name, World, NULL, set_up, function, tear_down)
     ADD("both-are-believed", test_both_are_believed_and_bound);
     ADD("shown", test_names_and_keys_are_shown);
+    ADD("signed", test_a_shown_key_gets_a_certificate);
     ADD("another-authority", test_another_authority_is_refused);
     ADD("host-of-another-authority", test_a_host_of_another_authority_is_refused);
     ADD("role", test_a_host_cannot_pass_as_manager);

@@ -1,6 +1,7 @@
 /* A small certificate authority. */
 #include "tls/tls-identity.h"
 #include <arpa/inet.h>
+#include <gnutls/abstract.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
@@ -87,9 +88,9 @@ static bool make_key(gnutls_x509_privkey_t *ret_key, Error *err) {
     return true;
 }
 
-/* What an authority and a leaf have in common. */
-static int fill_certificate(gnutls_x509_crt_t certificate, gnutls_x509_privkey_t key, const char *common_name,
-    const Clock *clock, int days) {
+/* What an authority and a leaf have in common; its key is set. */
+static int fill_certificate(
+    gnutls_x509_crt_t certificate, const char *common_name, const Clock *clock, int days) {
     unsigned char serial[SERIAL_BYTES], key_id[64];
     size_t key_id_length = sizeof key_id;
     int code = gnutls_rnd(GNUTLS_RND_NONCE, serial, sizeof serial);
@@ -97,8 +98,6 @@ static int fill_certificate(gnutls_x509_crt_t certificate, gnutls_x509_privkey_t
     time_t now = (time_t)(clock_realtime_ns(clock) / NS_PER_S);
     if (code >= 0)
         code = gnutls_x509_crt_set_version(certificate, 3);
-    if (code >= 0)
-        code = gnutls_x509_crt_set_key(certificate, key);
     if (code >= 0)
         code = gnutls_x509_crt_set_serial(certificate, serial, sizeof serial);
     /* An hour back: machines whose clocks differ a little must accept it at once. */
@@ -137,7 +136,9 @@ bool tls_authority_make(const char *common_name, const Clock *clock, TlsIdentity
         return false;
     int code = gnutls_x509_crt_init(&certificate);
     if (code >= 0)
-        code = fill_certificate(certificate, key, common_name, clock, TLS_AUTHORITY_DAYS);
+        code = gnutls_x509_crt_set_key(certificate, key);
+    if (code >= 0)
+        code = fill_certificate(certificate, common_name, clock, TLS_AUTHORITY_DAYS);
     if (code >= 0)
         code = gnutls_x509_crt_set_basic_constraints(certificate, 1, 0);
     if (code >= 0)
@@ -180,26 +181,95 @@ static int add_role(gnutls_x509_crt_t certificate, const char *const *names, Tls
     return code;
 }
 
+static int set_issuer(gnutls_x509_crt_t certificate, gnutls_x509_crt_t issuer) {
+    unsigned char id[64];
+    size_t length = sizeof id;
+    int code = gnutls_x509_crt_get_subject_key_id(issuer, id, &length, NULL);
+    return code < 0 ? code : gnutls_x509_crt_set_authority_key_id(certificate, id, length);
+}
+
+/* A leaf whose key is set. */
+static bool complete_leaf(gnutls_x509_crt_t certificate, const TlsIdentity *authority,
+    const TlsSubject *subject, const Clock *clock, Error *err) {
+    certificate_auto issuer = NULL;
+    key_auto issuer_key = NULL;
+    if (!read_certificate(authority->certificate_pem, &issuer, err) ||
+        !read_key(authority->key_pem, &issuer_key, err))
+        return false;
+    int code = fill_certificate(certificate, subject->common_name, clock, TLS_CERTIFICATE_DAYS);
+    if (code >= 0)
+        code = add_role(certificate, subject->names, subject->role);
+    if (code >= 0)
+        code = set_issuer(certificate, issuer);
+    if (code >= 0)
+        code = gnutls_x509_crt_sign2(certificate, issuer, issuer_key, GNUTLS_DIG_SHA256, 0);
+    return code >= 0 || set_tls_error(err, code, "making a certificate");
+}
+
 bool tls_certificate_make(const TlsIdentity *authority, const char *common_name, const char *const *names,
     TlsRole role, const Clock *clock, TlsIdentity *ret_identity, Error *err) {
-    certificate_auto certificate = NULL, issuer = NULL;
-    key_auto key = NULL, issuer_key = NULL;
-    unsigned char issuer_id[64];
-    size_t issuer_id_length = sizeof issuer_id;
-    if (!read_certificate(authority->certificate_pem, &issuer, err) ||
-        !read_key(authority->key_pem, &issuer_key, err) || !make_key(&key, err))
+    certificate_auto certificate = NULL;
+    key_auto key = NULL;
+    const TlsSubject subject = {common_name, names, role};
+    if (!make_key(&key, err))
         return false;
     int code = gnutls_x509_crt_init(&certificate);
     if (code >= 0)
-        code = fill_certificate(certificate, key, common_name, clock, TLS_CERTIFICATE_DAYS);
+        code = gnutls_x509_crt_set_key(certificate, key);
+    if (code < 0)
+        return set_tls_error(err, code, "making a certificate");
+    return complete_leaf(certificate, authority, &subject, clock, err) &&
+           export_identity(certificate, key, ret_identity, err);
+}
+
+static int take_public_key(gnutls_x509_crt_t certificate, gnutls_x509_crt_t from) {
+    gnutls_pubkey_t key = NULL;
+    int code = gnutls_pubkey_init(&key);
     if (code >= 0)
-        code = add_role(certificate, names, role);
+        code = gnutls_pubkey_import_x509(key, from, 0);
     if (code >= 0)
-        code = gnutls_x509_crt_get_subject_key_id(issuer, issuer_id, &issuer_id_length, NULL);
+        code = gnutls_x509_crt_set_pubkey(certificate, key);
+    if (key)
+        gnutls_pubkey_deinit(key);
+    return code;
+}
+
+bool tls_certificate_sign(const TlsIdentity *authority, const char *shown_pem, const TlsSubject *subject,
+    const Clock *clock, char **ret_certificate_pem, Error *err) {
+    certificate_auto certificate = NULL, shown = NULL;
+    datum_auto pem = {0};
+    if (!read_certificate(shown_pem, &shown, err))
+        return false;
+    int code = gnutls_x509_crt_init(&certificate);
     if (code >= 0)
-        code = gnutls_x509_crt_set_authority_key_id(certificate, issuer_id, issuer_id_length);
+        code = take_public_key(certificate, shown);
+    if (code < 0)
+        return error_set(
+            err, ERROR_INVALID, NULL, "the key that is shown cannot be used: %s", gnutls_strerror(code));
+    if (!complete_leaf(certificate, authority, subject, clock, err))
+        return false;
+    code = gnutls_x509_crt_export2(certificate, GNUTLS_X509_FMT_PEM, &pem);
+    if (code < 0)
+        return set_tls_error(err, code, "writing a certificate");
+    *ret_certificate_pem = g_strndup((const char *)pem.data, pem.size);
+    return true;
+}
+
+bool tls_identity_make_own(
+    const TlsSubject *subject, const Clock *clock, TlsIdentity *ret_identity, Error *err) {
+    certificate_auto certificate = NULL;
+    key_auto key = NULL;
+    if (!make_key(&key, err))
+        return false;
+    int code = gnutls_x509_crt_init(&certificate);
     if (code >= 0)
-        code = gnutls_x509_crt_sign2(certificate, issuer, issuer_key, GNUTLS_DIG_SHA256, 0);
+        code = gnutls_x509_crt_set_key(certificate, key);
+    if (code >= 0)
+        code = fill_certificate(certificate, subject->common_name, clock, TLS_AUTHORITY_DAYS);
+    if (code >= 0)
+        code = add_role(certificate, subject->names, subject->role);
+    if (code >= 0)
+        code = gnutls_x509_crt_sign2(certificate, certificate, key, GNUTLS_DIG_SHA256, 0);
     if (code < 0)
         return set_tls_error(err, code, "making a certificate");
     return export_identity(certificate, key, ret_identity, err);

@@ -28,6 +28,19 @@ bool tls_authority_make(const char *common_name, const Clock *clock, TlsIdentity
  * alone. */
 bool tls_certificate_make(const TlsIdentity *authority, const char *common_name, const char *const *names,
     TlsRole role, const Clock *clock, TlsIdentity *ret_identity, Error *err);
+/* Whom a certificate is about. */
+typedef struct TlsSubject {
+    const char *common_name;
+    const char *const *names; /* as for tls_certificate_make; may be NULL */
+    TlsRole role;
+} TlsSubject;
+/* A certificate for 397 days for the key of one that was shown: by a peer that proved in a handshake that it
+ * has the private one, which never leaves it. */
+bool tls_certificate_sign(const TlsIdentity *authority, const char *shown_pem, const TlsSubject *subject,
+    const Clock *clock, char **ret_certificate_pem, Error *err);
+/* A new key and a certificate that it signed itself, for ten years: for who has no authority yet. */
+bool tls_identity_make_own(
+    const TlsSubject *subject, const Clock *clock, TlsIdentity *ret_identity, Error *err);
 /* Less than 30 days are left, it is not valid yet, the authority did not sign it, or a name is missing. */
 bool tls_certificate_is_due(const char *certificate_pem, const char *authority_pem, const char *const *names,
     const Clock *clock, bool *ret_is_due, Error *err);

@@ -98,6 +98,7 @@ typedef struct Shown {
     TlsShown shown;
     char fingerprint[sizeof "sha256:" + 2 * FINGERPRINT_BYTES];
     char names[TLS_MOST_NAMES][NAME_BYTES];
+    gnutls_datum_t pem;
     char *flaw;
 } Shown;
 
@@ -158,10 +159,12 @@ static void read_certificate(TlsSession *self, Shown *shown) {
     __attribute__((cleanup(free_certificate))) gnutls_x509_crt_t certificate = NULL;
     if (!chain || n == 0 || gnutls_x509_crt_init(&certificate) < 0 ||
         gnutls_x509_crt_import(certificate, &chain[0], GNUTLS_X509_FMT_DER) < 0 ||
+        gnutls_x509_crt_export2(certificate, GNUTLS_X509_FMT_PEM, &shown->pem) < 0 ||
         !read_fingerprint(certificate, shown->fingerprint)) {
         shown->flaw = g_strdup("it shows no certificate");
         return;
     }
+    shown->shown.certificate_pem = (const char *)shown->pem.data;
     shown->shown.key_fingerprint = shown->fingerprint;
     read_names(certificate, shown);
     shown->flaw = find_flaw(self, certificate);
@@ -179,6 +182,7 @@ static bool check(TlsSession *self, Error *err) {
         is_welcome = shown.shown.is_trusted ||
                      error_set(err, ERROR_DENIED, NULL, "the other side is not trusted: %s", shown.flaw);
     g_free(shown.flaw);
+    gnutls_free(shown.pem.data);
     return is_welcome;
 }
 

@@ -24,6 +24,7 @@ enum { TLS_BINDING_BYTES = 32, TLS_MOST_NAMES = 8 };
 
 /* Borrowed by `check`. */
 typedef struct TlsShown {
+    const char *certificate_pem;       /* NULL: it shows none */
     const char *key_fingerprint;       /* "sha256:…" over its public key; NULL: it shows no certificate */
     const char *names[TLS_MOST_NAMES]; /* URIs of its certificate (RFC 5280, 4.2.1.6), NULL-terminated */
     /* The authority of our credentials signed it for this role, and it is valid now. Otherwise `flaw` says
