@@ -1,13 +1,13 @@
 /* Two sides of a connection: who is believed, who is not, and that bytes and ends arrive as they were sent.
  */
 #include "tls/tls-session.h"
-#include <glib/gstdio.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "base/file.h"
 #include "tls/tls-identity.h"
+#include "tls/tls-internal.h"
 
 #define START_S INT64_C(1800000000)
 
@@ -161,6 +161,30 @@ static void test_a_shown_key_gets_a_certificate(World *world, const void *data G
     g_assert_cmpstr(world->client.seen, ==, "lodge:host:new trusted key");
 }
 
+static size_t count_names(const World *world, const char *const *uris) {
+    char names[TLS_MOST_NAMES][TLS_NAME_BYTES];
+    g_auto(TlsIdentity) identity = {0};
+    gnutls_x509_crt_t certificate;
+    g_assert_true(tls_certificate_make(
+        &world->authority, "test", uris, TLS_ROLE_SERVER, &world->clock.clock, &identity, NULL));
+    const gnutls_datum_t pem = tls_text_datum(identity.certificate_pem);
+    g_assert_cmpint(gnutls_x509_crt_init(&certificate), ==, 0);
+    g_assert_cmpint(gnutls_x509_crt_import(certificate, &pem, GNUTLS_X509_FMT_PEM), ==, 0);
+    size_t n = tls_names_of(certificate, names, TLS_MOST_NAMES);
+    gnutls_x509_crt_deinit(certificate);
+    return n;
+}
+
+/* Beside a server's own localhost and its addresses. */
+static void test_odd_names_are_left_out(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *many = g_strnfill(TLS_NAME_BYTES, 'x'), *too_long = g_strconcat("lodge:", many, NULL);
+    const char *const odd[] = {"host.example", too_long, "lodge:host:two", NULL};
+    const char *const nine[] = {"lodge:1", "lodge:2", "lodge:3", "lodge:4", "lodge:5", "lodge:6", "lodge:7",
+        "lodge:8", "lodge:9", NULL};
+    g_assert_cmpuint(count_names(world, odd), ==, 1);
+    g_assert_cmpuint(count_names(world, nine), ==, TLS_MOST_NAMES);
+}
+
 /* The one who refuses says why, the other one hears that it is refused. */
 static void expect_refusal(World *world, Party *who, const char *words) {
     Party *other = who == &world->server ? &world->client : &world->server;
@@ -258,6 +282,7 @@ int main(int argc, char **argv) {
 #define ADD(name, function) g_test_add("/tls-session/" name, World, NULL, set_up, function, tear_down)
     ADD("both-are-believed", test_both_are_believed_and_bound);
     ADD("shown", test_names_and_keys_are_shown);
+    ADD("odd-names", test_odd_names_are_left_out);
     ADD("signed", test_a_shown_key_gets_a_certificate);
     ADD("another-authority", test_another_authority_is_refused);
     ADD("host-of-another-authority", test_a_host_of_another_authority_is_refused);

@@ -1,8 +1,8 @@
 /* Crockford's base 32 (douglascrockford's "Base 32": no letter that is taken for a digit). */
 #include "tls/tls-code.h"
 #include <gnutls/crypto.h>
-#include <stdio.h>
 #include <string.h>
+#include "tls/tls-internal.h"
 
 enum { DIGITS = 8, HALF = 4, KEY_BYTES = 32, ITERATIONS = 600000 };
 
@@ -44,17 +44,16 @@ bool tls_code_parse(const char *text, char ret_code[TLS_CODE_LENGTH + 1], Error 
 }
 
 static int make_proof(const unsigned char *key, const char *side, char *ret_text) {
-    unsigned char digest[KEY_BYTES];
+    unsigned char digest[KEY_BYTES] = {0};
     int code = gnutls_hmac_fast(GNUTLS_MAC_SHA256, key, KEY_BYTES, side, strlen(side), digest);
-    for (size_t i = 0; i < sizeof digest; i++)
-        sprintf(ret_text + 2 * i, "%02x", digest[i]);
+    tls_hex(digest, sizeof digest, ret_text);
     return code;
 }
 
 bool tls_code_prove(
     const char *code, const uint8_t binding[TLS_BINDING_BYTES], TlsProofs *ret_proofs, Error *err) {
     unsigned char key[KEY_BYTES];
-    const gnutls_datum_t secret = {(unsigned char *)(uintptr_t)code, (unsigned)strlen(code)};
+    const gnutls_datum_t secret = tls_text_datum(code);
     const gnutls_datum_t salt = {(unsigned char *)(uintptr_t)binding, TLS_BINDING_BYTES};
     int result = gnutls_pbkdf2(GNUTLS_MAC_SHA256, &secret, &salt, ITERATIONS, key, sizeof key);
     if (result >= 0)

@@ -8,19 +8,15 @@
 /* TLS 1.2 and 1.3 only; otherwise GnuTLS's defaults, which follow the distribution. */
 #define DEFAULT_PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
-static gnutls_datum_t text_datum(const char *text) {
-    return (gnutls_datum_t){.data = (unsigned char *)(uintptr_t)text, .size = (unsigned)strlen(text)};
-}
-
 static int fill(TlsCredentials *self, const TlsCredentialsOptions *options) {
-    const gnutls_datum_t certificate = text_datum(options->certificate_pem),
-                         key = text_datum(options->key_pem);
+    const gnutls_datum_t certificate = tls_text_datum(options->certificate_pem),
+                         key = tls_text_datum(options->key_pem);
     int code = gnutls_certificate_allocate_credentials(&self->credentials);
     if (code >= 0)
         code =
             gnutls_certificate_set_x509_key_mem(self->credentials, &certificate, &key, GNUTLS_X509_FMT_PEM);
     if (code >= 0 && options->authority_pem) {
-        const gnutls_datum_t authority = text_datum(options->authority_pem);
+        const gnutls_datum_t authority = tls_text_datum(options->authority_pem);
         self->has_authority = true;
         /* Sessions look at the time themselves: by their clock, and with patience for one that is behind. */
         gnutls_certificate_set_verify_flags(self->credentials, GNUTLS_VERIFY_DISABLE_TIME_CHECKS);
@@ -63,7 +59,7 @@ void tls_credentials_unref(TlsCredentials *credentials) {
 
 int tls_session_start(
     const TlsCredentials *credentials, unsigned role, int fd, gnutls_session_t *ret_session) {
-    const gnutls_datum_t protocol = text_datum(credentials->protocol);
+    const gnutls_datum_t protocol = tls_text_datum(credentials->protocol);
     int code = gnutls_init(ret_session, role | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
     if (code >= 0)
         code = gnutls_priority_set(*ret_session, credentials->priority);

@@ -7,6 +7,7 @@
 #include <gnutls/x509.h>
 #include <string.h>
 #include "base/file.h"
+#include "tls/tls-internal.h"
 
 enum {
     SERIAL_BYTES = 16,
@@ -38,10 +39,6 @@ static bool set_tls_error(Error *err, int code, const char *what) {
     return error_set(err, ERROR_INTERNAL, NULL, "%s: %s", what, gnutls_strerror(code));
 }
 
-static gnutls_datum_t text_datum(const char *text) {
-    return (gnutls_datum_t){.data = (unsigned char *)(uintptr_t)text, .size = (unsigned)strlen(text)};
-}
-
 void tls_identity_clear(TlsIdentity *identity) {
     if (identity->key_pem)
         gnutls_memset(identity->key_pem, 0, strlen(identity->key_pem));
@@ -51,7 +48,7 @@ void tls_identity_clear(TlsIdentity *identity) {
 
 static bool read_certificate(const char *pem, gnutls_x509_crt_t *ret_certificate, Error *err) {
     certificate_auto certificate = NULL;
-    gnutls_datum_t text = text_datum(pem);
+    gnutls_datum_t text = tls_text_datum(pem);
     int code = gnutls_x509_crt_init(&certificate);
     if (code >= 0)
         code = gnutls_x509_crt_import(certificate, &text, GNUTLS_X509_FMT_PEM);
@@ -64,7 +61,7 @@ static bool read_certificate(const char *pem, gnutls_x509_crt_t *ret_certificate
 
 static bool read_key(const char *pem, gnutls_x509_privkey_t *ret_key, Error *err) {
     key_auto key = NULL;
-    gnutls_datum_t text = text_datum(pem);
+    gnutls_datum_t text = tls_text_datum(pem);
     int code = gnutls_x509_privkey_init(&key);
     if (code >= 0)
         code = gnutls_x509_privkey_import(key, &text, GNUTLS_X509_FMT_PEM);
@@ -302,10 +299,9 @@ bool tls_fingerprint(const char *certificate_pem, char **ret_fingerprint, Error 
     int code = gnutls_x509_crt_get_fingerprint(certificate, GNUTLS_DIG_SHA256, digest, &length);
     if (code < 0)
         return set_tls_error(err, code, "computing a fingerprint");
-    g_autoptr(GString) text = g_string_new("sha256:");
-    for (size_t i = 0; i < length; i++)
-        g_string_append_printf(text, "%02x", digest[i]);
-    *ret_fingerprint = g_string_free(g_steal_pointer(&text), FALSE);
+    char hex[2 * FINGERPRINT_BYTES + 1];
+    tls_hex(digest, length, hex);
+    *ret_fingerprint = g_strconcat("sha256:", hex, NULL);
     return true;
 }
 

@@ -1,13 +1,11 @@
 /* Sessions through GnuTLS, in the order of their life: handshake, check, bytes, farewell. */
 #include "tls/tls-session.h"
-#include <gnutls/x509.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include "base/file.h"
 #include "tls/tls-internal.h"
 
-enum { FINGERPRINT_BYTES = 32, NAME_BYTES = 256 };
+enum { FINGERPRINT_BYTES = 32 };
 /* A clock may be behind that of the machine that signed. */
 static const int64_t CLOCK_TOLERANCE_S = 86400;
 #define BINDING_LABEL "EXPORTER-Channel-Binding" /* RFC 9266, section 4.2 */
@@ -96,8 +94,8 @@ static TlsIo wait_for_socket(TlsSession *self) {
 
 typedef struct Shown {
     TlsShown shown;
-    char fingerprint[sizeof "sha256:" + 2 * FINGERPRINT_BYTES];
-    char names[TLS_MOST_NAMES][NAME_BYTES];
+    char *fingerprint;
+    char names[TLS_MOST_NAMES - 1][TLS_NAME_BYTES];
     gnutls_datum_t pem;
     char *flaw;
 } Shown;
@@ -107,30 +105,28 @@ static void free_certificate(gnutls_x509_crt_t *certificate) {
         gnutls_x509_crt_deinit(*certificate);
 }
 
-static bool read_fingerprint(gnutls_x509_crt_t certificate, char *ret_text) {
+static char *fingerprint_of(gnutls_x509_crt_t certificate) {
     uint8_t id[FINGERPRINT_BYTES];
+    char hex[2 * FINGERPRINT_BYTES + 1];
     size_t length = sizeof id;
     if (gnutls_x509_crt_get_key_id(certificate, GNUTLS_KEYID_USE_SHA256, id, &length) < 0)
-        return false;
-    strcpy(ret_text, "sha256:");
-    for (size_t i = 0; i < length; i++)
-        sprintf(ret_text + strlen("sha256:") + 2 * i, "%02x", id[i]);
-    return true;
+        return NULL;
+    tls_hex(id, length, hex);
+    return g_strconcat("sha256:", hex, NULL);
 }
 
-static void read_names(gnutls_x509_crt_t certificate, Shown *shown) {
+size_t tls_names_of(gnutls_x509_crt_t certificate, char ret_names[][TLS_NAME_BYTES], size_t most) {
     size_t n = 0;
-    for (unsigned i = 0; n < TLS_MOST_NAMES - 1; i++) {
-        size_t length = NAME_BYTES - 1;
-        int kind = gnutls_x509_crt_get_subject_alt_name(certificate, i, shown->names[n], &length, NULL);
-        if (kind == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+    for (unsigned i = 0; n < most; i++) {
+        size_t length = TLS_NAME_BYTES - 1;
+        int kind = gnutls_x509_crt_get_subject_alt_name(certificate, i, ret_names[n], &length, NULL);
+        if (kind < 0 && kind != GNUTLS_E_SHORT_MEMORY_BUFFER)
             break;
-        if (kind != GNUTLS_SAN_URI || length >= NAME_BYTES || memchr(shown->names[n], '\0', length))
+        if (kind != GNUTLS_SAN_URI || memchr(ret_names[n], '\0', length))
             continue;
-        shown->names[n][length] = '\0';
-        shown->shown.names[n] = shown->names[n];
-        n++;
+        ret_names[n++][length] = '\0';
     }
+    return n;
 }
 
 static char *find_flaw(TlsSession *self, gnutls_x509_crt_t certificate) {
@@ -160,13 +156,15 @@ static void read_certificate(TlsSession *self, Shown *shown) {
     if (!chain || n == 0 || gnutls_x509_crt_init(&certificate) < 0 ||
         gnutls_x509_crt_import(certificate, &chain[0], GNUTLS_X509_FMT_DER) < 0 ||
         gnutls_x509_crt_export2(certificate, GNUTLS_X509_FMT_PEM, &shown->pem) < 0 ||
-        !read_fingerprint(certificate, shown->fingerprint)) {
+        !(shown->fingerprint = fingerprint_of(certificate))) {
         shown->flaw = g_strdup("it shows no certificate");
         return;
     }
     shown->shown.certificate_pem = (const char *)shown->pem.data;
     shown->shown.key_fingerprint = shown->fingerprint;
-    read_names(certificate, shown);
+    size_t n_names = tls_names_of(certificate, shown->names, G_N_ELEMENTS(shown->names));
+    for (size_t i = 0; i < n_names; i++)
+        shown->shown.names[i] = shown->names[i];
     shown->flaw = find_flaw(self, certificate);
 }
 
@@ -182,6 +180,7 @@ static bool check(TlsSession *self, Error *err) {
         is_welcome = shown.shown.is_trusted ||
                      error_set(err, ERROR_DENIED, NULL, "the other side is not trusted: %s", shown.flaw);
     g_free(shown.flaw);
+    g_free(shown.fingerprint);
     gnutls_free(shown.pem.data);
     return is_welcome;
 }
