@@ -136,7 +136,8 @@ def another_tool_starts_a_domain_of_ours():
         text = lodge("vm", "start", "stray", status=None)
         require("kill the VM" in text, f"a second start is not refused, or it does not say what to do: {text}")
         lodge("vm", "delete", "stray", "--yes", status=None)
-        require(domain_is_there("stray") and state("stray") == "unknown", f"it is {state('stray')}:\n{run('xl', 'list')}")
+        wait_until("it is no more shown as being deleted", lambda: state("stray") == "unknown", 60)
+        require(domain_is_there("stray"), f"it is gone:\n{run('xl', 'list')}")
         lodge("vm", "kill", "stray")
         require(not domain_is_there("stray"), "it was not ended")
     finally:
