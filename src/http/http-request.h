@@ -93,8 +93,8 @@ void http_stream_abort(
 /* Does the request ask for a WebSocket as RFC 6455 wants it? */
 bool http_request_is_websocket(const HttpRequest *request);
 /* Answers with the upgrade. `on_open` is called once with the WebSocket, or with NULL when the client went
- * away first. False, nothing answered, when the request does not ask for one. Origin is the caller's to
- * check. */
+ * away first: then perhaps before this returns. False, nothing answered, when the request does not ask for
+ * one. Origin is the caller's to check. */
 typedef void (*HttpWebSocketOpenFn)(HttpWebSocket *websocket, void *user);
 bool http_reply_websocket(HttpRequest *request, const HttpWebSocketOptions *options,
     const HttpWebSocketEvents *events, HttpWebSocketOpenFn on_open, void *user, Error *err);

@@ -95,12 +95,10 @@ static void on_open(HttpWebSocket *websocket, void *user) {
     watch(bridge);
 }
 
-static void refuse(Bridge *bridge, const Error *err) {
+static void refuse(HttpRequest *request, const Error *err) {
     g_autoptr(json_t) problem = error_to_json(err);
     g_autofree char *text = json_to_text(problem);
-    http_reply_text(
-        bridge->request, (unsigned)error_info(err->code)->http_status, "application/problem+json", text);
-    bridge_free(bridge);
+    http_reply_text(request, (unsigned)error_info(err->code)->http_status, "application/problem+json", text);
 }
 
 static void stream_opened(RpcStream *take_stream, const Error *err, void *data) {
@@ -108,14 +106,16 @@ static void stream_opened(RpcStream *take_stream, const Error *err, void *data) 
         .on_message = on_message, .on_writable = on_writable, .on_closed = on_closed};
     static const HttpWebSocketOptions options = {0};
     Bridge *bridge = data;
-    bridge->stream = take_stream;
+    g_autoptr(HttpRequest) request = g_steal_pointer(&bridge->request);
     g_auto(Error) fault = {0};
-    if (err)
-        refuse(bridge, err);
-    else if (http_reply_websocket(bridge->request, &options, &events, on_open, bridge, &fault))
-        http_request_unref(g_steal_pointer(&bridge->request));
-    else
-        refuse(bridge, &fault);
+    bridge->stream = take_stream;
+    /* From here on the bridge may be gone: who does not wait any more is told to on_open at once. */
+    bool is_answered =
+        take_stream && http_reply_websocket(request, &options, &events, on_open, bridge, &fault);
+    if (is_answered)
+        return;
+    refuse(request, err ? err : &fault);
+    bridge_free(bridge);
 }
 
 bool console_bridge_open(Fleet *fleet, HttpRequest *request, const Vm *vm, Error *err) {

@@ -214,6 +214,22 @@ def typos_get_a_suggestion(house):
     require("did you mean" not in done.stderr and "lodge help" in done.stderr, f"a wild suggestion: {done.stderr!r}")
 
 
+def who_leaves_before_a_console_opens_harms_nobody(house):
+    """The client is gone when the host says that its console is there."""
+    house.run("vm", "create", "web", "--template", "bench-boot", "--start")
+    house.power_cut("lodge-agent", LODGE_FAKE_DELAY_MS="700")
+    wait_until("the host is connected", house.has_host)
+    manager = house.children["lodged"]
+    for seconds in (0.1, 0.3, 0.5):
+        with subprocess.Popen([house.programs["lodge"], "vm", "console", "web"], stdin=subprocess.PIPE, env=house.environment,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as console:
+            time.sleep(seconds)
+            console.kill()
+    time.sleep(1)
+    require(manager.poll() is None, f"lodged ended: {manager.poll()}")
+    house.run("vm", "show", "web")
+
+
 def bash_completes_words_and_names(house):
     house.run("vm", "create", "web", "--template", "bench-boot", "--count", 2)
     script = """set -u
@@ -296,6 +312,7 @@ PROMISES = [
     a_terminal_gets_a_bar_and_80_columns,
     ctrl_c_leaves_the_job_and_says_so,
     typos_get_a_suggestion,
+    who_leaves_before_a_console_opens_harms_nobody,
     bash_completes_words_and_names,
     manual_pages_render_without_warnings,
     events_and_jobs_are_told_in_words,
