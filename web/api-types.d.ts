@@ -407,8 +407,10 @@ export interface Host {
   readonly updated?: string;
   /** The pool it belongs to. */
   pool?: string;
-  /** Where its agent listens: `unix:PATH`. */
+  /** Where its agent listens: a host name or address with or without a port (7444), or `unix:PATH`. */
   address: string;
+  /** Fingerprint of the key that its agent shows; absent where it is reached by a UNIX socket. */
+  readonly key?: string;
   /** Which hypervisor it runs; another one when the machine was started as another kind of host. */
   driver?: HypervisorDriver;
   /** `auto` believes what a probe finds to work; the others override it. */
@@ -539,8 +541,10 @@ export interface HostModule {
 export interface HostAdd {
   /** What to call it. */
   name: string;
-  /** Where its agent listens: `unix:PATH`. */
-  address: string;
+  /** Where its agent listens: a host name or address with or without a port (7444), or `unix:PATH`; the name when absent. */
+  address?: string;
+  /** The one-time code that `lodge-agent enrol` shows on the host; not needed for `unix:PATH`. */
+  enrol_code?: string;
   /** The pool it joins; the only one when absent. */
   pool?: string;
   /** Free text for people. */

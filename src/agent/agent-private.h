@@ -5,6 +5,7 @@
 #include "agent/held.h"
 #include "agent/journal.h"
 #include "agent/module-keeper.h"
+#include "agent/remote.h"
 #include "base/work.h"
 #include "image/progress.h"
 #include "rpc/rpc-connection.h"
@@ -44,7 +45,9 @@ struct Agent {
     Journal *journal;
     WorkPool *pools[LANE_MAX];
     RpcTickets *tickets;
-    RpcListener *listener;
+    RpcListener *listener, *remote_listener; /* the latter may be NULL */
+    Remote *remote;
+    char *address;       /* that it listens on; NULL: on its socket only */
     GPtrArray *clients;  /* AgentClient, owned */
     GHashTable *splices; /* RpcSplice: open consoles */
     GHashTable *uploads; /* id -> Upload that is being received; they free themselves */
@@ -65,11 +68,20 @@ struct Agent {
     int n_starting;     /* atomic: starts under way */
 };
 
+/* Whom a connection comes from. */
+typedef enum AgentAccess {
+    ACCESS_LOCAL,    /* the machine's own socket: root, or whom root named */
+    ACCESS_OWNER,    /* over the network: the owner, by its certificate or by the code that it proved */
+    ACCESS_STRANGER, /* over the network: may say hello, and prove a code */
+} AgentAccess;
+
 /* One connection. */
 typedef struct AgentClient {
     Agent *agent;
     RpcConnection *connection;
-    bool is_owner; /* said hello as the owner: gets events */
+    bool is_remote;
+    char *proved_for; /* the manager that proved the code on this connection; or NULL */
+    bool is_owner;    /* said hello as the owner: gets events */
 } AgentClient;
 
 /* One call while it works. The thread uses parameters, result, err, cancel and progress only. */
@@ -105,6 +117,10 @@ extern const AgentHandler agent_handlers[AGENT_METHOD_MAX];
 RpcHandler agent_lookup(const char *method, void *client);
 
 /* agent.c */
+AgentAccess client_access(const AgentClient *client);
+/* What was written for the network counts from now on: other connections than `keep` (may be NULL) that came
+ * over it end. */
+bool agent_reload_remote(Agent *agent, const AgentClient *keep, Error *err);
 void agent_identity_fill(const Agent *agent, AgentIdentity *identity);
 
 /* report.c */
@@ -144,7 +160,14 @@ const char *key_of_modules(const void *parameters);
 void control_fill(const Agent *agent, HostStatus *status);
 const char *key_of_control(const void *parameters);
 
+/* owning.c: answered at once. */
+void serve_own(AgentClient *client, const void *parameters, RpcRequest *request);
+void serve_enrol_code(AgentClient *client, const void *parameters, RpcRequest *request);
+const char *key_of_certificate(const void *parameters);
+
 /* Handlers, by file. */
+bool handle_certificate_apply(AgentCall *call, Error *err);
+bool finish_certificate_apply(AgentCall *call, Error *err);
 bool handle_control_apply(AgentCall *call, Error *err);
 bool handle_modules_apply(AgentCall *call, Error *err);
 bool handle_modules_check(AgentCall *call, Error *err);

@@ -9,6 +9,7 @@
 #include "rpc/rpc-splice.h"
 
 enum { TICKETS_LIMIT = 256, QUEUE_LIMIT = 4096, PROTOCOL_VERSION = 1, HELD_S = 10, HELD_END_MS = 5000 };
+enum { MOST_REMOTE = 512, MOST_STRANGERS = 32 };
 /* In place of a number of threads: twice as many as there are processors, and at least 4. More at once only
  * get into each other's way: 128 guests on 2 cores started 8 % later with sixteen at once than with four. */
 enum { BY_PROCESSORS = 0, LEAST_BY_PROCESSORS = 4 };
@@ -43,7 +44,48 @@ void agent_identity_fill(const Agent *agent, AgentIdentity *identity) {
 static void client_free(void *data) {
     AgentClient *client = data;
     rpc_connection_free(client->connection);
+    g_free(client->proved_for);
     g_free(client);
+}
+
+AgentAccess client_access(const AgentClient *client) {
+    if (!client->is_remote)
+        return ACCESS_LOCAL;
+    const Agent *agent = client->agent;
+    const char *owner = journal_owner(agent->journal);
+    const RpcStream *stream = client->connection ? rpc_connection_stream(client->connection) : NULL;
+    bool has_proved = owner && client->proved_for && strcmp(client->proved_for, owner) == 0;
+    bool is_owner = has_proved || (stream && remote_is_owner(agent->remote, rpc_stream_shown(stream)));
+    return is_owner ? ACCESS_OWNER : ACCESS_STRANGER;
+}
+
+/* The oldest of too many makes room: nobody keeps the owner out by knocking. */
+static void limit_strangers(Agent *agent) {
+    AgentClient *oldest = NULL;
+    int n = 0;
+    for (guint i = 0; i < agent->clients->len; i++) {
+        AgentClient *client = g_ptr_array_index(agent->clients, i);
+        if (client_access(client) != ACCESS_STRANGER)
+            continue;
+        n++;
+        if (!oldest)
+            oldest = client;
+    }
+    if (n >= MOST_STRANGERS)
+        g_ptr_array_remove(agent->clients, oldest);
+}
+
+bool agent_reload_remote(Agent *agent, const AgentClient *keep, Error *err) {
+    if (!remote_reload(agent->remote, err))
+        return false;
+    if (agent->remote_listener)
+        rpc_listener_set_credentials(agent->remote_listener, remote_credentials(agent->remote));
+    for (guint i = agent->clients->len; i > 0; i--) {
+        AgentClient *client = g_ptr_array_index(agent->clients, i - 1);
+        if (client->is_remote && client != keep)
+            g_ptr_array_remove_index(agent->clients, i - 1);
+    }
+    return true;
 }
 
 static void on_closed(RpcConnection *connection G_GNUC_UNUSED, const Error *why G_GNUC_UNUSED, void *data) {
@@ -51,10 +93,14 @@ static void on_closed(RpcConnection *connection G_GNUC_UNUSED, const Error *why 
     g_ptr_array_remove(client->agent->clients, client);
 }
 
-static void on_stream(RpcStream *take_stream, const RpcPeer *peer G_GNUC_UNUSED, void *data) {
+/* Without `peer` it came over the network. */
+static void on_stream(RpcStream *take_stream, const RpcPeer *peer, void *data) {
     Agent *agent = data;
+    if (!peer)
+        limit_strangers(agent);
     AgentClient *client = g_new0(AgentClient, 1);
     client->agent = agent;
+    client->is_remote = !peer;
     const RpcOptions options = {
         .lookup = agent_lookup,
         .on_closed = on_closed,
@@ -63,7 +109,7 @@ static void on_stream(RpcStream *take_stream, const RpcPeer *peer G_GNUC_UNUSED,
         .lowest_version = PROTOCOL_VERSION,
         .highest_version = PROTOCOL_VERSION,
         .tickets = agent->tickets,
-        .max_requests = 1024,
+        .max_requests = peer ? 1024 : 256,
     };
     client->connection = rpc_connection_new(take_stream, RPC_ACCEPTOR, &options);
     g_ptr_array_add(agent->clients, client);
@@ -86,6 +132,31 @@ static bool listen_on(Agent *agent, const AgentOptions *options, Error *err) {
     };
     agent->listener = rpc_listener_new(&listening, err);
     return agent->listener != NULL;
+}
+
+static bool listen_to_network(Agent *agent, const AgentOptions *options, Error *err) {
+    g_auto(RpcAddress) address = {0};
+    if (!options->listen)
+        return true;
+    if (!rpc_address_parse(options->listen, &address, err))
+        return error_wrap(err, ERROR_NONE, "--listen");
+    const RpcListenerOptions listening = {
+        .address = &address,
+        .tls = {.credentials = remote_credentials(agent->remote),
+            .check = remote_check,
+            .data = agent->remote},
+        .max_connections = MOST_REMOTE,
+        .on_stream = on_stream,
+        .data = agent,
+    };
+    agent->address = rpc_address_text(&address);
+    agent->remote_listener = rpc_listener_new(&listening, err);
+    return agent->remote_listener != NULL;
+}
+
+static bool open_remote(Agent *agent, Error *err) {
+    agent->remote = remote_new(agent->state, agent->journal, clock_system(), err);
+    return agent->remote != NULL;
 }
 
 /* ---- start ---- */
@@ -204,7 +275,7 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
         .on_news = reporter_changed,
         .data = agent->reporter});
     if (open_journal(agent, err) && sweep_all(agent, err) && open_driver(agent, err) &&
-        listen_on(agent, options, err)) {
+        open_remote(agent, err) && listen_on(agent, options, err) && listen_to_network(agent, options, err)) {
         trash_start(agent);
         held_look(agent);
         modules_resume(agent);
@@ -221,6 +292,7 @@ void agent_stop(Agent *agent) {
     g_clear_handle_id(&agent->trash_source, g_source_remove);
     g_clear_handle_id(&agent->held_source, g_source_remove);
     g_clear_pointer(&agent->listener, rpc_listener_free);
+    g_clear_pointer(&agent->remote_listener, rpc_listener_free);
     host_end_stop(agent);
     reporter_stop(agent->reporter);
     guest_watch_stop(agent->guests);
@@ -252,6 +324,8 @@ void agent_free(Agent *agent) {
     splices_free(agent);
     g_hash_table_unref(agent->uploads);
     g_ptr_array_unref(agent->clients);
+    remote_free(agent->remote);
+    g_free(agent->address);
     rpc_tickets_free(agent->tickets);
     g_clear_handle_id(&agent->trim_source, g_source_remove);
     if (agent->session)

@@ -10,6 +10,7 @@ typedef struct Agent Agent;
 typedef struct AgentOptions {
     const char *instance; /* prefix of everything that is made on the host */
     const char *socket;   /* path of the UNIX socket; its folder must exist */
+    const char *listen;   /* numeric address with or without a port, for the network too; NULL: not there */
     const char *state;    /* folder of the agent's own; must exist */
     const Hypervisor *driver;
     Acceleration acceleration;

@@ -244,6 +244,14 @@ static void call_begin(int64_t revision G_GNUC_UNUSED, const Error *err, void *d
 
 /* ---- may it be asked? ---- */
 
+static bool check_access(const AgentClient *client, const AgentMethodDescriptor *method, Error *err) {
+    AgentAccess access = client_access(client);
+    if (method->is_local && access != ACCESS_LOCAL)
+        return error_set(err, ERROR_DENIED, NULL, "%s is asked on the host itself only", method->name);
+    return access != ACCESS_STRANGER || method->is_free ||
+           error_set(err, ERROR_DENIED, NULL, "show the host's code first");
+}
+
 static bool check_owner(Agent *agent, const RpcContext *context, Error *err) {
     const char *owner = journal_owner(agent->journal);
     if (!owner)
@@ -341,52 +349,15 @@ static void work(Agent *agent, AgentMethodId id, void *take_parameters, RpcReque
 
 /* ---- answered at once ---- */
 
-static void answer_identity(Agent *agent, RpcRequest *request) {
-    g_auto(AgentIdentity) identity = {0};
-    agent_identity_fill(agent, &identity);
-    rpc_reply(request, agent_identity_encode(&identity, MODEL_ENCODE_ALL));
-}
-
 static void serve_hello(AgentClient *client, const void *parameters, RpcRequest *request) {
     const AgentHello *hello = parameters;
     Journal *journal = client->agent->journal;
-    client->is_owner =
-        g_strcmp0(journal_owner(journal), hello->manager) == 0 && hello->epoch >= journal_epoch(journal);
-    answer_identity(client->agent, request);
-}
-
-typedef struct Owning {
-    Agent *agent;
-    RpcRequest *request;
-} Owning;
-
-static void owned(int64_t revision G_GNUC_UNUSED, const Error *err, void *data) {
-    Owning *owning = data;
-    if (err)
-        rpc_fail(owning->request, err);
-    else
-        answer_identity(owning->agent, owning->request);
-    rpc_request_unref(owning->request);
-    g_free(owning);
-}
-
-/* No code is asked: whoever reaches this socket is root or was named by root at the agent's start. */
-static void serve_own(AgentClient *client, const void *parameters, RpcRequest *request) {
-    const AgentOwn *own = parameters;
-    Agent *agent = client->agent;
-    const char *owner = journal_owner(agent->journal);
-    if (owner && strcmp(owner, own->manager) != 0) {
-        fail(request, ERROR_NOT_OWNER, NULL, "this host belongs to another manager");
-        return;
-    }
-    if (owner && own->epoch < journal_epoch(agent->journal)) {
-        fail(request, ERROR_STALE_EPOCH, NULL, "this host knows a later epoch of its manager");
-        return;
-    }
-    client->is_owner = true;
-    Owning *owning = g_new0(Owning, 1);
-    *owning = (Owning){agent, rpc_request_ref(request)};
-    journal_own(agent->journal, own->manager, own->epoch, owned, owning);
+    g_auto(AgentIdentity) identity = {0};
+    client->is_owner = client_access(client) != ACCESS_STRANGER &&
+                       g_strcmp0(journal_owner(journal), hello->manager) == 0 &&
+                       hello->epoch >= journal_epoch(journal);
+    agent_identity_fill(client->agent, &identity);
+    rpc_reply(request, agent_identity_encode(&identity, MODEL_ENCODE_ALL));
 }
 
 static void serve_operation_list(
@@ -436,6 +407,7 @@ static const ServeFn served_at_once[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_OPERATION_LIST] = serve_operation_list,
     [AGENT_METHOD_OPERATION_ATTACH] = serve_operation_attach,
     [AGENT_METHOD_OPERATION_FORGET] = serve_operation_forget,
+    [AGENT_METHOD_ENROL_CODE] = serve_enrol_code,
     [AGENT_METHOD_HOST_END] = serve_host_end,
     [AGENT_METHOD_HOST_BEGIN] = serve_host_begin,
 };
@@ -450,7 +422,8 @@ static void serve(RpcRequest *take_request, void *data) {
         fail(request, ERROR_BUSY, NULL, "the agent is stopping");
         return;
     }
-    if (!method->is_free && !check_owner(client->agent, rpc_request_context(request), &err)) {
+    if (!check_access(client, method, &err) ||
+        (!method->is_free && !check_owner(client->agent, rpc_request_context(request), &err))) {
         rpc_fail(request, &err);
         return;
     }

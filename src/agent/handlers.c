@@ -151,6 +151,8 @@ static bool is_long_copy(const void *parameters) {
 
 const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_INVENTORY] = {LANE_PROBE, handle_inventory, finish_inventory, NULL},
+    [AGENT_METHOD_CERTIFICATE_APPLY] = {LANE_HOST, handle_certificate_apply, finish_certificate_apply,
+        key_of_certificate},
     [AGENT_METHOD_REPOSITORY_OPEN] = {LANE_HOST, handle_repository_open, finish_repository_open,
         key_of_repository},
     [AGENT_METHOD_REPOSITORY_PROBE] = {LANE_PROBE, handle_repository_probe, NULL, NULL},

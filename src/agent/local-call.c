@@ -1,6 +1,7 @@
 /* One call on a connection of its own. */
 #include "agent/local-call.h"
 #include <glib.h>
+#include <string.h>
 #include "model/method.h"
 #include "rpc/rpc-connection.h"
 
@@ -67,4 +68,31 @@ bool local_end_guests(const char *socket, int timeout_s, Error *err) {
 bool local_allow_guests(const char *socket, Error *err) {
     g_autoptr(json_t) result = ask(socket, AGENT_METHOD_HOST_BEGIN, NULL, SPARE_S, err);
     return result != NULL;
+}
+
+/* Where the manager reaches it: all addresses are none that can be named. */
+static void print_command(const AgentCode *code) {
+    bool is_any = g_str_has_prefix(code->address, "[::]:") || g_str_has_prefix(code->address, "0.0.0.0:");
+    const char *port = strrchr(code->address, ':') + 1;
+    g_autofree char *address =
+        is_any ? g_strdup_printf("%s:%s", g_get_host_name(), port) : g_strdup(code->address);
+    g_print("On the manager:\n  lodge host add %s --address %s --code %s\n", g_get_host_name(), address,
+        code->code);
+}
+
+bool local_show_code(const char *socket, Error *err) {
+    g_auto(AgentCode) code = {0};
+    g_autoptr(json_t) result = ask(socket, AGENT_METHOD_ENROL_CODE, NULL, SPARE_S, err);
+    if (!result || !agent_code_decode(result, MODEL_STORED, &code, err))
+        return false;
+    if (!code.address)
+        return error_set(err, ERROR_WRONG_STATE, NULL,
+            "the agent does not listen on the network: start it with --listen, for example --listen "
+            "[::]:7444");
+    if (code.owner)
+        g_print("This host belongs to the manager %s: the code is worth something to that one only.\n",
+            code.owner);
+    g_print("Code: %s (once, within %d minutes)\nKey:  %s\n", code.code, (int)code.seconds / 60, code.key);
+    print_command(&code);
+    return true;
 }

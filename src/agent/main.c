@@ -17,9 +17,10 @@
 enum { STOP_CHECK_MS = 50, STOP_LIMIT_MS = 5000 };
 
 typedef struct Settings {
-    char *instance, *driver, *socket, *state, *acceleration, *allow_uid, *helpers, *system_root;
+    char *instance, *driver, *socket, *listen, *state, *acceleration, *allow_uid, *helpers, *system_root;
     gboolean fetches_from_itself, is_verbose, shows_version, lets_begin;
     int end_s; /* 0: not asked */
+    bool shows_code;
 } Settings;
 
 typedef struct Daemon {
@@ -30,7 +31,8 @@ typedef struct Daemon {
 
 static void settings_clear(Settings *settings) {
     char **texts[] = {&settings->instance, &settings->driver, &settings->socket, &settings->state,
-        &settings->acceleration, &settings->allow_uid, &settings->helpers, &settings->system_root};
+        &settings->acceleration, &settings->allow_uid, &settings->helpers, &settings->system_root,
+        &settings->listen};
     for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
         g_clear_pointer(texts[i], g_free);
 }
@@ -44,6 +46,9 @@ static bool settings_parse(Settings *settings, int *argc, char ***argv, Error *e
             "Hypervisor: auto, or a driver's name (auto)", "NAME"},
         {"socket", 0, 0, G_OPTION_ARG_FILENAME, &settings->socket, "UNIX socket (/run/INSTANCE/agent.sock)",
             "PATH"},
+        {"listen", 0, 0, G_OPTION_ARG_STRING, &settings->listen,
+            "Address for managers on other machines, for example 192.0.2.7, or [::]:7444 for all (none)",
+            "ADDRESS[:PORT]"},
         {"state", 0, 0, G_OPTION_ARG_FILENAME, &settings->state, "Own files (/var/lib/INSTANCE/agent)",
             "FOLDER"},
         {"acceleration", 0, 0, G_OPTION_ARG_STRING, &settings->acceleration, "auto, kvm or emulation (auto)",
@@ -67,7 +72,10 @@ static bool settings_parse(Settings *settings, int *argc, char ***argv, Error *e
         {"version", 0, 0, G_OPTION_ARG_NONE, &settings->shows_version, "Show the version", NULL},
         {0},
     };
-    GOptionContext *context = g_option_context_new("- serves a manager on this host");
+    GOptionContext *context = g_option_context_new("[enrol] - serves a manager on this host");
+    g_option_context_set_summary(context,
+        "With `enrol`: asks the agent that runs for a one-time code with which a manager on another machine "
+        "takes this host.");
     g_option_context_add_main_entries(context, entries, NULL);
     GError *fault = NULL;
     bool is_good = g_option_context_parse(context, argc, argv, &fault);
@@ -75,6 +83,8 @@ static bool settings_parse(Settings *settings, int *argc, char ***argv, Error *e
     if (!is_good) {
         error_set(err, ERROR_INVALID, NULL, "%s", fault->message);
         g_error_free(fault);
+    } else if (*argc == 2 && g_str_equal((*argv)[1], "enrol")) {
+        settings->shows_code = true;
     } else if (*argc > 1) {
         is_good = error_set(err, ERROR_INVALID, NULL, "unexpected argument %s", (*argv)[1]);
     }
@@ -130,6 +140,7 @@ static Agent *start(const Settings *settings, Error *err) {
     AgentOptions options = {.instance = settings->instance,
         .socket = settings->socket,
         .state = settings->state,
+        .listen = settings->listen && !g_str_equal(settings->listen, "none") ? settings->listen : NULL,
         .helpers = settings->helpers,
         .system_root = settings->system_root,
         .fetches_from_itself = settings->fetches_from_itself};
@@ -195,10 +206,11 @@ int main(int argc, char **argv) {
     }
     log_init("lodge-agent", settings.is_verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
     is_good = is_good && settings_complete(&settings, &err);
-    bool is_question = settings.end_s || settings.lets_begin;
+    bool is_question = settings.end_s || settings.lets_begin || settings.shows_code;
     if (is_good && is_question)
-        is_good = settings.end_s ? local_end_guests(settings.socket, settings.end_s, &err)
-                                 : local_allow_guests(settings.socket, &err);
+        is_good = settings.end_s        ? local_end_guests(settings.socket, settings.end_s, &err)
+                  : settings.lets_begin ? local_allow_guests(settings.socket, &err)
+                                        : local_show_code(settings.socket, &err);
     Agent *agent = is_good && !is_question ? start(&settings, &err) : NULL;
     if (!is_good || (!agent && !is_question)) {
         g_autofree char *text = error_text(&err);

@@ -28,8 +28,9 @@ typedef struct Api Api;
 
 #define RESTORE_PENDING "restore.pending"
 
-/* `identity` is what the host's agent said of itself, or NULL with `err`; borrowed. */
-typedef void (*ApiHostFn)(const AgentIdentity *identity, const Error *err, void *data);
+/* `identity` is what the host's agent said of itself, or NULL with `err`; `key` the fingerprint of the key
+ * that it showed, NULL where it was not asked over the network. All borrowed. */
+typedef void (*ApiHostFn)(const AgentIdentity *identity, const char *key, const Error *err, void *data);
 
 /* What a host answered, or NULL with `err`; borrowed. */
 typedef void (*ApiAnswerFn)(const json_t *result, const Error *err, void *data);

@@ -27,7 +27,7 @@ static bool check_unused(ApiCall *call, const Object *object, Error *err) {
 
 /* Hosts: into the only pool, under the id that the agent has given itself. */
 
-static void host_owned(const AgentIdentity *identity, const Error *err, void *data) {
+static void host_owned(const AgentIdentity *identity, const char *key, const Error *err, void *data) {
     ApiCall *call = data;
     g_auto(Error) inner = {0};
     if (err)
@@ -40,6 +40,8 @@ static void host_owned(const AgentIdentity *identity, const Error *err, void *da
         call_fail(call, &inner);
     } else {
         host_set_id(call->definition, identity->host);
+        if (key)
+            host_set_key(call->definition, key);
         if (agent_identity_has(identity, AGENT_IDENTITY_FIELD_DRIVER))
             host_set_driver(call->definition, identity->driver);
         call_store(call);
@@ -53,6 +55,8 @@ static void prepare_host(ApiCall *call) {
     const GPtrArray *pools = inventory_list(call->api->inventory, RESOURCE_POOL);
     if (!host_has(host, HOST_FIELD_POOL) && pools->len == 1)
         host_set_pool(host, ((const Object *)g_ptr_array_index(pools, 0))->id);
+    if (!host_has(host, HOST_FIELD_ADDRESS))
+        host_set_address(host, host->name);
     if (!host_has(host, HOST_FIELD_POOL)) {
         error_set(&err, ERROR_INVALID, "/pool", "pool: there is not exactly one, name it");
         call_fail(call, &err);

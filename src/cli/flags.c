@@ -3,12 +3,12 @@
 #include "cli/flags.h"
 
 bool flag_reads_file(const FieldDescriptor *field) {
-    return field->cli_file || field->flags & FIELD_SECRET;
+    return field->cli_file || (field->flags & FIELD_SECRET && !(field->flags & FIELD_TYPED));
 }
 
 char *flag_name(const FieldDescriptor *field) {
-    bool is_secret = field->flags & FIELD_SECRET && !field->cli_file;
-    char *name = g_strconcat(field->cli ? field->cli : field->name, is_secret ? "-file" : NULL, NULL);
+    bool is_file = flag_reads_file(field) && !field->cli_file;
+    char *name = g_strconcat(field->cli ? field->cli : field->name, is_file ? "-file" : NULL, NULL);
     return g_strdelimit(name, "_", '-');
 }
 

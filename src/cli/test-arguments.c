@@ -109,7 +109,7 @@ static void test_wrong_usage_names_what_is_wrong(void) {
     expect_refused("lodge host-module list", "no noun \"host-module\"");
     expect_refused("lodge system login", "no verb \"login\"");
     expect_refused("lodge vm list --columns", "--columns needs a value");
-    expect_refused("lodge host add one", "--address is required");
+    expect_refused("lodge repository create one", "--path is required");
 }
 
 static void test_one_value_is_given_once(void) {

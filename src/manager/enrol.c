@@ -1,83 +1,231 @@
-/* One short connection: hello, own, good-bye. */
+/* One short connection, in the order of its steps: connect, prove, own, certificate, good-bye. */
 #include "manager/enrol.h"
 #include <string.h>
+#include "base/work.h"
 #include "rpc/rpc-connection.h"
+#include "tls/tls-code.h"
 
-#define UNIX_PREFIX "unix:"
-enum { ENROL_TIMEOUT_MS = 10000 };
+enum { ENROL_TIMEOUT_MS = 15000 };
+
+typedef struct Proving Proving;
 
 typedef struct Enrolment {
+    const EnrolMeans *means;
+    RpcConnecting *connecting;
     RpcConnection *connection;
-    Store *store;
     EnrolFn done;
     void *data;
+    char *code; /* NULL: on a UNIX socket */
+    Proving *proving;
+    TlsProofs proofs;
+    AgentIdentity identity;
     Error fault; /* found before there was a connection */
     bool is_over;
 } Enrolment;
 
+/* Outlives the enrolment when that ends first. */
+struct Proving {
+    Enrolment *enrolment; /* NULL: it has ended */
+    char *code;
+    uint8_t binding[TLS_BINDING_BYTES];
+    TlsProofs proofs;
+    Error err;
+};
+
+/* ---- the end ---- */
+
 static gboolean dispose(void *data) {
-    Enrolment *enrolment = data;
-    rpc_connection_free(enrolment->connection);
-    error_clear(&enrolment->fault);
-    g_free(enrolment);
+    Enrolment *self = data;
+    rpc_connecting_free(self->connecting);
+    rpc_connection_free(self->connection);
+    if (self->proving)
+        self->proving->enrolment = NULL;
+    agent_identity_clear(&self->identity);
+    error_clear(&self->fault);
+    g_free(self->code);
+    g_free(self);
     return G_SOURCE_REMOVE;
 }
 
-static void finish(Enrolment *enrolment, const AgentIdentity *identity, const Error *err) {
-    if (enrolment->is_over)
+static void finish(Enrolment *self, const char *key, const Error *err) {
+    if (self->is_over)
         return;
-    enrolment->is_over = true;
-    enrolment->done(identity, err, enrolment->data);
-    g_idle_add(dispose, enrolment); /* not inside a callback of its connection */
+    self->is_over = true;
+    self->done(err ? NULL : &self->identity, key, err, self->data);
+    g_idle_add(dispose, self); /* not inside a callback of its connection */
 }
 
 static gboolean report_fault(void *data) {
-    Enrolment *enrolment = data;
-    finish(enrolment, NULL, &enrolment->fault);
+    Enrolment *self = data;
+    finish(self, NULL, &self->fault);
     return G_SOURCE_REMOVE;
 }
 
-static void owned(const json_t *result, const Error *err, void *data) {
-    g_auto(AgentIdentity) identity = {0};
-    g_auto(Error) fault = {0};
-    if (err || !agent_identity_decode(result, MODEL_STORED, &identity, &fault))
-        finish(data, NULL, err ? err : &fault);
-    else
-        finish(data, &identity, NULL);
+static const TlsShown *shown_by(const Enrolment *self) {
+    const RpcStream *stream = rpc_connection_stream(self->connection);
+    return stream ? rpc_stream_shown(stream) : NULL;
 }
 
-static void on_ready(RpcConnection *connection, void *data) {
-    Enrolment *enrolment = data;
-    const char *manager = store_uuid(enrolment->store);
-    int64_t epoch = store_epoch(enrolment->store);
-    g_autofree char *operation = g_strdup_printf("own/%s/%" G_GINT64_FORMAT, manager, epoch);
-    RpcContext context = {.owner = manager, .epoch = epoch, .operation = operation};
-    rpc_call(connection, "own", json_pack("{ss sI}", "manager", manager, "epoch", (json_int_t)epoch),
-        &context, ENROL_TIMEOUT_MS, owned, NULL, enrolment);
+/* ---- the certificate ---- */
+
+static void certified(const json_t *result G_GNUC_UNUSED, const Error *err, void *data) {
+    Enrolment *self = data;
+    const TlsShown *shown = err ? NULL : shown_by(self);
+    g_auto(Error) fault = {0};
+    if (!err && !shown) {
+        error_set(&fault, ERROR_UNREACHABLE, NULL, "the connection broke off");
+        err = &fault;
+    }
+    finish(self, shown ? shown->key_fingerprint : NULL, err);
+}
+
+static RpcContext context_of(const Enrolment *self) {
+    return (RpcContext){.owner = store_uuid(self->means->store), .epoch = store_epoch(self->means->store)};
+}
+
+static void certify(Enrolment *self) {
+    const TlsShown *shown = shown_by(self);
+    g_autofree char *certificate = NULL;
+    g_auto(Error) err = {0};
+    RpcContext context = context_of(self);
+    if (!shown)
+        error_set(&err, ERROR_UNREACHABLE, NULL, "the connection broke off");
+    else
+        host_authority_sign(
+            self->means->authority, shown->certificate_pem, self->identity.host, &certificate, &err);
+    if (!certificate) {
+        finish(self, NULL, &err);
+        return;
+    }
+    rpc_call(self->connection, "certificate.apply", json_pack("{ss}", "certificate", certificate), &context,
+        ENROL_TIMEOUT_MS, certified, NULL, self);
+}
+
+/* ---- owning ---- */
+
+static void owned(const json_t *result, const Error *err, void *data) {
+    Enrolment *self = data;
+    g_auto(Error) fault = {0};
+    if (self->is_over)
+        return;
+    if (err || !agent_identity_decode(result, MODEL_STORED, &self->identity, &fault)) {
+        finish(self, NULL, err ? err : &fault);
+    } else if (!self->code) {
+        finish(self, NULL, NULL);
+    } else if (!tls_proof_is(self->proofs.acceptor, self->identity.proof)) {
+        error_set(&fault, ERROR_DENIED, "/enrol_code",
+            "what answers at this address does not know the code: it is not that host");
+        finish(self, NULL, &fault);
+    } else {
+        certify(self);
+    }
+}
+
+static void own(Enrolment *self) {
+    RpcContext context = context_of(self);
+    g_autofree char *operation = g_strdup_printf("own/%s/%" G_GINT64_FORMAT, context.owner, context.epoch);
+    context.operation = operation;
+    json_t *parameters = json_pack("{ss sI}", "manager", context.owner, "epoch", (json_int_t)context.epoch);
+    if (self->code) {
+        json_object_set_new(parameters, "proof", json_string(self->proofs.initiator));
+        json_object_set_new(parameters, "authority", json_string(host_authority_pem(self->means->authority)));
+    }
+    rpc_call(self->connection, "own", parameters, &context, ENROL_TIMEOUT_MS, owned, NULL, self);
+}
+
+/* ---- the proof ---- */
+
+static void prove(void *data) {
+    Proving *proving = data;
+    tls_code_prove(proving->code, proving->binding, &proving->proofs, &proving->err);
+}
+
+static void proved(void *data) {
+    Proving *proving = data;
+    Enrolment *self = proving->enrolment;
+    if (self) {
+        self->proving = NULL;
+        self->proofs = proving->proofs;
+    }
+    if (self && error_is_set(&proving->err))
+        finish(self, NULL, &proving->err);
+    else if (self && !self->is_over)
+        own(self);
+    error_clear(&proving->err);
+    g_free(proving->code);
+    g_free(proving);
+}
+
+static void begin_proof(Enrolment *self) {
+    Proving *proving = g_new0(Proving, 1);
+    proving->enrolment = self;
+    proving->code = g_strdup(self->code);
+    if (rpc_stream_binding(rpc_connection_stream(self->connection), proving->binding, &proving->err) &&
+        work_pool_add(self->means->pool, prove, proved, proving, &proving->err))
+        self->proving = proving;
+    else
+        proved(proving);
+}
+
+/* ---- the connection ---- */
+
+static void on_ready(RpcConnection *connection G_GNUC_UNUSED, void *data) {
+    Enrolment *self = data;
+    if (self->code)
+        begin_proof(self);
+    else
+        own(self);
 }
 
 static void on_closed(RpcConnection *connection G_GNUC_UNUSED, const Error *why, void *data) {
     finish(data, NULL, why);
 }
 
-void enrol_host(Store *store, const char *address, EnrolFn done, void *data) {
-    Enrolment *enrolment = g_new0(Enrolment, 1);
-    *enrolment = (Enrolment){.store = store, .done = done, .data = data};
-    RpcStream *stream = NULL;
-    if (g_str_has_prefix(address, UNIX_PREFIX))
-        stream = rpc_stream_connect_unix(address + strlen(UNIX_PREFIX), &enrolment->fault);
-    else
-        error_set(
-            &enrolment->fault, ERROR_INVALID, "/address", "address: must be unix:PATH of the agent's socket");
-    if (!stream) {
-        g_idle_add(report_fault, enrolment);
+static void connected(RpcStream *take_stream, const Error *err, void *data) {
+    Enrolment *self = data;
+    self->connecting = NULL;
+    if (err) {
+        finish(self, NULL, err);
         return;
     }
     RpcOptions options = {.on_ready = on_ready,
         .on_closed = on_closed,
-        .data = enrolment,
+        .data = self,
         .software = "lodged " LODGE_VERSION,
         .lowest_version = 1,
         .highest_version = 1};
-    enrolment->connection = rpc_connection_new(stream, RPC_INITIATOR, &options);
+    self->connection = rpc_connection_new(take_stream, RPC_INITIATOR, &options);
+}
+
+/* Who it is the code's proof will show: by any key, as long as there is one. */
+static bool has_key(const TlsShown *shown, void *data G_GNUC_UNUSED, Error *err) {
+    return shown->key_fingerprint || error_set(err, ERROR_DENIED, NULL, "the host shows no key");
+}
+
+static bool read_code(Enrolment *self, const HostAdd *host, const RpcAddress *address, Error *err) {
+    char code[TLS_CODE_LENGTH + 1];
+    if (address->path)
+        return !host->enrol_code ||
+               error_set(err, ERROR_INVALID, "/enrol_code", "code: none is needed for a UNIX socket");
+    if (!host->enrol_code)
+        return error_set(err, ERROR_INVALID, "/enrol_code",
+            "code: a host that is reached over the network shows one: run `lodge-agent enrol` on it");
+    if (!tls_code_parse(host->enrol_code, code, err))
+        return false;
+    self->code = g_strdup(code);
+    return true;
+}
+
+void enrol_host(const EnrolMeans *means, const HostAdd *host, EnrolFn done, void *data) {
+    Enrolment *self = g_new0(Enrolment, 1);
+    *self = (Enrolment){.means = means, .done = done, .data = data};
+    g_auto(RpcAddress) address = {0};
+    if (!rpc_address_parse(host->address ? host->address : host->name, &address, &self->fault) ||
+        !read_code(self, host, &address, &self->fault)) {
+        g_idle_add(report_fault, self);
+        return;
+    }
+    const RpcConnectOptions options = {
+        .tls = {.credentials = host_authority_credentials(means->authority), .check = has_key}};
+    self->connecting = rpc_connect(means->connector, &address, &options, connected, self);
 }

@@ -1,11 +1,24 @@
 /*
- * Before a host is stored: asks the agent at its address who it is, and takes ownership. Main loop only.
+ * Before a host is stored: asks the agent at its address who it is, and takes ownership; over the network by
+ * proving the code that the host shows, and with a certificate for the host's key. Main loop only.
  */
 #pragma once
+#include "manager/host-authority.h"
 #include "store/store.h"
 #include "types.h"
 
-/* Exactly one of identity (borrowed) and err is given, never before enrol_host returns. */
-typedef void (*EnrolFn)(const AgentIdentity *identity, const Error *err, void *data);
-/* ERROR_NOT_OWNER when it belongs to another manager, ERROR_INVALID for an address that is not understood. */
-void enrol_host(Store *store, const char *address, EnrolFn done, void *data);
+/* Exactly one of `identity` and err is given, never before enrol_host returns. `key` is the fingerprint of
+ * the key that the agent showed; NULL for a UNIX socket. All borrowed. */
+typedef void (*EnrolFn)(const AgentIdentity *identity, const char *key, const Error *err, void *data);
+
+/* What all enrolments share; it must outlive them. */
+typedef struct EnrolMeans {
+    Store *store;
+    const HostAuthority *authority;
+    RpcConnector *connector;
+    struct WorkPool *pool; /* for the proofs */
+} EnrolMeans;
+
+/* ERROR_NOT_OWNER when it belongs to another manager, ERROR_INVALID for an address that is not understood,
+ * ERROR_DENIED for a wrong code. */
+void enrol_host(const EnrolMeans *means, const HostAdd *host, EnrolFn done, void *data);

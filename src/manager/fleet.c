@@ -2,28 +2,30 @@
 #include "manager/fleet.h"
 #include <string.h>
 #include "base/log.h"
+#include "manager/fleet-private.h"
 #include "rpc/rpc-connection.h"
-#include "rpc/rpc-ticket.h"
 
-#define UNIX_PREFIX "unix:"
 #define SOFTWARE "lodged " LODGE_VERSION
 enum {
-    RETRY_MS = 500,
+    RETRY_MS = 500, /* on this machine; a host's agent at first, then twice as long each time */
+    LONGEST_RETRY_MS = 15000,
     MAX_AGENT_REQUESTS = 1024,
     CALL_TIMEOUT_MS = 60000,
-    STREAM_TIMEOUT_MS = 10000,
     MAX_UNMANAGED = 4096,
     MAX_SETTLED = 4096 /* of agent_operation_ids; what is left the agent drops by itself one day */
 };
 
 typedef struct Link {
     Fleet *fleet;
-    char *host_id, *path;
+    char *host_id, *key; /* fingerprint; NULL on a UNIX socket */
+    RpcAddress address;
+    RpcConnecting *connecting;
     RpcConnection *connection;
     GHashTable *calls;  /* Call, all that have not ended */
     GPtrArray *settled; /* operations that its agent may forget */
     GQueue *waiting;    /* those of them that are not sent or to be sent again */
     guint retry_source;
+    int n_retries;  /* since it was usable */
     bool is_usable; /* owned and its inventory is known */
     /* While the inventory arrives page by page: */
     GHashTable *seen;     /* ids of the VMs in it, and of those that events named meanwhile */
@@ -36,6 +38,7 @@ typedef struct Link {
 struct Fleet {
     Inventory *inventory;
     const Clock *clock;
+    FleetNetwork network;
     GHashTable *links; /* host id -> Link */
     int subscription;
     GHashTable *answered; /* operation -> id of the host that answered it; what came of it is not durable */
@@ -407,9 +410,19 @@ static gboolean retry(void *data) {
     return G_SOURCE_REMOVE;
 }
 
+/* Not all at the same moment: a manager may have a thousand of them. */
+static guint retry_ms(const Link *link) {
+    if (link->address.path)
+        return RETRY_MS;
+    int wait_ms = MIN(RETRY_MS << MIN(link->n_retries, 10), LONGEST_RETRY_MS);
+    return (guint)(wait_ms + g_random_int_range(0, wait_ms / 4));
+}
+
 static void retry_later(Link *link) {
-    if (!link->retry_source)
-        link->retry_source = g_timeout_add(RETRY_MS, retry, link);
+    if (link->retry_source)
+        return;
+    link->retry_source = g_timeout_add(retry_ms(link), retry, link);
+    link->n_retries++;
 }
 
 static void lose(Link *link, HostState state, const char *reason) {
@@ -475,6 +488,7 @@ static void inventory_arrived(const json_t *result, const Error *err, void *data
         return;
     }
     link->is_usable = true;
+    link->n_retries = 0;
     take_inventory(link, &page.host);
     tell_settled(link);
     for (guint n = g_queue_get_length(link->waiting); n > 0 && link->is_usable; n--)
@@ -487,9 +501,31 @@ static void ask_for_inventory(Link *link) {
     call_agent(link, "inventory", NULL, inventory_arrived);
 }
 
+static void certified(const json_t *result G_GNUC_UNUSED, const Error *err, void *data) {
+    const Link *link = data;
+    if (err)
+        log_warning("the certificate of host %s could not be renewed: %s", link->host_id, err->message);
+}
+
+/* Long before it expires, for the same key. */
+static void renew_certificate(Link *link) {
+    const TlsShown *shown = rpc_stream_shown(rpc_connection_stream(link->connection));
+    const HostAuthority *authority = link->fleet->network.authority;
+    g_autofree char *certificate = NULL;
+    g_auto(Error) err = {0};
+    if (!shown || !host_authority_is_due(authority, shown->certificate_pem))
+        return;
+    if (host_authority_sign(authority, shown->certificate_pem, link->host_id, &certificate, &err))
+        call_agent(link, "certificate.apply", json_pack("{ss}", "certificate", certificate), certified);
+    else
+        certified(NULL, &err, link);
+}
+
 static void owned(const json_t *result G_GNUC_UNUSED, const Error *err, void *data) {
-    if (!is_refused(data, err))
-        ask_for_inventory(data);
+    if (is_refused(data, err))
+        return;
+    renew_certificate(data);
+    ask_for_inventory(data);
 }
 
 static void greeted(const json_t *result, const Error *err, void *data) {
@@ -514,11 +550,17 @@ static void on_ready(RpcConnection *connection G_GNUC_UNUSED, void *data) {
         json_pack("{ss sI}", "manager", store_uuid(store), "epoch", (json_int_t)store_epoch(store)), greeted);
 }
 
-static void connect_link(Link *link) {
-    g_auto(Error) err = {0};
-    RpcStream *stream = rpc_stream_connect_unix(link->path, &err);
-    if (!stream) {
-        g_autofree char *text = error_text(&err);
+static bool check_host(const TlsShown *shown, void *data, Error *err) {
+    const Link *link = data;
+    const HostExpected expected = {link->host_id, link->key};
+    return host_expected_check(&expected, shown, err);
+}
+
+static void connected(RpcStream *take_stream, const Error *err, void *data) {
+    Link *link = data;
+    link->connecting = NULL;
+    if (err) {
+        g_autofree char *text = error_text(err);
         set_host_state(link, HOST_STATE_UNREACHABLE, text);
         retry_later(link);
         return;
@@ -532,7 +574,17 @@ static void connect_link(Link *link) {
         .highest_version = 1,
         .clock = link->fleet->clock,
         .max_requests = MAX_AGENT_REQUESTS};
-    link->connection = rpc_connection_new(stream, RPC_INITIATOR, &options);
+    link->connection = rpc_connection_new(take_stream, RPC_INITIATOR, &options);
+}
+
+static void connect_link(Link *link) {
+    const FleetNetwork *network = &link->fleet->network;
+    const RpcConnectOptions options = {
+        .tls = {.credentials = network->authority ? host_authority_credentials(network->authority) : NULL,
+            .clock = link->fleet->clock,
+            .check = check_host,
+            .data = link}};
+    link->connecting = rpc_connect(network->connector, &link->address, &options, connected, link);
 }
 
 /* ---- hosts come and go ---- */
@@ -542,6 +594,7 @@ static void close_link(Link *link) {
     g_clear_handle_id(&link->retry_source, g_source_remove);
     link->is_usable = false;
     drop_pages(link);
+    rpc_connecting_free(g_steal_pointer(&link->connecting));
     rpc_connection_free(g_steal_pointer(&link->connection));
 }
 
@@ -554,22 +607,26 @@ static void link_free(void *data) {
     g_hash_table_unref(link->calls);
     g_ptr_array_unref(link->unknown);
     g_ptr_array_unref(link->settled);
+    rpc_address_clear(&link->address);
     g_free(link->host_id);
-    g_free(link->path);
+    g_free(link->key);
     g_free(link);
 }
 
 static void add_host(Fleet *fleet, const Host *host) {
-    if (g_hash_table_contains(fleet->links, host->id) || !g_str_has_prefix(host->address, UNIX_PREFIX))
+    g_auto(RpcAddress) address = {0};
+    if (g_hash_table_contains(fleet->links, host->id) || !rpc_address_parse(host->address, &address, NULL))
         return;
     Link *link = g_new0(Link, 1);
     *link = (Link){.fleet = fleet,
         .host_id = g_strdup(host->id),
-        .path = g_strdup(host->address + strlen(UNIX_PREFIX)),
+        .key = g_strdup(host->key),
+        .address = address,
         .unknown = g_ptr_array_new_with_free_func(g_free),
         .settled = g_ptr_array_new_with_free_func(g_free),
         .calls = g_hash_table_new(NULL, NULL),
         .waiting = g_queue_new()};
+    address = (RpcAddress){0};
     g_hash_table_insert(fleet->links, link->host_id, link);
     set_host_state(link, HOST_STATE_CONNECTING, NULL); /* until something else is known */
     for_vms_of(link, VM_STATE_UNKNOWN, "its host was not asked yet", NULL);
@@ -620,10 +677,12 @@ static void on_inventory_event(const Event *event, void *data) {
     }
 }
 
-Fleet *fleet_new(Inventory *inventory, const Clock *clock) {
+Fleet *fleet_new(Inventory *inventory, const Clock *clock, const FleetNetwork *network) {
     Fleet *fleet = g_new0(Fleet, 1);
     fleet->inventory = inventory;
     fleet->clock = clock;
+    if (network)
+        fleet->network = *network;
     fleet->orphans = g_queue_new();
     fleet->answered = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     fleet->links = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, link_free);
@@ -653,48 +712,15 @@ void fleet_on_connected(Fleet *fleet, void (*callback)(const char *host_id, void
     fleet->on_connected_data = data;
 }
 
-/* ---- streams ---- */
-
-typedef struct StreamOpening {
-    char *path;
-    FleetStreamFn done;
-    void *data;
-} StreamOpening;
-
-static void stream_opening_free(StreamOpening *opening) {
-    g_free(opening->path);
-    g_free(opening);
-}
-
-static void stream_opened(RpcStream *take_stream, const Error *err, void *data) {
-    StreamOpening *opening = data;
-    opening->done(take_stream, err, opening->data);
-    stream_opening_free(opening);
-}
-
-static void ticket_arrived(const json_t *result, const Error *err, void *data) {
-    StreamOpening *opening = data;
-    g_auto(Error) fault = {0};
-    const char *ticket = err ? NULL : json_string_value(json_object_get(result, "ticket"));
-    RpcStream *stream = ticket ? rpc_stream_connect_unix(opening->path, &fault) : NULL;
-    if (stream) {
-        rpc_stream_open(stream, ticket, STREAM_TIMEOUT_MS, stream_opened, opening);
-        return;
-    }
-    if (!err && !ticket)
-        error_set(&fault, ERROR_PROTOCOL, NULL, "the agent gave no ticket");
-    opening->done(NULL, err ? err : &fault, opening->data);
-    stream_opening_free(opening);
-}
-
-void fleet_stream(Fleet *fleet, const char *host_id, AgentMethodId method, json_t *take_parameters,
-    FleetStreamFn done, void *data) {
-    Link *link = host_id ? g_hash_table_lookup(fleet->links, host_id) : NULL;
-    StreamOpening *opening = g_new0(StreamOpening, 1);
-    *opening = (StreamOpening){.path = g_strdup(link ? link->path : NULL), .done = done, .data = data};
-    fleet_ask(fleet, host_id, method, take_parameters, ticket_arrived, opening);
-}
-
-void fleet_console(Fleet *fleet, const Vm *vm, FleetStreamFn done, void *data) {
-    fleet_stream(fleet, vm->host, AGENT_METHOD_VM_CONSOLE, json_pack("{ss}", "id", vm->id), done, data);
+bool fleet_place_of(const Fleet *fleet, const char *host_id, FleetPlace *ret_place) {
+    const Link *link = host_id ? g_hash_table_lookup(fleet->links, host_id) : NULL;
+    if (!link)
+        return false;
+    *ret_place = (FleetPlace){.network = fleet->network,
+        .address = {.path = g_strdup(link->address.path),
+            .host = g_strdup(link->address.host),
+            .port = link->address.port},
+        .id = g_strdup(link->host_id),
+        .key = g_strdup(link->key)};
+    return true;
 }

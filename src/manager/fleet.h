@@ -5,11 +5,18 @@
  */
 #pragma once
 #include "jobs/jobs.h"
-#include "rpc/rpc-stream.h"
+#include "manager/host-authority.h"
 
 typedef struct Fleet Fleet;
 
-Fleet *fleet_new(Inventory *inventory, const Clock *clock);
+/* For hosts on other machines; borrowed, must outlive the fleet. */
+typedef struct FleetNetwork {
+    const HostAuthority *authority;
+    RpcConnector *connector;
+} FleetNetwork;
+
+/* `network` NULL: only UNIX sockets can be reached. */
+Fleet *fleet_new(Inventory *inventory, const Clock *clock, const FleetNetwork *network);
 void fleet_free(Fleet *fleet);
 /* Connects to all hosts and from now on to those that are added. */
 void fleet_start(Fleet *fleet);

@@ -12,6 +12,7 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "base/notify.h"
+#include "base/work.h"
 #include "tls/tls-identity.h"
 #include "manager/console-bridge.h"
 #include "manager/enrol.h"
@@ -35,11 +36,15 @@ typedef struct Manager {
     Store *store;
     Inventory *inventory;
     Jobs *jobs;
+    HostAuthority *authority;
+    RpcConnector *connector;
+    WorkPool *proofs; /* of codes that hosts show: a few tenths of a second each */
     Fleet *fleet;
     Reconciler *reconciler;
     BootPolicy *policy;
     Api *api;
     HttpServer *server;
+    EnrolMeans enrol_means;
     char *fingerprint, *chain, *key; /* of the authority; PEM */
 } Manager;
 
@@ -126,7 +131,7 @@ static void end_upload(void *receiver, void *data G_GNUC_UNUSED) {
 }
 
 static void own_host(const HostAdd *host, ApiHostFn done, void *done_data, void *data) {
-    enrol_host(((Manager *)data)->store, host->address, done, done_data);
+    enrol_host(&((Manager *)data)->enrol_means, host, done, done_data);
 }
 
 static void list_modules(const char *host_id, ApiAnswerFn done, void *done_data, void *data) {
@@ -273,6 +278,16 @@ static bool load_certificates(Manager *manager, Error *err) {
     return true;
 }
 
+static bool prepare_network(Manager *manager, Error *err) {
+    manager->authority =
+        host_authority_new(manager->state_folder, store_uuid(manager->store), clock_system(), err);
+    manager->connector = rpc_connector_new();
+    manager->proofs = work_pool_new("proofs", 2, 1024);
+    manager->enrol_means =
+        (EnrolMeans){manager->store, manager->authority, manager->connector, manager->proofs};
+    return manager->authority != NULL;
+}
+
 static bool listen_tls(Manager *manager, Error *err) {
     const char *text = manager->listen ? manager->listen : DEFAULT_LISTEN;
     if (g_str_equal(text, "none"))
@@ -315,7 +330,7 @@ static void restored(void *data) {
 }
 
 static bool start(Manager *manager, Error *err) {
-    if (!open_state(manager, err) || !load_certificates(manager, err))
+    if (!open_state(manager, err) || !load_certificates(manager, err) || !prepare_network(manager, err))
         return false;
     g_autoptr(GPtrArray) kinds = g_ptr_array_new();
     for (size_t i = 0; i < n_vm_job_kinds; i++)
@@ -328,7 +343,8 @@ static bool start(Manager *manager, Error *err) {
         g_ptr_array_add(kinds, (void *)content_job_kinds[i]);
     for (size_t i = 0; i < n_removal_job_kinds; i++)
         g_ptr_array_add(kinds, (void *)removal_job_kinds[i]);
-    manager->fleet = fleet_new(manager->inventory, clock_system());
+    const FleetNetwork network = {manager->authority, manager->connector};
+    manager->fleet = fleet_new(manager->inventory, clock_system(), &network);
     manager->jobs =
         jobs_new(manager->inventory, (const JobKind *const *)kinds->pdata, kinds->len, manager->fleet, err);
     if (!manager->jobs)
@@ -375,6 +391,9 @@ static void stop(Manager *manager) {
     jobs_on_settled(manager->jobs, NULL, NULL);
     inventory_unsubscribe(manager->inventory, manager->subscription);
     fleet_free(manager->fleet); /* calls of jobs stay in the store */
+    rpc_connector_free(manager->connector);
+    work_pool_free(manager->proofs);
+    host_authority_free(manager->authority);
     reconciler_free(manager->reconciler);
     jobs_free(manager->jobs, manager->store);
     inventory_free(manager->inventory);

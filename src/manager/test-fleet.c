@@ -180,7 +180,7 @@ static void set_up(World *world, const void *data G_GNUC_UNUSED) {
     g_assert_nonnull(world->store);
     world->inventory = inventory_new(world->store, clock_system());
     g_assert_true(inventory_load(world->inventory, NULL));
-    world->fleet = fleet_new(world->inventory, clock_system());
+    world->fleet = fleet_new(world->inventory, clock_system(), NULL);
     world->jobs = jobs_new(world->inventory, kinds, G_N_ELEMENTS(kinds), world->fleet, NULL);
     jobs_on_settled(world->jobs, fleet_settled, world->fleet);
     fleet_start(world->fleet);

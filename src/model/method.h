@@ -50,6 +50,7 @@ typedef struct AgentMethodDescriptor {
     const char *name, *doc;
     const TypeDescriptor *parameters, *result;
     bool is_free;       /* answered to anybody whom the transport lets in */
+    bool is_local;      /* on the machine's own socket only */
     bool is_change;     /* needs an operation id */
     const char *object; /* kind of the object whose claim it needs, or NULL */
 } AgentMethodDescriptor;

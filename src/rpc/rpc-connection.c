@@ -550,6 +550,10 @@ bool rpc_connection_peer_has(const RpcConnection *connection, const char *featur
     return false;
 }
 
+const RpcStream *rpc_connection_stream(const RpcConnection *connection) {
+    return connection->stream;
+}
+
 bool rpc_connection_peer(const RpcConnection *connection, RpcPeer *ret_peer, Error *err) {
     if (!connection->stream)
         return error_set(err, ERROR_UNREACHABLE, NULL, "the connection is closed");

@@ -80,6 +80,8 @@ bool rpc_connection_is_ready(const RpcConnection *connection); /* both hellos ar
 int rpc_connection_version(const RpcConnection *connection); /* the agreed one */
 const char *rpc_connection_peer_software(const RpcConnection *connection);
 bool rpc_connection_peer_has(const RpcConnection *connection, const char *feature);
+/* Borrowed; NULL once closed. Only for asking it who is there (rpc_stream_shown, rpc_stream_binding). */
+const RpcStream *rpc_connection_stream(const RpcConnection *connection);
 /* ERROR_UNSUPPORTED where the stream knows none, ERROR_UNREACHABLE when closed. */
 bool rpc_connection_peer(const RpcConnection *connection, RpcPeer *ret_peer, Error *err);
 size_t rpc_connection_queued_bytes(const RpcConnection *connection);

@@ -1,7 +1,9 @@
-/* A UNIX socket that appears under its name only when it is complete. */
+/* A UNIX socket that appears under its name only when it is complete, or a port; and who comes there. */
 #include "rpc/rpc-listener.h"
 #include <errno.h>
 #include <glib-unix.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,7 +12,7 @@
 #include <unistd.h>
 #include "base/file.h"
 
-enum { BACKLOG = 64, MAX_PATH = 91, PAUSE_MS = 200, DEFAULT_CONNECTIONS = 64 };
+enum { BACKLOG = 64, PORT_BACKLOG = 1024, MAX_PATH = 91, PAUSE_MS = 200, DEFAULT_CONNECTIONS = 64 };
 
 /* Outlives the listener while its streams are open. */
 typedef struct Count {
@@ -94,23 +96,66 @@ static bool open_socket(RpcListener *listener, Error *err) {
     return false;
 }
 
+/* ---- the port ---- */
+
+static bool open_port(RpcListener *listener, Error *err) {
+    const RpcAddress *address = listener->options.address;
+    g_autofree char *text = rpc_address_text(address);
+    RpcSocketAddress place;
+    const int on = 1, off = 0;
+    if (!rpc_address_is_numeric(address, &place))
+        return error_set(err, ERROR_INVALID, NULL, "%s is no numeric address to listen on", text);
+    listener->fd = socket(place.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener->fd < 0)
+        return error_set_errno(err, errno, "opening a socket");
+    setsockopt(listener->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (place.storage.ss_family == AF_INET6)
+        setsockopt(listener->fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (bind(listener->fd, (const struct sockaddr *)&place.storage, place.length) == 0 &&
+        listen(listener->fd, PORT_BACKLOG) == 0)
+        return true;
+    if (errno == EADDRINUSE)
+        return error_set(err, ERROR_IN_USE, NULL, "another process listens on %s", text);
+    return error_set_errno(err, errno, "listening on %s", text);
+}
+
 /* ---- connections ---- */
+
+/* A UNIX socket's, or NULL when it is not welcome. */
+static RpcStream *open_local(RpcListener *listener, int take_fd, RpcPeer *ret_peer) {
+    const RpcListenerOptions *options = &listener->options;
+    RpcStream *stream = rpc_stream_new_fd(take_fd);
+    if (rpc_stream_peer(stream, ret_peer, NULL) &&
+        (!options->is_welcome || options->is_welcome(ret_peer, options->data)))
+        return stream;
+    rpc_stream_free(stream);
+    return NULL;
+}
+
+static RpcStream *open_remote(RpcListener *listener, int take_fd) {
+    RpcTlsOptions tls = listener->options.tls;
+    const int on = 1;
+    tls.side = TLS_SIDE_SERVER;
+    setsockopt(take_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return rpc_stream_new_tls(&tls, take_fd, NULL);
+}
 
 static void hand_over(RpcListener *listener, int take_fd) {
     const RpcListenerOptions *options = &listener->options;
-    g_autoptr(RpcStream) stream = rpc_stream_new_fd(take_fd);
+    fd_auto int fd = take_fd;
     RpcPeer peer;
-    bool is_allowed = listener->count->connections < options->max_connections &&
-                      rpc_stream_peer(stream, &peer, NULL) &&
-                      (!options->is_welcome || options->is_welcome(&peer, options->data));
-    if (!is_allowed) {
+    RpcStream *stream = NULL;
+    if (listener->count->connections < options->max_connections)
+        stream =
+            options->path ? open_local(listener, fd_steal(&fd), &peer) : open_remote(listener, fd_steal(&fd));
+    if (!stream) {
         listener->refused++;
         return;
     }
     listener->count->connections++;
     listener->count->references++;
     rpc_stream_on_free(stream, on_stream_free, listener->count);
-    options->on_stream(g_steal_pointer(&stream), &peer, options->data);
+    options->on_stream(stream, options->path ? &peer : NULL, options->data);
 }
 
 static gboolean on_acceptable(int fd, GIOCondition ready, void *data);
@@ -146,11 +191,15 @@ RpcListener *rpc_listener_new(const RpcListenerOptions *options, Error *err) {
     listener->options = *options;
     listener->path = g_strdup(options->path);
     listener->fd = -1;
+    if (options->tls.credentials)
+        tls_credentials_ref(options->tls.credentials);
     listener->count = g_new0(Count, 1);
     listener->count->references = 1;
     if (listener->options.max_connections == 0)
         listener->options.max_connections = DEFAULT_CONNECTIONS;
-    if (!open_socket(listener, err)) {
+    bool is_open = options->path ? open_socket(listener, err) : open_port(listener, err);
+    listener->options.address = NULL; /* the caller's */
+    if (!is_open) {
         rpc_listener_free(listener);
         return NULL;
     }
@@ -172,11 +221,28 @@ void rpc_listener_free(RpcListener *listener) {
         g_source_remove(listener->source);
     if (listener->pause)
         g_source_remove(listener->pause);
-    remove_socket(listener);
+    if (listener->path)
+        remove_socket(listener);
     fd_close(&listener->fd);
+    tls_credentials_unref(listener->options.tls.credentials);
     count_unref(listener->count);
     g_free(listener->path);
     g_free(listener);
+}
+
+void rpc_listener_set_credentials(RpcListener *listener, TlsCredentials *credentials) {
+    tls_credentials_ref(credentials);
+    tls_credentials_unref(listener->options.tls.credentials);
+    listener->options.tls.credentials = credentials;
+}
+
+uint16_t rpc_listener_port(const RpcListener *listener) {
+    struct sockaddr_storage place = {0};
+    socklen_t length = sizeof place;
+    if (getsockname(listener->fd, (struct sockaddr *)&place, &length) < 0)
+        return 0;
+    /* IPv4 and IPv6 have it in the same place. */
+    return ntohs(((const struct sockaddr_in *)&place)->sin_port);
 }
 
 int rpc_listener_connections(const RpcListener *listener) {

@@ -177,6 +177,10 @@ RpcStream *rpc_stream_new(const RpcStreamOps *ops, void *take_state) {
     return stream;
 }
 
+void *rpc_stream_state(const RpcStream *stream, const RpcStreamOps *ops) {
+    return stream->ops == ops ? stream->state : NULL;
+}
+
 RpcStream *rpc_stream_new_fd(int take_fd) {
     struct stat status;
     g_assert(fstat(take_fd, &status) == 0);

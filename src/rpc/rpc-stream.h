@@ -1,7 +1,7 @@
 /*
  * A non-blocking byte stream: what the agent protocol runs on. The kinds are const structs of function
- * pointers; today UNIX sockets and other descriptors, TLS can join with the same struct. One owner, on the
- * thread of the default GMainContext.
+ * pointers: UNIX sockets and other descriptors, TLS (rpc-tls.h). One owner, on the thread of the default
+ * GMainContext.
  */
 #pragma once
 #include <stddef.h>
@@ -38,8 +38,9 @@ typedef struct RpcStreamOps {
     void (*free)(void *state);                                      /* closes too */
 } RpcStreamOps;
 
-/* For implementations: wraps `take_state`. */
+/* For implementations: wraps `take_state`, and gives it back, or NULL for a stream of another kind. */
 RpcStream *rpc_stream_new(const RpcStreamOps *ops, void *take_state);
+void *rpc_stream_state(const RpcStream *stream, const RpcStreamOps *ops);
 /* A socket, pipe or terminal; made non-blocking, closed with the stream. A pipe or terminal has no
  * half-close. */
 RpcStream *rpc_stream_new_fd(int take_fd);

@@ -20,7 +20,7 @@ static void test_codes_differ_and_are_read_as_people_write_them(void) {
         g_auto(Error) err = {0};
         g_assert_false(tls_code_parse(wrong[i], read, &err));
         g_assert_cmpint(err.code, ==, ERROR_INVALID);
-        g_assert_cmpstr(err.field, ==, "/code");
+        g_assert_cmpstr(err.field, ==, "/enrol_code");
     }
 }
 

@@ -36,7 +36,7 @@ bool tls_code_parse(const char *text, char ret_code[TLS_CODE_LENGTH + 1], Error 
         n++;
     }
     if (*text || n != DIGITS)
-        return error_set(err, ERROR_INVALID, "/code",
+        return error_set(err, ERROR_INVALID, "/enrol_code",
             "code: must be the %d letters and digits that the host shows, like 7H2K-9QLM", DIGITS);
     ret_code[HALF] = '-';
     ret_code[TLS_CODE_LENGTH] = '\0';

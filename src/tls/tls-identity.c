@@ -14,7 +14,8 @@ enum {
     PEM_LIMIT = 65536,
     SECONDS_PER_DAY = 86400,
     BACKDATE_SECONDS = 3600,
-    FINGERPRINT_BYTES = 32
+    FINGERPRINT_BYTES = 32,
+    MOST_NAMES = 8
 };
 
 static void free_certificate(gnutls_x509_crt_t *certificate) {
@@ -272,6 +273,31 @@ bool tls_identity_make_own(
     return export_identity(certificate, key, ret_identity, err);
 }
 
+size_t tls_names_of(gnutls_x509_crt_t certificate, char ret_names[][TLS_NAME_BYTES], size_t most) {
+    size_t n = 0;
+    for (unsigned i = 0; n < most; i++) {
+        size_t length = TLS_NAME_BYTES - 1;
+        int kind = gnutls_x509_crt_get_subject_alt_name(certificate, i, ret_names[n], &length, NULL);
+        if (kind < 0 && kind != GNUTLS_E_SHORT_MEMORY_BUFFER)
+            break;
+        if (kind != GNUTLS_SAN_URI || memchr(ret_names[n], '\0', length))
+            continue;
+        ret_names[n++][length] = '\0';
+    }
+    return n;
+}
+
+static bool has_name(gnutls_x509_crt_t certificate, const char *name) {
+    char names[MOST_NAMES][TLS_NAME_BYTES];
+    if (!g_str_has_prefix(name, TLS_URI_PREFIX))
+        return gnutls_x509_crt_check_hostname(certificate, name) != 0;
+    size_t n = tls_names_of(certificate, names, MOST_NAMES);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
 bool tls_certificate_is_due(const char *certificate_pem, const char *authority_pem, const char *const *names,
     const Clock *clock, bool *ret_is_due, Error *err) {
     certificate_auto certificate = NULL, authority = NULL;
@@ -285,9 +311,27 @@ bool tls_certificate_is_due(const char *certificate_pem, const char *authority_p
     bool is_due = code < 0 || status != 0 || now < gnutls_x509_crt_get_activation_time(certificate) ||
                   now + TLS_RENEW_DAYS * SECONDS_PER_DAY > gnutls_x509_crt_get_expiration_time(certificate);
     for (; !is_due && names && *names; names++)
-        is_due = gnutls_x509_crt_check_hostname(certificate, *names) == 0;
+        is_due = !has_name(certificate, *names);
     *ret_is_due = is_due;
     return true;
+}
+
+char *tls_key_text(gnutls_x509_crt_t certificate) {
+    unsigned char id[FINGERPRINT_BYTES];
+    char hex[2 * FINGERPRINT_BYTES + 1];
+    size_t length = sizeof id;
+    if (gnutls_x509_crt_get_key_id(certificate, GNUTLS_KEYID_USE_SHA256, id, &length) < 0)
+        return NULL;
+    tls_hex(id, length, hex);
+    return g_strconcat("sha256:", hex, NULL);
+}
+
+bool tls_key_fingerprint(const char *certificate_pem, char **ret_fingerprint, Error *err) {
+    certificate_auto certificate = NULL;
+    if (!read_certificate(certificate_pem, &certificate, err))
+        return false;
+    *ret_fingerprint = tls_key_text(certificate);
+    return *ret_fingerprint || error_set(err, ERROR_INVALID, NULL, "the certificate has no usable key");
 }
 
 bool tls_fingerprint(const char *certificate_pem, char **ret_fingerprint, Error *err) {

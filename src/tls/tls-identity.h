@@ -47,6 +47,8 @@ bool tls_certificate_is_due(const char *certificate_pem, const char *authority_p
 
 /* "sha256:" and 64 lower-case hexadecimal digits over the DER form; newly allocated. */
 bool tls_fingerprint(const char *certificate_pem, char **ret_fingerprint, Error *err);
+/* The same of its public key only, which stays when the certificate is renewed: as TlsShown has it. */
+bool tls_key_fingerprint(const char *certificate_pem, char **ret_fingerprint, Error *err);
 
 /* FOLDER/NAME.pem and FOLDER/NAME.key; the key first, so that a certificate never stands without its key. */
 bool tls_identity_save(const TlsIdentity *identity, const char *folder, const char *name, Error *err);

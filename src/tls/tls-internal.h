@@ -18,6 +18,9 @@ struct TlsCredentials {
 int tls_session_start(
     const TlsCredentials *credentials, unsigned role, int fd, gnutls_session_t *ret_session);
 
+/* "sha256:…" over the certificate's public key, newly allocated; NULL when it has none that is understood. */
+char *tls_key_text(gnutls_x509_crt_t certificate);
+
 enum { TLS_NAME_BYTES = 256 };
 /* The URIs among a certificate's names, `most` at most; how many. Whatever is wrong with the rest, it is left
  * out. */

@@ -5,7 +5,6 @@
 #include "base/file.h"
 #include "tls/tls-internal.h"
 
-enum { FINGERPRINT_BYTES = 32 };
 /* A clock may be behind that of the machine that signed. */
 static const int64_t CLOCK_TOLERANCE_S = 86400;
 #define BINDING_LABEL "EXPORTER-Channel-Binding" /* RFC 9266, section 4.2 */
@@ -25,6 +24,7 @@ TlsSession *tls_session_new(const TlsSessionOptions *options, int take_fd, Error
     TlsSession *self = g_new0(TlsSession, 1);
     self->options = *options;
     self->fd = take_fd;
+    self->waits_to_write = options->side == TLS_SIDE_CLIENT; /* it begins */
     tls_credentials_ref(options->credentials);
     if (!self->options.clock)
         self->options.clock = clock_system();
@@ -105,30 +105,6 @@ static void free_certificate(gnutls_x509_crt_t *certificate) {
         gnutls_x509_crt_deinit(*certificate);
 }
 
-static char *fingerprint_of(gnutls_x509_crt_t certificate) {
-    uint8_t id[FINGERPRINT_BYTES];
-    char hex[2 * FINGERPRINT_BYTES + 1];
-    size_t length = sizeof id;
-    if (gnutls_x509_crt_get_key_id(certificate, GNUTLS_KEYID_USE_SHA256, id, &length) < 0)
-        return NULL;
-    tls_hex(id, length, hex);
-    return g_strconcat("sha256:", hex, NULL);
-}
-
-size_t tls_names_of(gnutls_x509_crt_t certificate, char ret_names[][TLS_NAME_BYTES], size_t most) {
-    size_t n = 0;
-    for (unsigned i = 0; n < most; i++) {
-        size_t length = TLS_NAME_BYTES - 1;
-        int kind = gnutls_x509_crt_get_subject_alt_name(certificate, i, ret_names[n], &length, NULL);
-        if (kind < 0 && kind != GNUTLS_E_SHORT_MEMORY_BUFFER)
-            break;
-        if (kind != GNUTLS_SAN_URI || memchr(ret_names[n], '\0', length))
-            continue;
-        ret_names[n++][length] = '\0';
-    }
-    return n;
-}
-
 static char *find_flaw(TlsSession *self, gnutls_x509_crt_t certificate) {
     const char *purpose =
         self->options.side == TLS_SIDE_SERVER ? GNUTLS_KP_TLS_WWW_CLIENT : GNUTLS_KP_TLS_WWW_SERVER;
@@ -156,7 +132,7 @@ static void read_certificate(TlsSession *self, Shown *shown) {
     if (!chain || n == 0 || gnutls_x509_crt_init(&certificate) < 0 ||
         gnutls_x509_crt_import(certificate, &chain[0], GNUTLS_X509_FMT_DER) < 0 ||
         gnutls_x509_crt_export2(certificate, GNUTLS_X509_FMT_PEM, &shown->pem) < 0 ||
-        !(shown->fingerprint = fingerprint_of(certificate))) {
+        !(shown->fingerprint = tls_key_text(certificate))) {
         shown->flaw = g_strdup("it shows no certificate");
         return;
     }

@@ -12,7 +12,7 @@ STRING_FORMATS = {
 FIXED_LENGTH = {"uuid", "mac", "mac_range"}
 SCALARS = {"bool", "int", "size", "time", "json"} | STRING_FORMATS.keys() - {"ref"}
 FIELD_KEYS = {
-    "type", "of", "doc", "required", "read_only", "write_only", "create_only", "secret", "runtime", "default", "min", "max",
+    "type", "of", "doc", "required", "read_only", "write_only", "create_only", "secret", "typed", "runtime", "default", "min", "max",
     "max_length", "max_items", "unit", "since", "when", "cli", "cli_file",
 }
 METHOD_KINDS = {
@@ -56,7 +56,7 @@ class Field:
         self.of = data.get("of")
         if self.kind is None:
             raise SchemaError(f"{where}: type is missing")
-        for key in ("required", "read_only", "write_only", "create_only", "secret", "runtime", "cli_file"):
+        for key in ("required", "read_only", "write_only", "create_only", "secret", "typed", "runtime", "cli_file"):
             setattr(self, key, bool(data.get(key, False)))
         self.default = data.get("default")
         self.min, self.max = data.get("min"), data.get("max")
@@ -167,7 +167,7 @@ class AgentMethod:
         if not self.doc:
             raise SchemaError(f"agent method {name}: doc is missing")
         self.parameters, self.result = data.get("parameters", "empty"), data.get("result", "empty")
-        self.is_free, self.is_change = bool(data.get("free")), bool(data.get("changes"))
+        self.is_free, self.is_local, self.is_change = bool(data.get("free")), bool(data.get("local")), bool(data.get("changes"))
         self.object = data.get("object")
 
 

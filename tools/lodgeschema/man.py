@@ -71,7 +71,7 @@ def _is_flag(method, field):
 def _field(schema, field):
     name = (field.cli or field.name).replace("_", "-")
     form = "FILE" if field.cli_file else INPUT_FORMS.get(field.kind, "TEXT")
-    if field.secret and not field.cli_file:
+    if field.secret and not field.typed and not field.cli_file:
         name, form = name + "-file", "FILE"
     text = field.doc
     if field.kind == "enum":

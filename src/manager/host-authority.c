@@ -1,0 +1,111 @@
+/* Certificates for both ends of the agent protocol. */
+#include "manager/host-authority.h"
+#include <string.h>
+#include "tls/tls-identity.h"
+
+#define AUTHORITY "agents"
+#define CLIENT "agents-client"
+
+struct HostAuthority {
+    const Clock *clock;
+    TlsIdentity authority;
+    TlsCredentials *credentials;
+};
+
+static bool load_or_make_authority(const char *folder, const char *manager_uuid, const Clock *clock,
+    TlsIdentity *ret_authority, Error *err) {
+    g_auto(Error) missing = {0};
+    if (tls_identity_load(folder, AUTHORITY, ret_authority, &missing))
+        return true;
+    if (missing.code != ERROR_NOT_FOUND) {
+        error_move(err, &missing);
+        return false;
+    }
+    g_autofree char *name = g_strdup_printf("Lodge agents of %s", manager_uuid);
+    return tls_authority_make(name, clock, ret_authority, err) &&
+           tls_identity_save(ret_authority, folder, AUTHORITY, err);
+}
+
+/* Of another manager's name it would be after a backup was restored here. */
+static bool is_usable(
+    const TlsIdentity *authority, const TlsIdentity *client, const char *name, const Clock *clock) {
+    const char *const names[] = {name, NULL};
+    bool is_due = true;
+    return tls_certificate_is_due(
+               client->certificate_pem, authority->certificate_pem, names, clock, &is_due, NULL) &&
+           !is_due;
+}
+
+static bool load_or_make_client(const char *folder, const TlsIdentity *authority, const char *manager_uuid,
+    const Clock *clock, TlsIdentity *ret_client, Error *err) {
+    g_autofree char *uri = g_strconcat(TLS_URI_PREFIX "manager:", manager_uuid, NULL);
+    const char *const names[] = {uri, NULL};
+    if (tls_identity_load(folder, CLIENT, ret_client, NULL) && is_usable(authority, ret_client, uri, clock))
+        return true;
+    tls_identity_clear(ret_client);
+    return tls_certificate_make(
+               authority, g_get_host_name(), names, TLS_ROLE_CLIENT, clock, ret_client, err) &&
+           tls_identity_save(ret_client, folder, CLIENT, err);
+}
+
+HostAuthority *host_authority_new(
+    const char *folder, const char *manager_uuid, const Clock *clock, Error *err) {
+    g_autoptr(HostAuthority) self = g_new0(HostAuthority, 1);
+    g_auto(TlsIdentity) client = {0};
+    self->clock = clock;
+    if (!load_or_make_authority(folder, manager_uuid, clock, &self->authority, err) ||
+        !load_or_make_client(folder, &self->authority, manager_uuid, clock, &client, err))
+        return NULL;
+    const TlsCredentialsOptions options = {.certificate_pem = client.certificate_pem,
+        .key_pem = client.key_pem,
+        .authority_pem = self->authority.certificate_pem,
+        .protocol = RPC_TLS_PROTOCOL,
+        .priority = TLS_PRIORITY_1_3};
+    self->credentials = tls_credentials_new(&options, err);
+    return self->credentials ? g_steal_pointer(&self) : NULL;
+}
+
+void host_authority_free(HostAuthority *authority) {
+    if (!authority)
+        return;
+    tls_credentials_unref(authority->credentials);
+    tls_identity_clear(&authority->authority);
+    g_free(authority);
+}
+
+TlsCredentials *host_authority_credentials(const HostAuthority *authority) {
+    return authority->credentials;
+}
+
+const char *host_authority_pem(const HostAuthority *authority) {
+    return authority->authority.certificate_pem;
+}
+
+bool host_authority_sign(const HostAuthority *authority, const char *shown_pem, const char *host_id,
+    char **ret_certificate_pem, Error *err) {
+    g_autofree char *uri = g_strconcat(TLS_URI_PREFIX "host:", host_id, NULL);
+    const char *const names[] = {uri, NULL};
+    const TlsSubject subject = {host_id, names, TLS_ROLE_BOTH};
+    return tls_certificate_sign(
+        &authority->authority, shown_pem, &subject, authority->clock, ret_certificate_pem, err);
+}
+
+bool host_authority_is_due(const HostAuthority *authority, const char *shown_pem) {
+    bool is_due = true;
+    return !tls_certificate_is_due(
+               shown_pem, authority->authority.certificate_pem, NULL, authority->clock, &is_due, NULL) ||
+           is_due;
+}
+
+bool host_expected_check(const HostExpected *expected, const TlsShown *shown, Error *err) {
+    g_autofree char *name = g_strconcat(TLS_URI_PREFIX "host:", expected->id, NULL);
+    bool has_name = false;
+    for (size_t i = 0; i < TLS_MOST_NAMES && shown->names[i]; i++)
+        has_name = has_name || strcmp(shown->names[i], name) == 0;
+    if (!shown->is_trusted)
+        return error_set(err, ERROR_DENIED, NULL, "the host is not believed: %s", shown->flaw);
+    if (!has_name)
+        return error_set(err, ERROR_DENIED, NULL, "another host answers at this address");
+    return g_strcmp0(shown->key_fingerprint, expected->key) == 0 ||
+           error_set(err, ERROR_DENIED, NULL, "the host shows another key than the one that was added");
+}

@@ -1,0 +1,31 @@
+/*
+ * What this manager shows to agents on other machines, and the authority that signs for their keys: files
+ * `agents` and `agents-client` in its state folder. Its own beside that of HTTPS, so that no host's key
+ * speaks for the manager's web address. Main loop only; signing takes a millisecond.
+ */
+#pragma once
+#include "rpc/rpc-connect.h"
+
+typedef struct HostAuthority HostAuthority;
+/* Makes both at the first start, and the client's certificate again when it is due. Blocks. */
+HostAuthority *host_authority_new(
+    const char *folder, const char *manager_uuid, const Clock *clock, Error *err);
+void host_authority_free(HostAuthority *authority); /* accepts NULL */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(HostAuthority, host_authority_free)
+
+TlsCredentials *host_authority_credentials(const HostAuthority *authority); /* borrowed */
+const char *host_authority_pem(const HostAuthority *authority);
+
+/* For the key that the host showed. */
+bool host_authority_sign(const HostAuthority *authority, const char *shown_pem, const char *host_id,
+    char **ret_certificate_pem, Error *err);
+/* Whether the host that is connected showed a certificate that is to be renewed. */
+bool host_authority_is_due(const HostAuthority *authority, const char *shown_pem);
+
+/* Whom a connection must lead to. */
+typedef struct HostExpected {
+    const char *id, *key; /* fingerprint */
+} HostExpected;
+/* ERROR_DENIED: signed by another authority, expired, another name, or another key than the one that was
+ * taken under management. */
+bool host_expected_check(const HostExpected *expected, const TlsShown *shown, Error *err);

@@ -1,0 +1,150 @@
+"""Scenarios with hosts that are reached over the network: taken by their code, believed by their key."""
+import contextlib
+import json
+import re
+import shutil
+import socket
+import subprocess
+import time
+
+from client import Client
+from house import House, free_port, require, wait_until
+
+
+@contextlib.contextmanager
+def neighbour(house, name="two"):
+    """Another host: an agent of its own that listens on an address."""
+    other = House(house.programs, house.driver, house.folder / name, f"{house.instance}{name}")
+    other.address = f"127.0.0.1:{free_port()}"
+    other.agent_options = ["--listen", other.address]
+    with other:
+        other.start("lodge-agent")
+        wait_until("the neighbour listens", lambda: code_of(other, status=None))
+        yield other
+
+
+def code_of(other, status=0):
+    done = subprocess.run([other.programs["lodge-agent"], "--socket", f"{other.folder}/agent.sock", "enrol"], capture_output=True, text=True,
+                          check=False, timeout=20)
+    require(status is None or done.returncode == status, f"lodge-agent enrol: {done}")
+    found = re.search(r"^Code: (\S+) .*\n(?:.*\n)*  lodge host add \S+ --address (\S+) --code (\S+)$", done.stdout, re.M)
+    if status == 0:
+        require(found and found[1] == found[3] and found[2] == other.address, f"lodge-agent enrol wrote\n{done.stdout}")
+    return found and found[1]
+
+
+def take(house, other, name="two", **options):
+    return house.run("host", "add", name, "--address", other.address, "--code", code_of(other), **options)
+
+
+def state(house, name):
+    return house.json("host", "show", name).get("status", {})
+
+
+def is_connected(house, name="two"):
+    return lambda: house.answers() and state(house, name).get("state") == "connected"
+
+
+def a_host_is_taken_by_its_code(house):
+    with neighbour(house) as other:
+        take(house, other)
+        wait_until("it is connected", is_connected(house))
+        house.run("repository", "create", "far", "--host", "two", "--path", other.repository)
+        disc = house.folder / "disc.iso"
+        disc.write_bytes(b"\0" * 0x8000 + b"\x01CD001" + b"\0" * 300000)
+        house.run("iso", "import", "disc", disc, "--repository", "far")
+        require(any(other.repository.rglob("*.iso")), "the upload did not reach the other host")
+        house.run("vm", "create", "web", "--template", "bench-boot", "--repository", "far", "--start")
+        require(other.guests() and not house.guests(), "the VM does not run on the other host")
+        with subprocess.Popen([house.programs["lodge"], "vm", "console", "web"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              env=house.environment) as console:
+            require(b"fake console" in console.stdout.readline(), "the console says nothing")
+            console.kill()
+        for daemon in (other, "lodge-agent"), (house, "lodged"), (house, "lodge-agent"):
+            daemon[0].power_cut(daemon[1])
+            wait_until(f"it is connected after the death of {daemon[1]}", is_connected(house))
+            wait_until("the VM runs", lambda: house.states() == {"web": "running"})
+
+
+def codes_are_guessed_in_vain(house):
+    with neighbour(house) as other:
+        add = ("host", "add", "two", "--address", other.address)
+        text = house.run(*add, status=2).stderr
+        require("lodge-agent enrol" in text, f"without a code: {text}")
+        right = code_of(other)
+        wrong = "0000-0000" if right != "0000-0000" else "0000-0001"
+        for _ in range(3):
+            text = house.run(*add, "--code", wrong, status=5).stderr
+            require("not the one" in text, f"a wrong code: {text}")
+        text = house.run(*add, "--code", right, status=5).stderr
+        require("wrong tries" in text, f"after three wrong ones: {text}")
+        house.run(*add, "--code", "hello", status=2)
+        old = code_of(other)
+        new = code_of(other)
+        house.run(*add, "--code", old, status=5)
+        house.run(*add, "--code", new.lower().replace("-", " "))
+        wait_until("it is connected", is_connected(house))
+        require(new not in other.log("lodge-agent").read_text() + house.log("lodged").read_text(), "a code is in a log")
+
+
+def a_host_has_one_owner(house):
+    """Another manager gets it neither with an old code nor with a new one, and the audit shows no code."""
+    stranger = House(house.programs, "fake", house.folder / "stranger", house.instance)
+    stranger.environment["LODGE_SERVER"] = f"unix:{stranger.folder}/lodged.sock"
+    with neighbour(house) as other, stranger:
+        stranger.start("lodged")
+        wait_until("the other manager answers", stranger.answers)
+        stranger.run("pool", "create", "default")
+        code = code_of(other)
+        house.run("host", "add", "two", "--address", other.address, "--code", code)
+        wait_until("it is connected", is_connected(house))
+        add = ("host", "add", "two", "--address", other.address, "--code")
+        text = stranger.run(*add, code, status=5).stderr
+        require("belongs to" in text or "no code" in text, f"with the used code: {text}")
+        text = stranger.run(*add, code_of(other), status=5).stderr
+        require("belongs to" in text, f"with a new code: {text}")
+        require(state(house, "two")["state"] == "connected", "the owner lost it")
+        require(code not in json.dumps(Client(house).items("/v1/events?limit=1000")), "the code is in the audit")
+
+
+def a_host_with_another_key_is_not_believed(house):
+    """Somebody else answers at its address: nothing is sent there."""
+    with neighbour(house) as other:
+        take(house, other)
+        wait_until("it is connected", is_connected(house))
+        other.end("lodge-agent", 9)
+        keys = other.folder / "agent" / "tls"
+        shutil.move(keys, other.folder / "kept")
+        other.start("lodge-agent")
+        status = wait_until("it is refused", lambda: (s := state(house, "two"))["state"] == "unreachable" and "believed" in s.get("reason", "") and s)
+        require("since" in status, f"since when is not told: {status}")
+        other.end("lodge-agent", 9)
+        shutil.rmtree(keys)
+        shutil.move(other.folder / "kept", keys)
+        other.start("lodge-agent")
+        wait_until("it is believed again", is_connected(house), 40)
+
+
+def knocking_keeps_nobody_out(house):
+    """Connections that say nothing, and some that speak no TLS, by the hundred."""
+    with neighbour(house) as other, contextlib.ExitStack() as stack:
+        take(house, other)
+        wait_until("it is connected", is_connected(house))
+        host, port = other.address.split(":")
+        for number in range(300):
+            knock = stack.enter_context(socket.create_connection((host, int(port))))
+            if number % 3 == 0:
+                knock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        begun = time.monotonic()
+        house.power_cut("lodged")
+        wait_until("it is connected", is_connected(house))
+        print(f"   connected {time.monotonic() - begun:.1f} s after the manager's death, past 300 who say nothing", flush=True)
+
+
+SCENARIOS = [
+    a_host_is_taken_by_its_code,
+    codes_are_guessed_in_vain,
+    a_host_has_one_owner,
+    a_host_with_another_key_is_not_believed,
+    knocking_keeps_nobody_out,
+]
