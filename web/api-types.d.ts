@@ -33,6 +33,9 @@ export type ModulesState = 'open' | 'applied' | 'failed';
 /** Where a kernel module is. */
 export type ModuleState = 'loaded' | 'available' | 'blocked' | 'builtin';
 
+/** What is at an address. */
+export type FoundState = 'new' | 'ours' | 'owned' | 'other_version' | 'foreign' | 'refused' | 'unreachable' | 'unknown';
+
 /** What a repository lies on. */
 export type RepositoryKind = 'dir';
 
@@ -553,6 +556,44 @@ export interface HostAdd {
   tags?: string[];
 }
 
+/** Where to look for hosts. */
+export interface HostDiscover {
+  /** Names, addresses (`192.0.2.7`, `[2001:db8::7]:7444`), ranges (`192.0.2.5-40`), networks (`192.0.2.0/24`); 65,536 addresses in all. */
+  addresses?: string[];
+  /** Further ones, one a line. */
+  more?: string[];
+  /** Also tell of addresses of networks and ranges that do not answer, and where nothing is known to listen. */
+  all?: boolean;
+  /** How many to try a second, at most; no limit when absent. */
+  rate?: number;
+  /** How long to wait for an answer. Unit: ms. */
+  timeout_ms?: number;
+}
+
+/** What was found at an address. */
+export interface FoundHost {
+  /** Where; with its port, where that is not 7444. */
+  readonly address: string;
+  /** What is there. */
+  readonly state: FoundState;
+  /** Id of the host. */
+  readonly id?: string;
+  /** What it calls itself, or what this manager calls it. */
+  readonly name?: string;
+  /** Version of its agent. */
+  readonly version?: string;
+  /** Which hypervisor it runs. */
+  readonly driver?: HypervisorDriver;
+  /** The manager that owns it. */
+  readonly owner?: string;
+  /** Fingerprint of its key. */
+  readonly key?: string;
+  /** What else listens there: `ssh`, `libvirt`. */
+  readonly services?: string[];
+  /** Why, or what else is known. */
+  readonly detail?: string;
+}
+
 /** A group of hosts. */
 export interface Pool {
   /** Never changes; valid across managers. */
@@ -927,6 +968,8 @@ export interface SystemInfo {
   version?: string;
   /** Name of the instance. */
   instance?: string;
+  /** Id of the manager: the owner of its hosts. */
+  manager?: string;
   /** Of the event sequence. */
   epoch?: string;
   /** Grows when a backup is restored. */
@@ -1405,6 +1448,7 @@ export interface Methods {
   'iso.delete': { http: 'DELETE'; path: '/v1/isos/{id}'; parameters: Empty; result: Job };
   'guest-os.list': { http: 'GET'; path: '/v1/guest-oses'; parameters: ListQuery; result: Page<GuestOsInfo> };
   'guest-os.get': { http: 'GET'; path: '/v1/guest-oses/{id}'; parameters: Empty; result: GuestOsInfo };
+  'host.discover': { http: 'POST'; path: '/v1/hosts/discover'; parameters: HostDiscover; result: FoundHost };
   'host.list': { http: 'GET'; path: '/v1/hosts'; parameters: ListQuery; result: Page<Host> };
   'host.get': { http: 'GET'; path: '/v1/hosts/{id}'; parameters: Empty; result: Host };
   'host.create': { http: 'POST'; path: '/v1/hosts'; parameters: HostAdd; result: Host };

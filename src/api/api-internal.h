@@ -149,6 +149,9 @@ void handle_host_modules(ApiCall *call);
 void handle_vm_modes(ApiCall *call);
 void prepare_host_update(ApiCall *call);
 
+/* discover.c */
+void handle_host_discover(ApiCall *call);
+
 /* statistics.c */
 void handle_vm_statistics(ApiCall *call);
 

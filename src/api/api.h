@@ -35,6 +35,9 @@ typedef void (*ApiHostFn)(const AgentIdentity *identity, const char *key, const 
 /* What a host answered, or NULL with `err`; borrowed. */
 typedef void (*ApiAnswerFn)(const json_t *result, const Error *err, void *data);
 
+typedef void (*ApiRowFn)(const FoundHost *row, void *data);
+typedef void (*ApiEndFn)(const Error *err, void *data);
+
 /* A file on its way to a host. Borrowed during the call. */
 typedef struct ApiUpload {
     const char *id;           /* a UUID that nobody else's upload has */
@@ -82,6 +85,11 @@ typedef struct ApiOptions {
     /* The id of a job that works on that host or waits for it: then it cannot be removed. NULL: never asked.
      */
     const char *(*job_on_host)(const char *host_id, void *data);
+    /* Looks for hosts: `on_row` as they are found, then `on_end` once (NULL: all were tried), neither before
+     * this returns; the handle is gone then. NULL with *err set: nothing began. Both NULL: not offered. */
+    void *(*begin_discovery)(
+        const HostDiscover *asked, ApiRowFn on_row, ApiEndFn on_end, void *user_data, void *data, Error *err);
+    void (*end_discovery)(void *discovery); /* without on_end */
     /* What is not below /v1 (the web console). NULL: not found. */
     void (*on_other)(HttpRequest *request, void *data);
 } ApiOptions;

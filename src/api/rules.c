@@ -89,6 +89,7 @@ static const ApiRule rules[METHOD_MAX] = {
     [METHOD_HOST_CREATE] = {.prepare = prepare_host},
     [METHOD_HOST_UPDATE] = {.prepare = prepare_host_update},
     [METHOD_VM_MODES] = {.handle = handle_vm_modes},
+    [METHOD_HOST_DISCOVER] = {.handle = handle_host_discover},
     [METHOD_HOST_MODULES] = {.handle = handle_host_modules},
     [METHOD_HOST_DELETE] = {.check_delete = check_host_delete},
     [METHOD_POOL_DELETE] = {.check_delete = check_unused},

@@ -24,6 +24,7 @@ void handle_system_info(ApiCall *call) {
     g_auto(SystemInfo) info = {0};
     system_info_set_version(&info, LODGE_VERSION);
     system_info_set_instance(&info, api->options.instance);
+    system_info_set_manager(&info, store_uuid(store));
     system_info_set_epoch(&info, inventory_epoch(api->inventory));
     system_info_set_hosts(&info, inventory_list(api->inventory, RESOURCE_HOST)->len);
     system_info_set_vms(&info, inventory_list(api->inventory, RESOURCE_VM)->len);

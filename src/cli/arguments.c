@@ -185,6 +185,15 @@ static bool takes_file(const MethodDescriptor *method) {
     return method->kind == METHOD_KIND_DOWNLOAD || (method->is_upload && !flag_upload_field(method));
 }
 
+static bool assign_list(
+    Parser *parser, const FieldDescriptor *field, const char *title, guint first, Error *err) {
+    GPtrArray *words = parser->arguments->words;
+    while (words->len > first)
+        if (!set_field(parser, field, title, g_ptr_array_remove_index(words, first), err))
+            return false;
+    return true;
+}
+
 /* Takes the words that are values of fields out of `words`; what names objects stays. */
 static bool assign_words(Parser *parser, Error *err) {
     Arguments *arguments = parser->arguments;
@@ -200,6 +209,11 @@ static bool assign_words(Parser *parser, Error *err) {
         if (!flag_is_word(method, field))
             continue;
         g_autofree char *title = g_ascii_strup(field->name, -1);
+        if (field->is_list) { /* the last: it takes all that is left */
+            if (!assign_list(parser, field, title, first, err))
+                return false;
+            continue;
+        }
         if (arguments->words->len <= first)
             return error_set(err, ERROR_INVALID, NULL, "%s is missing", title);
         if (!set_field(parser, field, title, arguments->words->pdata[first], err))

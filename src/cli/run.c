@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include "base/file.h"
 #include "cli/console.h"
+#include "cli/feed.h"
 #include "cli/output.h"
 #include "cli/plan.h"
 #include "cli/run.h"
@@ -354,6 +355,8 @@ bool run_method(const Arguments *arguments, Session *session, Error *err) {
         return run_list(&run, err);
     case METHOD_KIND_STREAM:
         return watch_events(session, &arguments->options, method, err);
+    case METHOD_KIND_FEED:
+        return feed_run(session, arguments, method, err);
     case METHOD_KIND_WEBSOCKET: {
         g_autofree char *path = session_path(method->path, arguments->words->pdata[0]);
         return console_run(session, path, arguments->words->pdata[0], err);

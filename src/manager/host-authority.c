@@ -8,6 +8,7 @@
 
 struct HostAuthority {
     const Clock *clock;
+    char *manager;
     TlsIdentity authority;
     TlsCredentials *credentials;
 };
@@ -53,6 +54,7 @@ HostAuthority *host_authority_new(
     g_autoptr(HostAuthority) self = g_new0(HostAuthority, 1);
     g_auto(TlsIdentity) client = {0};
     self->clock = clock;
+    self->manager = g_strdup(manager_uuid);
     if (!load_or_make_authority(folder, manager_uuid, clock, &self->authority, err) ||
         !load_or_make_client(folder, &self->authority, manager_uuid, clock, &client, err))
         return NULL;
@@ -70,11 +72,16 @@ void host_authority_free(HostAuthority *authority) {
         return;
     tls_credentials_unref(authority->credentials);
     tls_identity_clear(&authority->authority);
+    g_free(authority->manager);
     g_free(authority);
 }
 
 TlsCredentials *host_authority_credentials(const HostAuthority *authority) {
     return authority->credentials;
+}
+
+const char *host_authority_manager(const HostAuthority *authority) {
+    return authority->manager;
 }
 
 const char *host_authority_pem(const HostAuthority *authority) {
@@ -84,7 +91,9 @@ const char *host_authority_pem(const HostAuthority *authority) {
 bool host_authority_sign(const HostAuthority *authority, const char *shown_pem, const char *host_id,
     char **ret_certificate_pem, Error *err) {
     g_autofree char *uri = g_strconcat(TLS_URI_PREFIX "host:", host_id, NULL);
-    const char *const names[] = {uri, NULL};
+    /* So that another manager that finds the host can say whose it is. */
+    g_autofree char *owner = g_strconcat(TLS_URI_PREFIX "owner:", authority->manager, NULL);
+    const char *const names[] = {uri, owner, NULL};
     const TlsSubject subject = {host_id, names, TLS_ROLE_BOTH};
     return tls_certificate_sign(
         &authority->authority, shown_pem, &subject, authority->clock, ret_certificate_pem, err);

@@ -19,6 +19,7 @@ const char *host_authority_pem(const HostAuthority *authority);
 /* For the key that the host showed. */
 bool host_authority_sign(const HostAuthority *authority, const char *shown_pem, const char *host_id,
     char **ret_certificate_pem, Error *err);
+const char *host_authority_manager(const HostAuthority *authority); /* its UUID */
 /* Whether the host that is connected showed a certificate that is to be renewed. */
 bool host_authority_is_due(const HostAuthority *authority, const char *shown_pem);
 

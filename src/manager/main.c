@@ -15,6 +15,7 @@
 #include "base/work.h"
 #include "tls/tls-identity.h"
 #include "manager/console-bridge.h"
+#include "manager/discovery.h"
 #include "manager/enrol.h"
 #include "manager/host-settings.h"
 #include "manager/job-kinds.h"
@@ -45,6 +46,8 @@ typedef struct Manager {
     Api *api;
     HttpServer *server;
     EnrolMeans enrol_means;
+    DiscoveryMeans discovery_means;
+    WorkPool *searches;              /* for hosts: a thread each */
     char *fingerprint, *chain, *key; /* of the authority; PEM */
 } Manager;
 
@@ -132,6 +135,15 @@ static void end_upload(void *receiver, void *data G_GNUC_UNUSED) {
 
 static void own_host(const HostAdd *host, ApiHostFn done, void *done_data, void *data) {
     enrol_host(&((Manager *)data)->enrol_means, host, done, done_data);
+}
+
+static void *begin_discovery(
+    const HostDiscover *asked, ApiRowFn on_row, ApiEndFn on_end, void *user_data, void *data, Error *err) {
+    return discovery_begin(&((Manager *)data)->discovery_means, asked, on_row, on_end, user_data, err);
+}
+
+static void end_discovery(void *discovery) {
+    discovery_end(discovery);
 }
 
 static void list_modules(const char *host_id, ApiAnswerFn done, void *done_data, void *data) {
@@ -283,6 +295,9 @@ static bool prepare_network(Manager *manager, Error *err) {
         host_authority_new(manager->state_folder, store_uuid(manager->store), clock_system(), err);
     manager->connector = rpc_connector_new();
     manager->proofs = work_pool_new("proofs", 2, 1024);
+    manager->searches = work_pool_new("searches", 4, 4);
+    manager->discovery_means =
+        (DiscoveryMeans){manager->inventory, manager->authority, manager->connector, manager->searches};
     manager->enrol_means =
         (EnrolMeans){manager->store, manager->authority, manager->connector, manager->proofs};
     return manager->authority != NULL;
@@ -366,6 +381,8 @@ static bool start(Manager *manager, Error *err) {
         .end_upload = end_upload,
         .restored = restored,
         .own_host = own_host,
+        .begin_discovery = begin_discovery,
+        .end_discovery = end_discovery,
         .list_modules = list_modules,
         .check_modules = check_modules,
         .read_statistics = read_statistics,
@@ -393,6 +410,7 @@ static void stop(Manager *manager) {
     fleet_free(manager->fleet); /* calls of jobs stay in the store */
     rpc_connector_free(manager->connector);
     work_pool_free(manager->proofs);
+    work_pool_free(manager->searches);
     host_authority_free(manager->authority);
     reconciler_free(manager->reconciler);
     jobs_free(manager->jobs, manager->store);

@@ -26,6 +26,7 @@ typedef enum MethodKind {
     METHOD_KIND_ACTION,            /* POST on one object */
     METHOD_KIND_COLLECTION_ACTION, /* POST beside the objects */
     METHOD_KIND_STREAM,            /* server-sent events */
+    METHOD_KIND_FEED,              /* POST beside the objects; rows as they are found, one JSON a line */
     METHOD_KIND_WEBSOCKET,
     METHOD_KIND_SINGLETON_GET,
     METHOD_KIND_SINGLETON_ACTION,

@@ -58,7 +58,9 @@ static RpcSocketAddress socket_of(const Bytes *address, uint16_t port) {
 
 static bool take(RpcTargets *targets, RpcTarget target, Error *err) {
     char *key = g_strdup_printf("%s %d", target.host, target.port);
-    if (g_hash_table_contains(targets->seen, key)) {
+    void *index = NULL;
+    if (g_hash_table_lookup_extended(targets->seen, key, NULL, &index)) {
+        g_array_index(targets->addresses, RpcTarget, GPOINTER_TO_UINT(index)).is_named |= target.is_named;
         g_free(key);
         g_free(target.host);
         return true;
@@ -69,7 +71,7 @@ static bool take(RpcTargets *targets, RpcTarget target, Error *err) {
         return error_set(err, ERROR_TOO_LARGE, "/addresses",
             "addresses: more than %d; ask for a part of them at a time", RPC_RANGE_MOST);
     }
-    g_hash_table_add(targets->seen, key);
+    g_hash_table_insert(targets->seen, key, GUINT_TO_POINTER(targets->addresses->len));
     g_array_append_val(targets->addresses, target);
     return true;
 }

@@ -14,6 +14,8 @@ static char *all_of(const char *text) {
         g_string_append_printf(all, "%s%s%s", i ? " " : "", target->host, target->socket.length ? "" : "?");
         if (target->port != RPC_PORT)
             g_string_append_printf(all, ":%d", target->port);
+        if (target->is_named)
+            g_string_append_c(all, '!');
     }
     return g_string_free(all, FALSE);
 }
@@ -22,8 +24,8 @@ static void test_what_is_meant(void) {
     static const struct {
         const char *text, *meant;
     } cases[] = {
-        {"192.0.2.7", "192.0.2.7"},
-        {"192.0.2.7:7000", "192.0.2.7:7000"},
+        {"192.0.2.7", "192.0.2.7!"},
+        {"192.0.2.7:7000", "192.0.2.7:7000!"},
         {"192.0.2.254-192.0.3.1", "192.0.2.254 192.0.2.255 192.0.3.0 192.0.3.1"},
         {"192.0.2.5-7", "192.0.2.5 192.0.2.6 192.0.2.7"},
         {"192.0.2.5-5", "192.0.2.5"},
@@ -33,8 +35,8 @@ static void test_what_is_meant(void) {
         {"2001:db8::6/126", "2001:db8::4 2001:db8::5 2001:db8::6 2001:db8::7"},
         {"2001:db8::ffff-2001:db8::1:1", "2001:db8::ffff 2001:db8::1:0 2001:db8::1:1"},
         {"255.255.255.254-255", "255.255.255.254 255.255.255.255"},
-        {"db1.example.org node-7:7000", "db1.example.org? node-7?:7000"},
-        {"192.0.2.6 192.0.2.5-7 192.0.2.7 192.0.2.6", "192.0.2.6 192.0.2.5 192.0.2.7"},
+        {"db1.example.org node-7:7000", "db1.example.org?! node-7?:7000!"},
+        {"192.0.2.6 192.0.2.5-7 192.0.2.7 192.0.2.6", "192.0.2.6! 192.0.2.5 192.0.2.7!"},
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autofree char *all = all_of(cases[i].text);

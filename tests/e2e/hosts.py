@@ -141,7 +141,69 @@ def knocking_keeps_nobody_out(house):
         print(f"   connected {time.monotonic() - begun:.1f} s after the manager's death, past 300 who say nothing", flush=True)
 
 
+def found(house, *arguments):
+    return {row["address"]: row for row in house.json("host", "discover", *arguments, seconds=90)}
+
+
+def hosts_are_found(house):
+    """New, ours, another's, one that is no agent, and those that are not there; by address, name, range, network and file."""
+    stranger = House(house.programs, "fake", house.folder / "stranger", house.instance)
+    stranger.environment["LODGE_SERVER"] = f"unix:{stranger.folder}/lodged.sock"
+    with neighbour(house, "free") as free, neighbour(house, "mine") as mine, neighbour(house, "theirs") as theirs, stranger, \
+            socket.create_server(("127.0.0.1", 0)) as silent:
+        stranger.start("lodged")
+        wait_until("the other manager answers", stranger.answers)
+        stranger.run("pool", "create", "default")
+        take(stranger, theirs)
+        take(house, mine, "mine")
+        wait_until("it is connected", is_connected(house, "mine"))
+        closed = f"127.0.0.1:{free_port()}"
+        noise = f"127.0.0.1:{silent.getsockname()[1]}"
+        listed = house.folder / "hosts.txt"
+        listed.write_text(f"# ours and another's\n{mine.address}\n\n{theirs.address}  # theirs\n")
+        rows = found(house, free.address, closed, noise, "nobody.invalid", "--file", listed)
+        states = {address: row["state"] for address, row in rows.items()}
+        require(states == {free.address: "new", mine.address: "ours", theirs.address: "owned", closed: "refused", noise: "foreign",
+                           "nobody.invalid": "unknown"}, f"found: {states}")
+        require(rows[mine.address]["name"] == "mine" and rows[free.address]["version"] and rows[free.address]["driver"] == "fake",
+                f"what is known of them: {rows}")
+        owner = stranger.json("system", "info")["manager"]
+        require(rows[theirs.address]["owner"] == owner, f"whose it is: {rows[theirs.address]}, not {owner}")
+        # A network: only what was found, or all of it.
+        require(not found(house, "127.9.9.0/24"), "something is found where nothing is")
+        require(len(found(house, "127.9.9.0/24", "127.9.9.7", "--all")) == 254, "not every address is told of")
+        require(list(found(house, "127.9.9.0/24", "127.9.9.7")) == ["127.9.9.7"], "what was named is not told of")
+        text = house.run("host", "discover", free.address, closed).stdout
+        require(text.startswith("ADDRESS") and re.search(rf"^{free.address} +new ", text, re.M) and
+                re.search(rf"^{closed} +refused .*nobody listens", text, re.M), f"the table is\n{text}")
+        for wrong, word in (("127.0.0.1/40", "bits"), ("10.0.0.0/8", "65,536"), ("10.0.0.9-3", "lowest"), ("a b", "neither")):
+            text = house.run("host", "discover", wrong, status=2).stderr
+            require(word in text, f"{wrong}: {text}")
+        text = house.run("host", "discover", status=2).stderr
+        require("addresses" in text, f"without addresses: {text}")
+
+
+def a_search_ends_with_its_client(house):
+    """Four at a time; one whose client leaves makes room at once."""
+    slow = [house.programs["lodge"], "host", "discover", "127.0.0.0/17", "--rate", "100"]
+    searches = [subprocess.Popen(slow, env=house.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(4)]
+    try:
+        def is_busy():
+            return "4 searches" in house.run("host", "discover", "127.0.0.1", status=None).stderr
+        wait_until("a fifth is refused", is_busy)
+        house.run("vm", "list")
+        searches[0].kill()
+        searches[0].wait()
+        wait_until("there is room again", lambda: house.run("host", "discover", "127.0.0.1", status=None).returncode == 0)
+    finally:
+        for search in searches:
+            search.kill()
+            search.wait()
+
+
 SCENARIOS = [
+    hosts_are_found,
+    a_search_ends_with_its_client,
     a_host_is_taken_by_its_code,
     codes_are_guessed_in_vain,
     a_host_has_one_owner,

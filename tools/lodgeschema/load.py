@@ -26,6 +26,7 @@ METHOD_KINDS = {
     "action": ("POST", "/{plural}/{{id}}/{verb}"),
     "collection-action": ("POST", "/{plural}/{verb}"),
     "stream": ("GET", "/{plural}/{verb}"),
+    "feed": ("POST", "/{plural}/{verb}"),
     "websocket": ("GET", "/{plural}/{{id}}/{verb}"),
     "singleton-get": ("GET", "/{plural}"),
     "singleton-action": ("POST", "/{plural}/{verb}"),
@@ -156,7 +157,7 @@ class Method:
         self.rows = data.get("rows", resource.name)
         self.result = "job" if self.is_job else data.get("result", "empty" if self.kind == "delete" else resource.type)
         self.http, path = METHOD_KINDS[self.kind]
-        if self.rows != resource.name:
+        if self.rows != resource.name and self.kind != "feed":
             path = "/{plural}/{{id}}/{verb}"
         self.path = "/v1" + path.format(plural=resource.plural, verb=name)
 
@@ -238,7 +239,7 @@ def _check(schema):
         if resource.type not in schema.types:
             raise SchemaError(f"resource {resource.name}: unknown type {resource.type}")
     for method in schema.methods:
-        if method.rows not in schema.resources or (method.rows != method.resource.name and method.kind not in ("list", "read")):
+        if method.rows not in schema.resources or (method.rows != method.resource.name and method.kind not in ("list", "read", "feed")):
             raise SchemaError(f"method {method.name}: `rows` names no resource, or it is neither list nor read")
         if method.rows != method.resource.name:
             method.result = schema.resources[method.rows].type

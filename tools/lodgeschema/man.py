@@ -53,7 +53,7 @@ def _positional(method):
     words = [method.resource.name.upper()] if "{id}" in method.path else []
     for field in method.parameters_type.fields:
         if field.cli == "positional" or (method.kind == "create" and field.name == "name"):
-            words.append(field.name.upper())
+            words.append(f"[{field.name.upper()}...]" if field.is_list else field.name.upper())
         elif field.cli == "positional-upload":
             words.append("[FILE|URL]")
     is_file = method.kind == "download" or (method.is_upload and not method.parameters_type.fields)

@@ -106,6 +106,8 @@ def _success(method):
         return "204", {"description": "Deleted."}
     if method.kind == "stream":
         return "200", {"description": "Server-sent events.", "content": _content(_ref("event"), "text/event-stream")}
+    if method.kind == "feed":
+        return "200", {"description": "Rows as they are found, one a line.", "content": _content(_ref(method.result), "application/x-ndjson")}
     if method.kind == "download":
         return "200", {"description": "The file.", "content": _content({"type": "string", "format": "binary"}, "application/octet-stream")}
     if method.kind == "websocket":
