@@ -64,6 +64,27 @@ void xen_count_disk(const char *root, unsigned domain, unsigned number, VmDiskSt
         vm_disk_statistics_set_write_requests(disk, (int64_t)counter_limited(value));
 }
 
+static bool is_served(XenStore *store, const char *folder, const char *number) {
+    g_autofree char *type_path = g_strdup_printf("%s/%s/device-type", folder, number);
+    g_autofree char *path = g_strdup_printf("%s/%s/backend", folder, number);
+    g_autofree char *type = xen_store_text(store, type_path), *backend = xen_store_text(store, path);
+    if (g_strcmp0(type, "cdrom") == 0) /* perhaps an empty drive */
+        return true;
+    g_auto(GStrv) entries = backend ? xen_store_names(store, backend) : NULL;
+    return entries && entries[0];
+}
+
+bool xen_check_disks_served(unsigned domain, const char *name, Error *err) {
+    g_autoptr(XenStore) store = xen_store_open();
+    g_autofree char *folder = g_strdup_printf("/local/domain/%u/device/vbd", domain);
+    g_auto(GStrv) numbers = xen_store_names(store, folder);
+    for (char **number = numbers; *number; number++)
+        if (!is_served(store, folder, *number))
+            return error_set(err, ERROR_HYPERVISOR, "/disks",
+                "disk %s has no back end; /var/log/xen/qemu-dm-%s.log tells why", *number, name);
+    return true;
+}
+
 static bool has_mac(XenStore *store, const char *folder, const char *number, const char *mac) {
     g_autofree char *path = g_strdup_printf("%s/%s/mac", folder, number);
     g_autofree char *text = xen_store_text(store, path);

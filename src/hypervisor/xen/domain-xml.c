@@ -12,6 +12,10 @@ static bool is_cd(const Disk *disk) {
     return disk->kind == DISK_KIND_CD;
 }
 
+static bool is_qcow2(const Disk *disk) {
+    return disk->kind == DISK_KIND_DISK && disk->format == DISK_FORMAT_QCOW2;
+}
+
 static bool has_drives(VmMode mode) {
     return mode == VM_MODE_HVM;
 }
@@ -23,6 +27,10 @@ static bool check_disk(const HypervisorDisk *disk, VmMode mode, size_t *n_cds, E
         return error_set(err, ERROR_INVALID, "", "the disk has no file");
     if (is_cd(disk->disk) && has_drives(mode) && (*n_cds)++ >= N_CD)
         return error_set(err, ERROR_UNSUPPORTED, "/kind", "there is place for %d CD drives", N_CD);
+    if (is_qcow2(disk->disk) && disk->disk->read_only)
+        return error_set(err, ERROR_UNSUPPORTED, "/read_only",
+            "a disk of format qcow2 cannot be read-only here: QEMU's back end refuses it; use one of format "
+            "raw");
     return true;
 }
 
@@ -161,12 +169,13 @@ static size_t place_at_start(const HypervisorVm *vm, size_t i, VmMode mode) {
     return place + n_cds < N_IDE ? place : place + n_cds;
 }
 
-/* A raw file goes through the kernel's back end, qcow2 through QEMU's. Never is a format guessed. */
-static void add_driver(GString *xml, const Disk *disk) {
-    if (disk->kind == DISK_KIND_DISK && disk->format == DISK_FORMAT_QCOW2)
+/* A raw file goes through the kernel's back end, qcow2 through QEMU's, which refuses what cannot be written
+ * (QEMU 10: "Block node is read-only"). Never is a format guessed. */
+static void add_driver(GString *xml, const Disk *disk, bool is_drive) {
+    if (is_qcow2(disk))
         domain_add(xml, "      <driver name='qemu' type='qcow2'/>\n");
     else
-        domain_add(xml, "      <driver name='%s' type='raw'/>\n", is_cd(disk) ? "qemu" : "phy");
+        domain_add(xml, "      <driver name='%s' type='raw'/>\n", is_drive ? "qemu" : "phy");
 }
 
 static void add_disk(GString *xml, const HypervisorDisk *disk, const char *target, VmMode mode) {
@@ -174,7 +183,7 @@ static void add_disk(GString *xml, const HypervisorDisk *disk, const char *targe
     if (!disk->path && !is_drive)
         return;
     domain_add(xml, "    <disk type='file' device='%s'>\n", is_drive ? "cdrom" : "disk");
-    add_driver(xml, disk->disk);
+    add_driver(xml, disk->disk, is_drive);
     if (disk->path)
         domain_add(xml, "      <source file='%s'/>\n", disk->path);
     domain_add(xml, "      <target dev='%s' bus='%s'/>\n", target, is_drive ? "ide" : "xen");
@@ -192,7 +201,7 @@ static void add_seed(GString *xml, const HypervisorVm *vm, VmMode mode) {
         return;
     g_autofree char *target = domain_letters("xvd", place_at_start(vm, vm->n_disks, mode));
     domain_add(xml,
-        "    <disk type='file' device='disk'>\n      <driver name='qemu' type='raw'/>\n"
+        "    <disk type='file' device='disk'>\n      <driver name='phy' type='raw'/>\n"
         "      <source file='%s'/>\n      <target dev='%s' bus='xen'/>\n      <readonly/>\n    </disk>\n",
         vm->seed_path, target);
 }

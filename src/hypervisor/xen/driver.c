@@ -9,6 +9,7 @@
 #include "model/abilities.h"
 #include "hypervisor/host-facts.h"
 #include "hypervisor/libvirt/network-modules.h"
+#include "hypervisor/xen/back-ends.h"
 #include "hypervisor/xen/dying.h"
 #include "hypervisor/xen/loops.h"
 #include "hypervisor/xen/others.h"
@@ -238,11 +239,12 @@ bool xen_xml_options(
 
 /* The guest has not run yet: what goes wrong here leaves nothing behind. */
 static bool release(virDomain *domain, const Vm *vm, VmMode mode, Error *err) {
-    bool has_vcpus =
-        !xen_keeps_vcpus_back(vm, mode) || xen_offer_vcpus(domain, vm->vcpus, domain_vcpus_maximum(vm), err);
-    if (has_vcpus && virDomainResume(domain) == 0)
+    bool is_complete = xen_check_disks_served(virDomainGetID(domain), virDomainGetName(domain), err) &&
+                       (!xen_keeps_vcpus_back(vm, mode) ||
+                           xen_offer_vcpus(domain, vm->vcpus, domain_vcpus_maximum(vm), err));
+    if (is_complete && virDomainResume(domain) == 0)
         return true;
-    if (has_vcpus)
+    if (is_complete)
         connection_error(err, "the VM cannot be started");
     virDomainDestroy(domain);
     return false;

@@ -144,14 +144,11 @@ class Trial:
 
     def cd_change(self):
         name = f"{self.mode}-drive"
-        disc = pathlib.Path("/root/disc.iso")
-        if not disc.exists():
-            disc.write_bytes(bytes(16 * 2048) + b"\x01CD001\x01".ljust(2048, b"\0") + b"\xffCD001\x01".ljust(2048, b"\0") + bytes(1 << 20))
-            lodge("iso", "import", "disc", disc)
+        disc = guests.the_disc()
         lodge("vm", "create", name, "--template", "tiny", "--mode", self.mode)
         lodge("vm", "attach-disk", name, "--kind", "cd", "--name", "drive")
         lodge("vm", "start", name)
-        for verb, words, medium in (("insert-iso", ["disc"], True), ("eject-iso", [], False), ("insert-iso", ["disc"], True)):
+        for verb, words, medium in (("insert-iso", [disc], True), ("eject-iso", [], False), ("insert-iso", [disc], True)):
             lodge("vm", verb, name, *words)
             require(not show("vm", name)["status"].get("pending"), "the medium waits for a restart")
             require((".iso" in run("virsh", "-c", "xen:///system", "domblklist", guests.domain(name))) == medium, f"{verb} did nothing")

@@ -10,8 +10,7 @@ import abilities
 import bad_times
 import emulator
 from guest_console import Console, ConsoleFailure
-from guests import domain_is_there, goes_on, log_in, make, start_counting, uptime
-from guests import counted
+from guests import counted, domain_is_there, goes_on, log_in, make, remove, start_counting, the_disc, uptime
 from lab import Failure, lodge, objects, require, run, show, state, wait_until
 
 QUICKSTART = 3600
@@ -52,6 +51,27 @@ def the_first_vm_runs_without_a_word_about_the_mode():
 def its_address_is_shown():
     wait_until("an address", lambda: show("vm", "hello")["status"].get("addresses"), 300)
     print(lodge("vm", "list"), flush=True)
+
+
+def what_cannot_be_written_is_there():
+    """A disc without a drive, beside it a disk that is read-only: QEMU's back end would lose both without a word."""
+    for mode in ("pvh", "pv"):
+        name = f"{mode}-reader"
+        lodge("vm", "create", name, "--template", "tiny", "--mode", mode, "--memory", "96M")
+        lodge("vm", "attach-disk", name, "--kind", "cd", "--name", "drive")
+        lodge("vm", "insert-iso", name, the_disc())
+        lodge("vm", "attach-disk", name, "--name", "fixed", "--size", "16M", "--format", "raw", "--read-only")
+        lodge("vm", "start", name)
+        with log_in(name) as console:
+            found = console.run("for d in /dev/xvd?; do dd if=$d bs=1 skip=32769 count=5 2>/dev/null; done; echo; cat /sys/block/xvd*/ro")
+            require("CD001" in found, f"the disc is not seen:\n{found}")
+            require(found.split().count("1") == 2, f"not two of its disks are read-only:\n{found}")
+        remove(name)
+    lodge("vm", "create", "no", "--template", "tiny")
+    lodge("vm", "attach-disk", "no", "--name", "fixed", "--size", "16M", "--format", "qcow2", "--read-only")
+    text = require_failure("vm", "start", "no")
+    require("read-only" in text, text)
+    lodge("vm", "delete", "no", "--yes")
 
 
 def what_dom0_keeps_is_a_setting():
@@ -414,7 +434,7 @@ def and_back_again():
 SETUP = [quickstart_sets_up_a_host]
 SHORT = [*SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_mode, a_guest_is_hot_plugged, guests_end]
 SCENARIOS = [
-    *SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_mode, its_address_is_shown,
+    *SETUP, the_host_is_shown, the_first_vm_runs_without_a_word_about_the_mode, its_address_is_shown, what_cannot_be_written_is_there,
     what_dom0_keeps_is_a_setting, a_guest_is_hot_plugged, a_guest_that_reboots_is_never_stopped,
     a_guest_that_reboots_keeps_its_vcpus, interrupted_saves_lose_nothing, what_pvh_can_do,
     what_pv_can_do, what_hvm_can_do, daemons_die_and_guests_go_on, four_guests_from_one_command, a_running_guest_is_cloned, domains_of_others_are_left_alone,
