@@ -614,6 +614,8 @@ export interface Pool {
   readonly updated?: string;
   /** First three bytes of the MACs given out, such as `52:54:00` or `02:0a:1b`; locally administered. */
   mac_range?: string;
+  /** Hosts that were set up with the same secret (`lodge-agent --enrol-secret-file`) join this pool without a code; at least 16 characters. */
+  enrol_secret?: string;
   /** What is in it. */
   readonly status?: PoolStatus;
 }

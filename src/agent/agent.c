@@ -154,8 +154,12 @@ static bool listen_to_network(Agent *agent, const AgentOptions *options, Error *
     return agent->remote_listener != NULL;
 }
 
-static bool open_remote(Agent *agent, Error *err) {
-    agent->remote = remote_new(agent->state, agent->journal, clock_system(), err);
+static bool open_remote(Agent *agent, const char *secret_path, Error *err) {
+    agent->remote = remote_new(&(RemoteOptions){.state_folder = agent->state,
+                                   .secret_path = secret_path,
+                                   .journal = agent->journal,
+                                   .clock = clock_system()},
+        err);
     return agent->remote != NULL;
 }
 
@@ -275,7 +279,8 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
         .on_news = reporter_changed,
         .data = agent->reporter});
     if (open_journal(agent, err) && sweep_all(agent, err) && open_driver(agent, err) &&
-        open_remote(agent, err) && listen_on(agent, options, err) && listen_to_network(agent, options, err)) {
+        open_remote(agent, options->enrol_secret, err) && listen_on(agent, options, err) &&
+        listen_to_network(agent, options, err)) {
         trash_start(agent);
         held_look(agent);
         modules_resume(agent);

@@ -11,7 +11,8 @@ typedef struct AgentOptions {
     const char *instance; /* prefix of everything that is made on the host */
     const char *socket;   /* path of the UNIX socket; its folder must exist */
     const char *listen;   /* numeric address with or without a port, for the network too; NULL: not there */
-    const char *state;    /* folder of the agent's own; must exist */
+    const char *enrol_secret; /* path of a file; see remote.h; NULL: none */
+    const char *state;        /* folder of the agent's own; must exist */
     const Hypervisor *driver;
     Acceleration acceleration;
     const char *system_root;  /* below which the kernel's modules and their configuration lie: "/" */

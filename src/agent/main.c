@@ -17,7 +17,8 @@
 enum { STOP_CHECK_MS = 50, STOP_LIMIT_MS = 5000 };
 
 typedef struct Settings {
-    char *instance, *driver, *socket, *listen, *state, *acceleration, *allow_uid, *helpers, *system_root;
+    char *instance, *driver, *socket, *listen, *enrol_secret, *state, *acceleration, *allow_uid, *helpers,
+        *system_root;
     gboolean fetches_from_itself, is_verbose, shows_version, lets_begin;
     int end_s; /* 0: not asked */
     bool shows_code;
@@ -32,7 +33,7 @@ typedef struct Daemon {
 static void settings_clear(Settings *settings) {
     char **texts[] = {&settings->instance, &settings->driver, &settings->socket, &settings->state,
         &settings->acceleration, &settings->allow_uid, &settings->helpers, &settings->system_root,
-        &settings->listen};
+        &settings->listen, &settings->enrol_secret};
     for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
         g_clear_pointer(texts[i], g_free);
 }
@@ -49,6 +50,9 @@ static bool settings_parse(Settings *settings, int *argc, char ***argv, Error *e
         {"listen", 0, 0, G_OPTION_ARG_STRING, &settings->listen,
             "Address for managers on other machines, for example 192.0.2.7, or [::]:7444 for all (none)",
             "ADDRESS[:PORT]"},
+        {"enrol-secret-file", 0, 0, G_OPTION_ARG_FILENAME, &settings->enrol_secret,
+            "Holds a secret that managers with the same one need no code for, while this host has no owner",
+            "PATH"},
         {"state", 0, 0, G_OPTION_ARG_FILENAME, &settings->state, "Own files (/var/lib/INSTANCE/agent)",
             "FOLDER"},
         {"acceleration", 0, 0, G_OPTION_ARG_STRING, &settings->acceleration, "auto, kvm or emulation (auto)",
@@ -141,6 +145,7 @@ static Agent *start(const Settings *settings, Error *err) {
         .socket = settings->socket,
         .state = settings->state,
         .listen = settings->listen && !g_str_equal(settings->listen, "none") ? settings->listen : NULL,
+        .enrol_secret = settings->enrol_secret,
         .helpers = settings->helpers,
         .system_root = settings->system_root,
         .fetches_from_itself = settings->fetches_from_itself};

@@ -23,18 +23,17 @@ typedef struct Owning {
     AgentOwn own;
     /* Over the network: */
     uint8_t binding[TLS_BINDING_BYTES];
-    char *code;
+    RemoteCodes codes; /* what may be proved */
     TlsProofs proofs;
-    bool is_right, is_good;
+    bool is_proved, is_good; /* over the network */
+    bool is_by_code;
     Error err;
 } Owning;
 
 static void owning_free(Owning *owning) {
     rpc_request_unref(owning->request);
     agent_own_clear(&owning->own);
-    if (owning->code)
-        memset(owning->code, 0, strlen(owning->code));
-    g_free(owning->code);
+    remote_codes_clear(&owning->codes);
     error_clear(&owning->err);
     g_free(owning);
 }
@@ -52,7 +51,7 @@ static AgentClient *client_of(const Owning *owning) {
 static void answer(Owning *owning) {
     g_auto(AgentIdentity) identity = {0};
     agent_identity_fill(owning->agent, &identity);
-    if (owning->code)
+    if (owning->is_proved)
         agent_identity_set_proof(&identity, owning->proofs.acceptor);
     rpc_reply(owning->request, agent_identity_encode(&identity, MODEL_ENCODE_ALL));
 }
@@ -63,7 +62,7 @@ static void owned(int64_t revision G_GNUC_UNUSED, const Error *err, void *data) 
     g_auto(Error) fault = {0};
     if (err) {
         rpc_fail(owning->request, err);
-    } else if (owning->code && !agent_reload_remote(owning->agent, client, &fault)) {
+    } else if (owning->is_proved && !agent_reload_remote(owning->agent, client, &fault)) {
         rpc_fail(owning->request, &fault);
     } else {
         if (client)
@@ -80,11 +79,19 @@ static void own_now(Owning *take_owning) {
 
 /* ---- over the network ---- */
 
+static bool is_proved_by(Owning *owning, const char *code) {
+    if (!code || !owning->is_good)
+        return false;
+    owning->is_good = tls_code_prove(code, owning->binding, &owning->proofs, &owning->err);
+    return owning->is_good && tls_proof_is(owning->proofs.initiator, owning->own.proof);
+}
+
 static void prove(void *data) {
     Owning *owning = data;
-    owning->is_good = tls_code_prove(owning->code, owning->binding, &owning->proofs, &owning->err);
-    owning->is_right = owning->is_good && tls_proof_is(owning->proofs.initiator, owning->own.proof);
-    if (owning->is_right)
+    owning->is_good = true;
+    owning->is_by_code = is_proved_by(owning, owning->codes.code);
+    owning->is_proved = owning->is_by_code || is_proved_by(owning, owning->codes.secret);
+    if (owning->is_proved)
         owning->is_good = remote_write_authority(
             owning->agent->remote, owning->own.manager, owning->own.authority, &owning->err);
 }
@@ -92,11 +99,11 @@ static void prove(void *data) {
 static void proved(void *data) {
     Owning *owning = data;
     AgentClient *client = client_of(owning);
-    if (owning->is_good && !owning->is_right)
+    if (owning->is_good && !owning->is_proved)
         owning->is_good = error_set(
             &owning->err, ERROR_DENIED, "/enrol_code", "the code is not the one that this host shows");
     /* Somebody else may have been quicker. */
-    if (owning->is_right)
+    if (owning->is_by_code)
         remote_tried_well(owning->agent->remote, owning->own.manager);
     if (!owning->is_good || !check_claim(owning->agent, &owning->own, &owning->err)) {
         rpc_fail(owning->request, &owning->err);
@@ -116,7 +123,7 @@ static bool begin_proof(Owning *owning, const AgentClient *client, Error *err) {
         return error_set(err, ERROR_INVALID, own->proof ? "/authority" : "/enrol_code",
             "over the network a manager shows its authority and the host's code");
     return rpc_stream_binding(rpc_connection_stream(client->connection), owning->binding, err) &&
-           remote_try(client->agent->remote, own->manager, &owning->code, err) &&
+           remote_try(client->agent->remote, own->manager, &owning->codes, err) &&
            work_pool_add(client->agent->pools[LANE_HOST], prove, proved, owning, err);
 }
 
@@ -128,7 +135,8 @@ void serve_own(AgentClient *client, const void *parameters, RpcRequest *request)
     owning->agent = client->agent;
     owning->request = rpc_request_ref(request);
     agent_own_copy(&owning->own, parameters);
-    bool needs_proof = client_access(client) == ACCESS_STRANGER;
+    /* An owner that proves a code again did not get the answer. */
+    bool needs_proof = client_access(client) == ACCESS_STRANGER || (client->is_remote && owning->own.proof);
     bool is_begun =
         check_claim(client->agent, &owning->own, &err) && (!needs_proof || begin_proof(owning, client, &err));
     if (!is_begun) {

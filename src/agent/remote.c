@@ -8,13 +8,13 @@
 enum { PEM_LIMIT = 64 * 1024 };
 
 struct Remote {
-    char *folder;
+    char *folder, *secret_path;
     const Journal *journal;
     const Clock *clock;
     TlsCredentials *credentials;
     char *key, *authority_pem; /* of the owner; NULL: it has none or is not known */
     char *code, *code_for;     /* `code_for`: the manager that proved it */
-    int64_t code_end_ns;
+    int64_t code_end_ns, secret_next_ns;
     int tries;
 };
 
@@ -103,11 +103,12 @@ bool remote_write_certificate(const Remote *remote, const char *certificate_pem,
 
 /* ---- life ---- */
 
-Remote *remote_new(const char *state_folder, const Journal *journal, const Clock *clock, Error *err) {
+Remote *remote_new(const RemoteOptions *options, Error *err) {
     g_autoptr(Remote) remote = g_new0(Remote, 1);
-    remote->folder = g_build_filename(state_folder, "tls", NULL);
-    remote->journal = journal;
-    remote->clock = clock;
+    remote->folder = g_build_filename(options->state_folder, "tls", NULL);
+    remote->secret_path = g_strdup(options->secret_path);
+    remote->journal = options->journal;
+    remote->clock = options->clock;
     if (!folder_make(remote->folder, 0700, err))
         return NULL;
     file_replace_sweep(remote->folder);
@@ -126,6 +127,7 @@ void remote_free(Remote *remote) {
     tls_credentials_unref(remote->credentials);
     g_free(remote->authority_pem);
     g_free(remote->key);
+    g_free(remote->secret_path);
     g_free(remote->folder);
     g_free(remote);
 }
@@ -181,15 +183,67 @@ const char *remote_code_make(Remote *remote) {
     return remote->code;
 }
 
-bool remote_try(Remote *remote, const char *manager, char **ret_code, Error *err) {
-    if (!is_code_open(remote) || (remote->code_for && strcmp(remote->code_for, manager) != 0))
-        return error_set(err, ERROR_DENIED, "/enrol_code",
-            "no code is open on this host: run `lodge-agent enrol` there; a code can be used once, is good "
-            "for %d minutes and ends after %d wrong tries",
-            REMOTE_CODE_S / 60, REMOTE_TRIES);
-    remote->tries--;
-    *ret_code = g_strdup(remote->code);
+static bool is_code_for(const Remote *self, const char *manager) {
+    return is_code_open(self) && (!self->code_for || strcmp(self->code_for, manager) == 0);
+}
+
+/* False without *err when there is none that counts for that manager. */
+static bool read_secret(const Remote *self, const char *manager, char **ret_secret, Error *err) {
+    const char *owner = journal_owner(self->journal);
+    g_auto(Error) missing = {0};
+    if (!self->secret_path || (owner && strcmp(owner, manager) != 0))
+        return false;
+    if (!file_read(self->secret_path, PEM_LIMIT, ret_secret, NULL, &missing)) {
+        if (missing.code != ERROR_NOT_FOUND)
+            error_move(err, &missing);
+        return false;
+    }
+    g_strstrip(*ret_secret);
+    if (strlen(*ret_secret) >= REMOTE_SECRET_LEAST)
+        return true;
+    g_clear_pointer(ret_secret, g_free);
+    return error_set(err, ERROR_DENIED, "/enrol_code", "the secret on this host has less than %d characters",
+        REMOTE_SECRET_LEAST);
+}
+
+static bool may_try_secret(Remote *self, Error *err) {
+    int64_t now = clock_monotonic_ns(self->clock);
+    if (now < self->secret_next_ns)
+        return error_set(err, ERROR_RATE_LIMITED, "/enrol_code", "a secret can be tried every %d seconds",
+            REMOTE_SECRET_PAUSE_S);
+    self->secret_next_ns = now + REMOTE_SECRET_PAUSE_S * NS_PER_S;
     return true;
+}
+
+bool remote_try(Remote *remote, const char *manager, RemoteCodes *ret_codes, Error *err) {
+    g_autofree char *secret = NULL;
+    g_auto(Error) fault = {0};
+    if (read_secret(remote, manager, &secret, &fault) && may_try_secret(remote, &fault))
+        ret_codes->secret = g_steal_pointer(&secret);
+    if (is_code_for(remote, manager)) {
+        remote->tries--;
+        ret_codes->code = g_strdup(remote->code);
+    }
+    if (ret_codes->secret || ret_codes->code)
+        return true;
+    if (error_is_set(&fault)) {
+        error_move(err, &fault);
+        return false;
+    }
+    return error_set(err, ERROR_DENIED, "/enrol_code",
+        "no code is open on this host: run `lodge-agent enrol` there; a code can be used once, is good "
+        "for %d minutes and ends after %d wrong tries",
+        REMOTE_CODE_S / 60, REMOTE_TRIES);
+}
+
+void remote_codes_clear(RemoteCodes *codes) {
+    char *all[] = {codes->code, codes->secret};
+    for (size_t i = 0; i < G_N_ELEMENTS(all); i++) {
+        if (all[i])
+            memset(all[i], 0, strlen(all[i]));
+        g_free(all[i]);
+    }
+    *codes = (RemoteCodes){0};
 }
 
 void remote_tried_well(Remote *remote, const char *manager) {

@@ -8,11 +8,20 @@
 #include "rpc/rpc-tls.h"
 #include "tls/tls-code.h"
 
-enum { REMOTE_CODE_S = 900, REMOTE_TRIES = 3 };
+enum { REMOTE_CODE_S = 900, REMOTE_TRIES = 3, REMOTE_SECRET_LEAST = 16, REMOTE_SECRET_PAUSE_S = 2 };
+
+typedef struct RemoteOptions {
+    const char *state_folder;
+    /* A file with a secret of at least REMOTE_SECRET_LEAST characters that counts as a code while the host
+     * has no owner, for hosts that are set up unattended; NULL: none. Read at each try. */
+    const char *secret_path;
+    const Journal *journal; /* must outlive it */
+    const Clock *clock;
+} RemoteOptions;
 
 typedef struct Remote Remote;
-/* Makes the key at the first start. The journal must outlive it. Blocks. */
-Remote *remote_new(const char *state_folder, const Journal *journal, const Clock *clock, Error *err);
+/* Makes the key at the first start. Blocks. */
+Remote *remote_new(const RemoteOptions *options, Error *err);
 void remote_free(Remote *remote); /* accepts NULL */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Remote, remote_free)
 
@@ -28,10 +37,18 @@ bool remote_is_owner(const Remote *remote, const TlsShown *shown);
 
 /* A new one, which ends the one before; borrowed. Never log it. */
 const char *remote_code_make(Remote *remote);
-/* Uses up one of the tries and gives a copy of the code to prove. `manager` may try again after it was the
- * owner's proof that was right (the answer may have been lost). ERROR_DENIED when no code is open. */
-bool remote_try(Remote *remote, const char *manager, char **ret_code, Error *err);
-/* That try was right: from now on the code is worth something to that manager only. */
+/* What may be proved; each may be NULL. */
+typedef struct RemoteCodes {
+    char *code, *secret;
+} RemoteCodes;
+void remote_codes_clear(RemoteCodes *codes);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RemoteCodes, remote_codes_clear)
+
+/* Uses up one of the tries and gives a copy of the code to prove, and of the secret. `manager` may try again
+ * after it was the owner's proof that was right (the answer may have been lost). ERROR_DENIED when no code is
+ * open and there is no secret, ERROR_RATE_LIMITED for the secret more than once in two seconds. */
+bool remote_try(Remote *remote, const char *manager, RemoteCodes *ret_codes, Error *err);
+/* The code was proved: from now on the code is worth something to that manager only. */
 void remote_tried_well(Remote *remote, const char *manager);
 
 /* ---- files; any thread, one at a time ---- */

@@ -9,7 +9,7 @@
 #define STRANGER "22222222-2222-4222-8222-222222222222"
 
 typedef struct World {
-    char *folder;
+    char *folder, *secret_path;
     FakeClock clock;
     Journal *journal;
     Remote *remote;
@@ -30,14 +30,23 @@ static void own(World *world) {
     g_assert_true(remote_reload(world->remote, NULL));
 }
 
+static RemoteOptions options_of(World *world) {
+    return (RemoteOptions){.state_folder = world->folder,
+        .secret_path = world->secret_path,
+        .journal = world->journal,
+        .clock = &world->clock.clock};
+}
+
 static void open_remote(World *world) {
-    world->remote = remote_new(world->folder, world->journal, &world->clock.clock, NULL);
+    const RemoteOptions options = options_of(world);
+    world->remote = remote_new(&options, NULL);
     g_assert_nonnull(world->remote);
 }
 
 static void set_up(World *world, const void *data G_GNUC_UNUSED) {
     fake_clock_init(&world->clock, INT64_C(1800000000) * NS_PER_S);
     world->folder = g_dir_make_tmp("lodge-remote-XXXXXX", NULL);
+    world->secret_path = g_build_filename(world->folder, "secret", NULL);
     g_autofree char *path = g_build_filename(world->folder, "journal.sqlite", NULL);
     world->journal = journal_open(path, NULL);
     g_assert_nonnull(world->journal);
@@ -50,6 +59,7 @@ static void tear_down(World *world, const void *data G_GNUC_UNUSED) {
     journal_close(world->journal);
     tls_identity_clear(&world->authority);
     tree_remove(world->folder, NULL);
+    g_free(world->secret_path);
     g_free(world->folder);
 }
 
@@ -81,10 +91,10 @@ static void test_who_is_let_in(World *world, const void *data G_GNUC_UNUSED) {
 }
 
 static bool try_code(World *world, const char *manager) {
-    g_autofree char *code = NULL;
+    g_auto(RemoteCodes) codes = {0};
     g_auto(Error) err = {0};
-    bool is_open = remote_try(world->remote, manager, &code, &err);
-    g_assert_true(is_open == (code != NULL));
+    bool is_open = remote_try(world->remote, manager, &codes, &err);
+    g_assert_true(is_open == (codes.code || codes.secret));
     g_assert_true(is_open || err.code == ERROR_DENIED);
     return is_open;
 }
@@ -102,6 +112,30 @@ static void test_what_a_code_is_worth(World *world, const void *data G_GNUC_UNUS
     g_assert_true(try_code(world, OWNER));     /* the answer was lost */
     fake_clock_advance(&world->clock, REMOTE_CODE_S * NS_PER_S);
     g_assert_false(try_code(world, OWNER));
+}
+
+static void write_secret(World *world, const char *text) {
+    g_assert_true(file_replace(world->secret_path, text, strlen(text), 0600, NULL));
+}
+
+static void test_what_a_secret_is_worth(World *world, const void *data G_GNUC_UNUSED) {
+    g_auto(RemoteCodes) codes = {0};
+    g_auto(Error) err = {0};
+    write_secret(world, "too short\n");
+    g_assert_false(try_code(world, OWNER));
+    write_secret(world, "a secret of a pool, long enough\n");
+    g_assert_true(remote_try(world->remote, OWNER, &codes, NULL));
+    g_assert_cmpstr(codes.secret, ==, "a secret of a pool, long enough");
+    remote_codes_clear(&codes);
+    g_assert_false(remote_try(world->remote, OWNER, &codes, &err));
+    g_assert_cmpint(err.code, ==, ERROR_RATE_LIMITED);
+    error_clear(&err);
+    fake_clock_advance(&world->clock, REMOTE_SECRET_PAUSE_S * NS_PER_S);
+    own(world);
+    g_assert_false(try_code(world, STRANGER)); /* it has an owner */
+    g_assert_true(try_code(world, OWNER));     /* whose answer was lost */
+    g_assert_true(lets_in(world, MANAGER(OWNER), true, true));
+    g_assert_false(lets_in(world, NULL, false, true));
 }
 
 static void test_the_key_stays(World *world, const void *data G_GNUC_UNUSED) {
@@ -127,7 +161,8 @@ static void test_the_key_stays(World *world, const void *data G_GNUC_UNUSED) {
     g_assert_cmpstr(remote_key(world->remote), ==, key);
     path = g_build_filename(folder, "host.key", NULL);
     g_assert_true(file_replace(path, "", 0, 0600, NULL)); /* damaged: no new key in its place */
-    g_assert_null(remote_new(world->folder, world->journal, &world->clock.clock, &err));
+    const RemoteOptions options = options_of(world);
+    g_assert_null(remote_new(&options, &err));
     g_assert_cmpint(err.code, ==, ERROR_CORRUPT);
 }
 
@@ -136,6 +171,7 @@ int main(int argc, char **argv) {
 #define TEST(name, function) g_test_add("/remote/" name, World, NULL, set_up, function, tear_down)
     TEST("let-in", test_who_is_let_in);
     TEST("code", test_what_a_code_is_worth);
+    TEST("secret", test_what_a_secret_is_worth);
     TEST("key", test_the_key_stays);
     return g_test_run();
 }

@@ -72,6 +72,7 @@ static void prepare_host(ApiCall *call) {
         call_fail(call, &err);
         return;
     }
+    host_add_set_pool(&asked, host->pool);
     call_hold(call);
     options->own_host(&asked, host_owned, call, options->hook_data);
 }

@@ -10,7 +10,8 @@ enum { ENROL_TIMEOUT_MS = 15000 };
 typedef struct Proving Proving;
 
 typedef struct Enrolment {
-    const EnrolMeans *means;
+    Store *store;
+    const FleetNetwork *network;
     RpcConnecting *connecting;
     RpcConnection *connection;
     EnrolFn done;
@@ -80,7 +81,7 @@ static void certified(const json_t *result G_GNUC_UNUSED, const Error *err, void
 }
 
 static RpcContext context_of(const Enrolment *self) {
-    return (RpcContext){.owner = store_uuid(self->means->store), .epoch = store_epoch(self->means->store)};
+    return (RpcContext){.owner = store_uuid(self->store), .epoch = store_epoch(self->store)};
 }
 
 static void certify(Enrolment *self) {
@@ -92,7 +93,7 @@ static void certify(Enrolment *self) {
         error_set(&err, ERROR_UNREACHABLE, NULL, "the connection broke off");
     else
         host_authority_sign(
-            self->means->authority, shown->certificate_pem, self->identity.host, &certificate, &err);
+            self->network->authority, shown->certificate_pem, self->identity.host, &certificate, &err);
     if (!certificate) {
         finish(self, NULL, &err);
         return;
@@ -128,7 +129,8 @@ static void own(Enrolment *self) {
     json_t *parameters = json_pack("{ss sI}", "manager", context.owner, "epoch", (json_int_t)context.epoch);
     if (self->code) {
         json_object_set_new(parameters, "proof", json_string(self->proofs.initiator));
-        json_object_set_new(parameters, "authority", json_string(host_authority_pem(self->means->authority)));
+        json_object_set_new(
+            parameters, "authority", json_string(host_authority_pem(self->network->authority)));
     }
     rpc_call(self->connection, "own", parameters, &context, ENROL_TIMEOUT_MS, owned, NULL, self);
 }
@@ -161,7 +163,7 @@ static void begin_proof(Enrolment *self) {
     proving->enrolment = self;
     proving->code = g_strdup(self->code);
     if (rpc_stream_binding(rpc_connection_stream(self->connection), proving->binding, &proving->err) &&
-        work_pool_add(self->means->pool, prove, proved, proving, &proving->err))
+        work_pool_add(self->network->proofs, prove, proved, proving, &proving->err))
         self->proving = proving;
     else
         proved(proving);
@@ -202,30 +204,37 @@ static bool has_key(const TlsShown *shown, void *data G_GNUC_UNUSED, Error *err)
     return shown->key_fingerprint || error_set(err, ERROR_DENIED, NULL, "the host shows no key");
 }
 
-static bool read_code(Enrolment *self, const HostAdd *host, const RpcAddress *address, Error *err) {
+enum { SECRET_LEAST = 16 };
+
+static bool read_code(const EnrolRequest *request, const RpcAddress *address, char **ret_code, Error *err) {
     char code[TLS_CODE_LENGTH + 1];
+    const char *text = request->code ? request->code : request->secret;
     if (address->path)
-        return !host->enrol_code ||
+        return !request->code ||
                error_set(err, ERROR_INVALID, "/enrol_code", "code: none is needed for a UNIX socket");
-    if (!host->enrol_code)
+    if (!text)
         return error_set(err, ERROR_INVALID, "/enrol_code",
             "code: a host that is reached over the network shows one: run `lodge-agent enrol` on it");
-    if (!tls_code_parse(host->enrol_code, code, err))
+    if (strlen(text) >= SECRET_LEAST) {
+        *ret_code = g_strdup(text);
+        return true;
+    }
+    if (!tls_code_parse(text, code, err))
         return false;
-    self->code = g_strdup(code);
+    *ret_code = g_strdup(code);
     return true;
 }
 
-void enrol_host(const EnrolMeans *means, const HostAdd *host, EnrolFn done, void *data) {
+void enrol_host(const EnrolRequest *request, EnrolFn done, void *data) {
     Enrolment *self = g_new0(Enrolment, 1);
-    *self = (Enrolment){.means = means, .done = done, .data = data};
+    *self = (Enrolment){.store = request->store, .network = request->network, .done = done, .data = data};
     g_auto(RpcAddress) address = {0};
-    if (!rpc_address_parse(host->address ? host->address : host->name, &address, &self->fault) ||
-        !read_code(self, host, &address, &self->fault)) {
+    if (!rpc_address_parse(request->address, &address, &self->fault) ||
+        !read_code(request, &address, &self->code, &self->fault)) {
         g_idle_add(report_fault, self);
         return;
     }
     const RpcConnectOptions options = {
-        .tls = {.credentials = host_authority_credentials(means->authority), .check = has_key}};
-    self->connecting = rpc_connect(means->connector, &address, &options, connected, self);
+        .tls = {.credentials = host_authority_credentials(self->network->authority), .check = has_key}};
+    self->connecting = rpc_connect(self->network->connector, &address, &options, connected, self);
 }

@@ -700,6 +700,10 @@ void fleet_free(Fleet *fleet) {
     g_free(fleet);
 }
 
+const FleetNetwork *fleet_network(const Fleet *fleet) {
+    return &fleet->network;
+}
+
 void fleet_start(Fleet *fleet) {
     const GPtrArray *hosts = inventory_list(fleet->inventory, RESOURCE_HOST);
     for (guint i = 0; i < hosts->len; i++)

@@ -13,11 +13,13 @@ typedef struct Fleet Fleet;
 typedef struct FleetNetwork {
     const HostAuthority *authority;
     RpcConnector *connector;
+    struct WorkPool *proofs; /* of codes: some tenths of a second each */
 } FleetNetwork;
 
 /* `network` NULL: only UNIX sockets can be reached. */
 Fleet *fleet_new(Inventory *inventory, const Clock *clock, const FleetNetwork *network);
 void fleet_free(Fleet *fleet);
+const FleetNetwork *fleet_network(const Fleet *fleet);
 /* Connects to all hosts and from now on to those that are added. */
 void fleet_start(Fleet *fleet);
 

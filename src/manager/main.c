@@ -45,7 +45,7 @@ typedef struct Manager {
     BootPolicy *policy;
     Api *api;
     HttpServer *server;
-    EnrolMeans enrol_means;
+    FleetNetwork network;
     DiscoveryMeans discovery_means;
     WorkPool *searches;              /* for hosts: a thread each */
     char *fingerprint, *chain, *key; /* of the authority; PEM */
@@ -134,7 +134,14 @@ static void end_upload(void *receiver, void *data G_GNUC_UNUSED) {
 }
 
 static void own_host(const HostAdd *host, ApiHostFn done, void *done_data, void *data) {
-    enrol_host(&((Manager *)data)->enrol_means, host, done, done_data);
+    const Manager *manager = data;
+    const Object *pool = host->pool ? inventory_get(manager->inventory, RESOURCE_POOL, host->pool) : NULL;
+    const EnrolRequest request = {.store = manager->store,
+        .network = &manager->network,
+        .address = host->address ? host->address : host->name,
+        .code = host->enrol_code,
+        .secret = pool ? ((const Pool *)pool->data)->enrol_secret : NULL};
+    enrol_host(&request, done, done_data);
 }
 
 static void *begin_discovery(
@@ -298,8 +305,7 @@ static bool prepare_network(Manager *manager, Error *err) {
     manager->searches = work_pool_new("searches", 4, 4);
     manager->discovery_means =
         (DiscoveryMeans){manager->inventory, manager->authority, manager->connector, manager->searches};
-    manager->enrol_means =
-        (EnrolMeans){manager->store, manager->authority, manager->connector, manager->proofs};
+    manager->network = (FleetNetwork){manager->authority, manager->connector, manager->proofs};
     return manager->authority != NULL;
 }
 
@@ -358,8 +364,7 @@ static bool start(Manager *manager, Error *err) {
         g_ptr_array_add(kinds, (void *)content_job_kinds[i]);
     for (size_t i = 0; i < n_removal_job_kinds; i++)
         g_ptr_array_add(kinds, (void *)removal_job_kinds[i]);
-    const FleetNetwork network = {manager->authority, manager->connector};
-    manager->fleet = fleet_new(manager->inventory, clock_system(), &network);
+    manager->fleet = fleet_new(manager->inventory, clock_system(), &manager->network);
     manager->jobs =
         jobs_new(manager->inventory, (const JobKind *const *)kinds->pdata, kinds->len, manager->fleet, err);
     if (!manager->jobs)

@@ -147,7 +147,7 @@ static void set_up(World *world, const void *data G_GNUC_UNUSED) {
     world->authority = make_authority(world, "own", store_uuid(world->store));
     world->other_authority = make_authority(world, "other", store_uuid(world->store));
     world->connector = rpc_connector_new();
-    const FleetNetwork network = {world->authority, world->connector};
+    const FleetNetwork network = {world->authority, world->connector, NULL};
     world->fleet = fleet_new(world->inventory, &world->clock.clock, &network);
     fleet_start(world->fleet);
     g_assert_true(tls_identity_make_own(&subject, &world->clock.clock, &world->identity, NULL));

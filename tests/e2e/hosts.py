@@ -12,11 +12,11 @@ from house import House, free_port, require, wait_until
 
 
 @contextlib.contextmanager
-def neighbour(house, name="two"):
+def neighbour(house, name="two", *options):
     """Another host: an agent of its own that listens on an address."""
     other = House(house.programs, house.driver, house.folder / name, f"{house.instance}{name}")
     other.address = f"127.0.0.1:{free_port()}"
-    other.agent_options = ["--listen", other.address]
+    other.agent_options = ["--listen", other.address, *options]
     with other:
         other.start("lodge-agent")
         wait_until("the neighbour listens", lambda: code_of(other, status=None))
@@ -85,6 +85,25 @@ def codes_are_guessed_in_vain(house):
         house.run(*add, "--code", new.lower().replace("-", " "))
         wait_until("it is connected", is_connected(house))
         require(new not in other.log("lodge-agent").read_text() + house.log("lodged").read_text(), "a code is in a log")
+
+
+def a_secret_serves_for_many(house):
+    """Hosts that are set up unattended hold their pool's secret; nobody types a code."""
+    secret = house.folder / "secret"
+    secret.write_text("correct horse battery staple\n")
+    with contextlib.ExitStack() as stack:
+        others = [stack.enter_context(neighbour(house, name, "--enrol-secret-file", str(secret))) for name in ("a1", "a2")]
+        stranger = stack.enter_context(neighbour(house, "a3"))
+        text = house.run("host", "add", "a1", "--address", others[0].address, status=2).stderr
+        require("lodge-agent enrol" in text, f"without a secret in the pool: {text}")
+        house.run("pool", "create", "many", "--enrol-secret-file", secret)
+        require("correct horse" not in house.run("pool", "show", "many", "-o", "json").stdout, "the pool shows its secret")
+        for name, other in zip(("a1", "a2"), others):
+            house.run("host", "add", name, "--address", other.address, "--pool", "many")
+            wait_until("it is connected", is_connected(house, name))
+        text = house.run("host", "add", "a3", "--address", stranger.address, "--pool", "many", status=5).stderr
+        require("the code is not the one" in text, f"a host without the secret: {text}")
+        house.run("host", "add", "a3", "--address", stranger.address, "--pool", "many", "--code", code_of(stranger))
 
 
 def a_host_has_one_owner(house):
@@ -206,6 +225,7 @@ SCENARIOS = [
     a_search_ends_with_its_client,
     a_host_is_taken_by_its_code,
     codes_are_guessed_in_vain,
+    a_secret_serves_for_many,
     a_host_has_one_owner,
     a_host_with_another_key_is_not_believed,
     knocking_keeps_nobody_out,
