@@ -13,6 +13,8 @@ extern const JobKind *const infrastructure_job_kinds[];
 extern const size_t n_infrastructure_job_kinds;
 extern const JobKind *const content_job_kinds[];
 extern const size_t n_content_job_kinds;
+extern const JobKind *const host_job_kinds[];
+extern const size_t n_host_job_kinds;
 extern const JobKind *const removal_job_kinds[];
 extern const size_t n_removal_job_kinds;
 

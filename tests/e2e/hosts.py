@@ -106,6 +106,26 @@ def a_secret_serves_for_many(house):
         house.run("host", "add", "a3", "--address", stranger.address, "--pool", "many", "--code", code_of(stranger))
 
 
+def many_hosts_are_taken_at_once(house):
+    """By one job; one that cannot be taken keeps none of the others out, and nothing is added twice."""
+    secret = house.folder / "secret"
+    secret.write_text("correct horse battery staple\n")
+    with contextlib.ExitStack() as stack:
+        others = [stack.enter_context(neighbour(house, f"n{i}", "--enrol-secret-file", str(secret))) for i in range(3)]
+        addresses = [other.address for other in others]
+        text = house.run("host", "enrol", *addresses, "--pool", "default", status=2).stderr
+        require("secret" in text, f"a pool without a secret: {text}")
+        house.run("pool", "update", "default", "--enrol-secret-file", secret)
+        nobody = f"127.0.0.1:{free_port()}"
+        done = house.run("host", "enrol", addresses[0], nobody, status=None)
+        require(done.returncode != 0 and "1 of 2 hosts were not added" in done.stderr and nobody in done.stderr, f"one that is not there: {done}")
+        house.run("host", "enrol", *addresses)
+        hosts = {host["address"]: host["name"] for host in house.list("host") if host.get("key")}
+        require(set(hosts) == set(addresses) and len(set(hosts.values())) == 3, f"the hosts are {hosts}")
+        for name in hosts.values():
+            wait_until("it is connected", is_connected(house, name))
+
+
 def a_host_has_one_owner(house):
     """Another manager gets it neither with an old code nor with a new one, and the audit shows no code."""
     stranger = House(house.programs, "fake", house.folder / "stranger", house.instance)
@@ -226,6 +246,7 @@ SCENARIOS = [
     a_host_is_taken_by_its_code,
     codes_are_guessed_in_vain,
     a_secret_serves_for_many,
+    many_hosts_are_taken_at_once,
     a_host_has_one_owner,
     a_host_with_another_key_is_not_believed,
     knocking_keeps_nobody_out,
