@@ -20,7 +20,7 @@ BOOT_TEXT = b"bench-boot ok"  # src/image/boot-sector.c
 
 def programs(build):
     """The built programs by name; ends the bench where something is missing."""
-    places = {**PLACES, "direct-libvirt": "bench/direct-libvirt", "clone-once": "bench/clone-once", "scan-once": "bench/scan-once"}
+    places = {**PLACES, "direct-libvirt": "bench/direct-libvirt", "clone-once": "bench/clone-once", "scan-once": "bench/scan-once", "balance-once": "bench/balance-once"}
     found = {name: build / place for name, place in places.items()}
     missing = [str(path) for path in found.values() if not path.exists()]
     if missing:

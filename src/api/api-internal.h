@@ -149,6 +149,17 @@ void handle_host_modules(ApiCall *call);
 void handle_vm_modes(ApiCall *call);
 void prepare_host_update(ApiCall *call);
 
+/* hosts.c */
+void prepare_host(ApiCall *call);
+void handle_host_move(ApiCall *call);
+void also_move_repositories(ApiCall *call, InventoryChange *change);
+bool check_host_delete(ApiCall *call, const Object *host, Error *err);
+/* rules.c: ERROR_IN_USE when an object of any kind names it. */
+bool call_check_unused(ApiCall *call, const Object *object, Error *err);
+
+/* find.c */
+void handle_match_list(ApiCall *call);
+
 /* discover.c */
 void handle_host_discover(ApiCall *call);
 

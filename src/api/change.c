@@ -144,8 +144,9 @@ void handle_update(ApiCall *call) {
 static bool check_name(ApiCall *call, Error *err) {
     ResourceId kind = call->method->resource;
     const char *name = definition_text(kind, call->definition, "name");
-    const Object *now = call->method->kind == METHOD_KIND_UPDATE ? call_object(call, err) : NULL;
-    if (call->method->kind == METHOD_KIND_UPDATE && !now)
+    bool is_new = call->method->kind == METHOD_KIND_CREATE;
+    const Object *now = is_new ? NULL : call_object(call, err);
+    if (!is_new && !now)
         return false;
     if (now && g_strcmp0(now->name, name) == 0)
         return true;
@@ -177,7 +178,7 @@ static void stored(const Error *err, void *data) {
         g_clear_pointer(&call->repeat_name, g_free);
     }
     if (object)
-        call_reply_object(call, call->method->kind == METHOD_KIND_UPDATE ? 200 : 201, object);
+        call_reply_object(call, call->method->kind == METHOD_KIND_CREATE ? 201 : 200, object);
     else if (!err && !error_is_set(&inner))
         http_reply(call->request, 503, NULL, 0, NULL); /* the manager ends */
     else

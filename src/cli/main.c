@@ -39,6 +39,22 @@ static bool run_api(const Arguments *arguments, Session *session, Error *err) {
     return json_is_null(answer) || output_value(&options, NULL, answer, err);
 }
 
+static bool run_find(const Arguments *arguments, Session *session, Error *err) {
+    const char *word = arguments->words->len == 1 ? arguments->words->pdata[0] : NULL;
+    g_autoptr(GString) path = g_string_new(methods[METHOD_MATCH_LIST].path);
+    g_autoptr(json_t) matches = NULL;
+    if (!word || strchr(word, ','))
+        return error_set(err, ERROR_INVALID, NULL, "one word to look for is needed, without a comma");
+    g_autofree char *filter = g_strconcat("text~", word, NULL);
+    session_path_add(path, "filter", filter);
+    if (!output_check_columns(&arguments->options, RESOURCE_MATCH, err) ||
+        !session_list(session, path->str, 0, &matches, err))
+        return false;
+    if (json_array_size(matches) == 0 && output_is_human(&arguments->options))
+        return error_set(err, ERROR_NOT_FOUND, NULL, "nothing has \"%s\" in it", word);
+    return output_list(&arguments->options, RESOURCE_MATCH, matches, err);
+}
+
 static bool run_completion(const Arguments *arguments, Error *err) {
     g_autoptr(GString) out = g_string_new(NULL);
     if (arguments->words->len != 1)
@@ -52,6 +68,8 @@ static bool run_with_session(const Arguments *arguments, Error *err) {
         return false;
     if (arguments->command == CLI_COMMAND_API)
         return run_api(arguments, session, err);
+    if (arguments->command == CLI_COMMAND_FIND)
+        return run_find(arguments, session, err);
     return run_method(arguments, session, err);
 }
 

@@ -161,9 +161,8 @@ static void tear_down(World *world, const void *data G_GNUC_UNUSED) {
     rpc_connector_free(world->connector);
     host_authority_free(world->authority);
     host_authority_free(world->other_authority);
-    Store *store = world->store;
+    store_close(world->store);
     inventory_free(world->inventory);
-    (void)store; /* closed with the inventory */
     tls_identity_clear(&world->identity);
     tree_remove(world->folder, NULL);
     g_free(world->key);

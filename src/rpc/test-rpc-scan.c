@@ -48,6 +48,7 @@ static int listen_on(int last, int backlog, uint16_t *ret_port) {
 static void test_who_listens_is_found(void) {
     uint16_t port = 0;
     fd_auto int listener = listen_on(77, 16, &port);
+    g_assert_cmpint(listener, >=, 0);
     RpcSocketAddress addresses[MANY];
     RpcReach of[MANY];
     Results results = {.of = of};
@@ -66,6 +67,7 @@ static void test_who_is_silent_is_given_up(void) {
     uint16_t port = 0;
     int clients[8];
     fd_auto int listener = listen_on(78, 0, &port);
+    g_assert_cmpint(listener, >=, 0);
     RpcSocketAddress address = loopback(78, port);
     for (size_t i = 0; i < G_N_ELEMENTS(clients); i++) {
         clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

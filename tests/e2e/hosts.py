@@ -87,6 +87,45 @@ def codes_are_guessed_in_vain(house):
         require(new not in other.log("lodge-agent").read_text() + house.log("lodged").read_text(), "a code is in a log")
 
 
+def hosts_move_between_pools(house):
+    house.run("pool", "create", "other")
+    house.run("vm", "create", "web", "--template", "bench-boot")
+    text = house.run("host", "move", "one", "--pool", "other", status=4).stderr
+    require("has 1 VMs" in text, f"a host with a VM: {text}")
+    house.run("vm", "delete", "web", "--yes")
+    house.run("host", "move", "one", "--pool", "default", status=4)
+    house.run("host", "move", "one", "--pool", "nowhere", status=3)
+    house.run("host", "move", "one", status=2)
+    house.run("host", "move", "one", "--pool", "other")
+    other = house.json("pool", "show", "other")
+    require(house.json("host", "show", "one")["pool"] == other["id"], "the host is where it was")
+    require(house.json("repository", "show", "main")["pool"] == other["id"], "its repository is where it was")
+    house.run("network", "create", "second", "--kind", "nat", "--pool", "other")
+    house.run("vm", "create", "web", "--template", "bench-boot", "--start")
+    house.wait_for_states({"web": "running"})
+
+
+def a_word_is_found_everywhere(house):
+    house.run("vm", "create", "web", "--template", "bench-boot", "--count", 2, "--tag", "shop", "--start")
+    house.run("vm", "create", "db", "--template", "bench-boot")
+    vm = house.json("vm", "show", "web-2")
+    mac = vm["nics"][0]["mac"]
+
+    def rows(word):
+        return [(row["kind"], row["name"], row["place"], row.get("host")) for row in house.json("find", word)]
+    require(rows(mac.upper()) == [("vm", "web-2", "mac", "one")], f"by its MAC: {rows(mac)}")
+    require(rows(vm["id"][:13]) == [("vm", "web-2", "id", "one")], f"by its id: {rows(vm['id'][:13])}")
+    require([row[1] for row in rows("shop")] == ["web-1", "web-2"], f"by its tag: {rows('shop')}")
+    require(("repository", "main", "name", None) in rows("main"), f"a repository: {rows('main')}")
+    require(("host", "one", "address", None) in rows("agent.sock"), f"a host by its address: {rows('agent.sock')}")
+    text = house.run("find", "web-1").stdout
+    require(re.search(r"^vm +web-1 +one +name +web-1$", text, re.M), f"the table is\n{text}")
+    require(house.run("find", "nowhere", status=3).stderr.count("nowhere") == 1, "nothing found is no error")
+    house.run("find", "a,b", status=2)
+    house.run("find", "x", status=2)
+    house.run("find", status=2)
+
+
 def a_secret_serves_for_many(house):
     """Hosts that are set up unattended hold their pool's secret; nobody types a code."""
     secret = house.folder / "secret"
@@ -246,6 +285,8 @@ SCENARIOS = [
     a_host_is_taken_by_its_code,
     codes_are_guessed_in_vain,
     a_secret_serves_for_many,
+    hosts_move_between_pools,
+    a_word_is_found_everywhere,
     many_hosts_are_taken_at_once,
     a_host_has_one_owner,
     a_host_with_another_key_is_not_believed,

@@ -1,0 +1,120 @@
+/* What is special about hosts: taking them, moving them between pools, removing them. */
+#include <string.h>
+#include "api/api-internal.h"
+
+/* Hosts: into the only pool, under the id that the agent has given itself. */
+
+static void host_owned(const AgentIdentity *identity, const char *key, const Error *err, void *data) {
+    ApiCall *call = data;
+    g_auto(Error) inner = {0};
+    if (err)
+        error_copy(&inner, err);
+    else if (call->api->is_closed)
+        error_set(&inner, ERROR_UNREACHABLE, NULL, "the manager ends");
+    else if (inventory_get(call->api->inventory, RESOURCE_HOST, identity->host))
+        error_set(&inner, ERROR_EXISTS, "/address", "the host at this address is managed already");
+    if (error_is_set(&inner)) {
+        call_fail(call, &inner);
+    } else {
+        host_set_id(call->definition, identity->host);
+        if (key)
+            host_set_key(call->definition, key);
+        if (agent_identity_has(identity, AGENT_IDENTITY_FIELD_DRIVER))
+            host_set_driver(call->definition, identity->driver);
+        call_store(call);
+    }
+    call_release(call);
+}
+
+void prepare_host(ApiCall *call) {
+    g_auto(Error) err = {0};
+    Host *host = call->definition;
+    const GPtrArray *pools = inventory_list(call->api->inventory, RESOURCE_POOL);
+    if (!host_has(host, HOST_FIELD_POOL) && pools->len == 1)
+        host_set_pool(host, ((const Object *)g_ptr_array_index(pools, 0))->id);
+    if (!host_has(host, HOST_FIELD_ADDRESS))
+        host_set_address(host, host->name);
+    if (!host_has(host, HOST_FIELD_POOL)) {
+        error_set(&err, ERROR_INVALID, "/pool", "pool: there is not exactly one, name it");
+        call_fail(call, &err);
+        return;
+    }
+    const ApiOptions *options = &call->api->options;
+    if (!options->own_host) {
+        call_store(call);
+        return;
+    }
+    g_auto(HostAdd) asked = {0};
+    if (!host_add_decode(call->parameters, MODEL_STORED, &asked, &err)) {
+        call_fail(call, &err);
+        return;
+    }
+    host_add_set_pool(&asked, host->pool);
+    call_hold(call);
+    options->own_host(&asked, host_owned, call, options->hook_data);
+}
+
+bool check_host_delete(ApiCall *call, const Object *host, Error *err) {
+    const ApiOptions *options = &call->api->options;
+    const char *job = options->job_on_host ? options->job_on_host(host->id, options->hook_data) : NULL;
+    if (job)
+        return error_set(err, ERROR_IN_USE, NULL,
+            "job %.8s works on the host %s or waits for it; cancel it or break it first", job, host->name);
+    return call_check_unused(call, host, err);
+}
+
+/* ---- into another pool: with what lies on it ---- */
+
+static size_t count_vms(Inventory *inventory, const char *host_id) {
+    const GPtrArray *vms = inventory_list(inventory, RESOURCE_VM);
+    size_t n = 0;
+    for (guint i = 0; i < vms->len; i++)
+        n += g_strcmp0(((const Vm *)((const Object *)vms->pdata[i])->data)->host, host_id) == 0;
+    return n;
+}
+
+static bool check_host_move(ApiCall *call, const Object *host, const char *pool_id, Error *err) {
+    const ApiOptions *options = &call->api->options;
+    const char *job = options->job_on_host ? options->job_on_host(host->id, options->hook_data) : NULL;
+    size_t n_vms = count_vms(call->api->inventory, host->id);
+    if (g_strcmp0(((const Host *)host->data)->pool, pool_id) == 0)
+        return error_set(err, ERROR_EXISTS, "/pool", "pool: %s is in it already", host->name);
+    if (job)
+        return error_set(
+            err, ERROR_IN_USE, NULL, "job %.8s works on the host %s or waits for it", job, host->name);
+    return n_vms == 0 ||
+           error_set(err, ERROR_IN_USE, NULL,
+               "%s has %zu VMs, whose networks are those of its pool; move or delete them first", host->name,
+               n_vms);
+}
+
+/* Its own repositories go with it. */
+void also_move_repositories(ApiCall *call, InventoryChange *change) {
+    const Host *host = call->definition;
+    const GPtrArray *all = inventory_list(call->api->inventory, RESOURCE_REPOSITORY);
+    for (guint i = 0; i < all->len; i++) {
+        const Repository *repository = ((const Object *)all->pdata[i])->data;
+        if (g_strcmp0(repository->host, host->id) != 0)
+            continue;
+        g_auto(Repository) moved = {0};
+        repository_copy(&moved, repository);
+        repository_set_pool(&moved, host->pool);
+        inventory_change_put(change, RESOURCE_REPOSITORY, &moved);
+    }
+}
+
+void handle_host_move(ApiCall *call) {
+    g_auto(Error) err = {0};
+    const Object *host = call_object(call, &err);
+    bool is_good = host && call_check_match(call, host, &err) && call_decode_parameters(call, &err);
+    const char *pool_id = is_good ? json_text_at(call->parameters, "pool") : NULL;
+    if (!is_good || !check_host_move(call, host, pool_id, &err)) {
+        call_fail(call, &err);
+        return;
+    }
+    Host *moved = g_new0(Host, 1);
+    host_copy(moved, host->data);
+    host_set_pool(moved, pool_id);
+    call->definition = moved;
+    call_store(call);
+}
