@@ -31,6 +31,7 @@ typedef enum AgentLane {
 
 typedef struct Reporter Reporter;
 typedef struct HostEnd HostEnd;
+typedef struct SavedWatch SavedWatch;
 
 struct Agent {
     char *instance, *state;
@@ -53,6 +54,7 @@ struct Agent {
     GHashTable *uploads; /* id -> Upload that is being received; they free themselves */
     Reporter *reporter;
     GuestWatch *guests;
+    SavedWatch *saved_watch;
     Held *held;
     guint held_source;
     ModuleKeeper *modules;

@@ -1,6 +1,7 @@
 /* The agent's life: journal, driver, pools, socket, connections; and its end. */
 #include "agent/agent-private.h"
 #include "agent/host-end.h"
+#include "agent/saved-watch.h"
 #include <string.h>
 #include <unistd.h>
 #include "base/file.h"
@@ -282,6 +283,7 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
         open_remote(agent, options->enrol_secret, err) && listen_on(agent, options, err) &&
         listen_to_network(agent, options, err)) {
         trash_start(agent);
+        agent->saved_watch = saved_watch_new(agent);
         held_look(agent);
         modules_resume(agent);
         return agent;
@@ -299,6 +301,8 @@ void agent_stop(Agent *agent) {
     g_clear_pointer(&agent->listener, rpc_listener_free);
     g_clear_pointer(&agent->remote_listener, rpc_listener_free);
     host_end_stop(agent);
+    if (agent->saved_watch)
+        saved_watch_stop(agent->saved_watch);
     reporter_stop(agent->reporter);
     guest_watch_stop(agent->guests);
     uploads_stop(agent);
@@ -339,6 +343,7 @@ void agent_free(Agent *agent) {
     guest_watch_free(agent->guests);
     module_keeper_free(agent->modules);
     held_free(agent->held);
+    saved_watch_free(agent->saved_watch);
     g_mutex_clear(&agent->control_lock);
     g_free(agent->control_error);
     g_free(agent->system_root);

@@ -121,6 +121,19 @@ bool saved_memory_settle(const Agent *agent, const char *vm_id, const Cancel *ca
     return !saved || settle_saved(agent, vm_id, saved, err);
 }
 
+char **saved_memory_unsettled(const Agent *agent) {
+    g_autoptr(GDir) names = g_dir_open(agent->state, 0, NULL);
+    g_autoptr(GStrvBuilder) ids = g_strv_builder_new();
+    for (const char *name = names ? g_dir_read_name(names) : NULL; name; name = g_dir_read_name(names)) {
+        if (!g_str_has_suffix(name, SAVING))
+            continue;
+        g_autofree char *id = g_strndup(name, strlen(name) - strlen(SAVING));
+        if (is_uuid(id))
+            g_strv_builder_add(ids, id);
+    }
+    return g_strv_builder_end(ids);
+}
+
 bool saved_memory_exists(const Agent *agent, const char *vm_id) {
     g_autofree char *saved = note_read(agent, vm_id, SAVED);
     return saved != NULL;

@@ -2,8 +2,8 @@
  * VMs whose memory lies in a file: vms/ID/memory in their repository while the note STATE/ID.saved names it.
  * A VM never runs beside a file that is still taken for true: the file is complete before the note is made,
  * and it is gone, durably, before a VM that was made of it runs its first instruction. STATE/ID.saving is a
- * save that has begun. What an interruption left is settled by the next call that works on the VM. Functions
- * block, in threads, one at a time for one VM.
+ * save that has begun. What an interruption left is settled by the next call that works on the VM, or by
+ * saved-watch.h. Functions block, in threads, one at a time for one VM.
  */
 #pragma once
 #include "agent/agent-private.h"
@@ -12,6 +12,8 @@
  * them. Nothing to do is success. ERROR_WRONG_STATE while the folder of the file is out of reach: the VM
  * counts as saved. */
 bool saved_memory_settle(const Agent *agent, const char *vm_id, const Cancel *cancel, Error *err);
+/* Ids of VMs whose save has begun and is not settled; NULL-terminated, newly allocated. */
+char **saved_memory_unsettled(const Agent *agent);
 /* After saved_memory_settle. */
 bool saved_memory_exists(const Agent *agent, const char *vm_id);
 

@@ -415,7 +415,8 @@ static bool fake_save(HypervisorSession *session, const char *vm_id, const char 
 static bool fake_save_settle(HypervisorSession *session, const char *vm_id, const char *path,
     bool *ret_is_saved, const Cancel *cancel, Error *err) {
     g_auto(Vm) vm = {0};
-    (void)cancel, (void)err;
+    if (!suffer(session, "settle", cancel, err))
+        return false;
     *ret_is_saved = !load(session, vm_id, &vm) && is_whole(path);
     return true;
 }

@@ -126,6 +126,20 @@ def a_save_that_fails_lets_the_vm_run_on(house):
     invariants.hold(house)
 
 
+def a_save_is_settled_though_nobody_asks(house):
+    """The save failed, and what became of it could not be found out: that is done once it can be."""
+    house.run("vm", "create", "web", "--template", "bench-boot", "--start")
+    _control(house, "fail=save:1.0,settle:1.0\n")
+    house.run("vm", "save", "web", status=None)
+    house.wait_for_states({"web": "saving"})
+    _control(house, "")
+    house.wait_for_states({"web": "running"}, 30)
+    house.run("vm", "save", "web")
+    house.run("vm", "start", "web")
+    house.wait_for_states({"web": "running"})
+    invariants.hold(house)
+
+
 def saved_vms_outlive_dying_daemons(house, rounds=8, seed=None):
     """Whatever dies in the middle, a VM is saved or runs, and never both."""
     seed = seed or random.randrange(1 << 30)
@@ -207,5 +221,5 @@ def a_guest_counts_on_after_a_save(house):
 
 SCENARIOS = [a_saved_vm_goes_on, what_would_not_fit_a_saved_memory_is_refused,
              a_repository_that_is_away_costs_no_memory, a_save_that_fails_lets_the_vm_run_on,
-             saved_vms_outlive_dying_daemons]
+             a_save_is_settled_though_nobody_asks, saved_vms_outlive_dying_daemons]
 REAL_SCENARIOS = [a_guest_counts_on_after_a_save]

@@ -235,6 +235,8 @@ bool connection_error(Error *err, const char *what) {
     /* A failed system call inside libvirtd (a file, a bridge) is no lost connection. */
     if (last->code == VIR_ERR_SYSTEM_ERROR && last->domain != VIR_FROM_RPC && last->domain != VIR_FROM_REMOTE)
         code = ERROR_HYPERVISOR;
+    if (last->code == VIR_ERR_INTERNAL_ERROR && last->domain == VIR_FROM_RPC) /* "client socket is closed" */
+        code = ERROR_UNREACHABLE;
     g_autofree char *reason = g_strdup(last->message ? last->message : "no reason given");
     return error_set(err, code, NULL, "%s: %s", what, g_strdelimit(reason, "\r\n\t", ' '));
 }
