@@ -594,6 +594,20 @@ export interface FoundHost {
   readonly detail?: string;
 }
 
+/** Hosts to take by the secret of their pool. */
+export interface HostEnrol {
+  /** Where their agents listen; each is called as it calls itself. */
+  addresses: string[];
+  /** The pool whose secret they hold and that they join; the only one when absent. */
+  pool?: string;
+}
+
+/** Where a host is to belong. */
+export interface HostMove {
+  /** The pool. */
+  pool: string;
+}
+
 /** A group of hosts. */
 export interface Pool {
   /** Never changes; valid across managers. */
@@ -770,6 +784,22 @@ export interface NicRow {
   readonly model?: NicModel;
   /** False: the cable is out. */
   readonly connected?: boolean;
+}
+
+/** An object, and where the word was found. */
+export interface Match {
+  /** Kind of the object: `vm`, `host`, `template`… */
+  readonly kind?: string;
+  /** Its name. */
+  readonly name?: string;
+  /** Its id. */
+  readonly id?: string;
+  /** Where: `name`, `id`, `address`, `mac`, `tag`, `hostname`, `unmanaged` (a VM that Lodge did not make). */
+  readonly place?: string;
+  /** What stands there; filter by `text~WORD`. */
+  readonly text?: string;
+  /** The host that a VM is on. */
+  readonly host?: string;
 }
 
 /** A long operation. */
@@ -1451,11 +1481,13 @@ export interface Methods {
   'guest-os.list': { http: 'GET'; path: '/v1/guest-oses'; parameters: ListQuery; result: Page<GuestOsInfo> };
   'guest-os.get': { http: 'GET'; path: '/v1/guest-oses/{id}'; parameters: Empty; result: GuestOsInfo };
   'host.discover': { http: 'POST'; path: '/v1/hosts/discover'; parameters: HostDiscover; result: FoundHost };
+  'host.enrol': { http: 'POST'; path: '/v1/hosts/enrol'; parameters: HostEnrol; result: Job };
   'host.list': { http: 'GET'; path: '/v1/hosts'; parameters: ListQuery; result: Page<Host> };
   'host.get': { http: 'GET'; path: '/v1/hosts/{id}'; parameters: Empty; result: Host };
   'host.create': { http: 'POST'; path: '/v1/hosts'; parameters: HostAdd; result: Host };
   'host.update': { http: 'PATCH'; path: '/v1/hosts/{id}'; parameters: Host; result: Host };
   'host.modules': { http: 'GET'; path: '/v1/hosts/{id}/modules'; parameters: ListQuery; result: Page<HostModule> & { totals: Record<string, number> } };
+  'host.move': { http: 'POST'; path: '/v1/hosts/{id}/move'; parameters: HostMove; result: Host };
   'host.delete': { http: 'DELETE'; path: '/v1/hosts/{id}'; parameters: Empty; result: Empty };
   'pool.list': { http: 'GET'; path: '/v1/pools'; parameters: ListQuery; result: Page<Pool> };
   'pool.get': { http: 'GET'; path: '/v1/pools/{id}'; parameters: Empty; result: Pool };
@@ -1472,6 +1504,7 @@ export interface Methods {
   'network.delete': { http: 'DELETE'; path: '/v1/networks/{id}'; parameters: Empty; result: Job };
   'disk.list': { http: 'GET'; path: '/v1/disks'; parameters: ListQuery; result: Page<DiskRow> };
   'nic.list': { http: 'GET'; path: '/v1/nics'; parameters: ListQuery; result: Page<NicRow> };
+  'match.list': { http: 'GET'; path: '/v1/matches'; parameters: ListQuery; result: Page<Match> };
   'job.list': { http: 'GET'; path: '/v1/jobs'; parameters: ListQuery; result: Page<Job> };
   'job.get': { http: 'GET'; path: '/v1/jobs/{id}'; parameters: Empty; result: Job };
   'job.cancel': { http: 'POST'; path: '/v1/jobs/{id}/cancel'; parameters: Empty; result: Job };

@@ -8,7 +8,7 @@
 #include "manager/job-kinds.h"
 #include "model/format.h"
 
-enum { AT_ONCE = 4, LONGEST_NAME = 50, LONGEST_FAULT = 1500 };
+enum { AT_ONCE = 4, LONGEST_NAME = 50, LONGEST_FAULT = 1500, MOST_NAMES = 1024 };
 
 /* ---- what is asked for ---- */
 
@@ -52,8 +52,9 @@ typedef struct Enrolling {
 
 typedef struct One {
     Enrolling *all;
-    char *address;
+    char *address, *hostname;
     Host host;
+    int n_names; /* that were taken meanwhile */
 } One;
 
 static void go_on(Enrolling *all);
@@ -69,25 +70,44 @@ static void one_end(One *one, const Error *err) {
     }
     host_clear(&one->host);
     g_free(one->address);
+    g_free(one->hostname);
     g_free(one);
     all->under_way--;
     go_on(all);
 }
 
+static void store_one(One *one);
+
+/* Two that call themselves alike may be stored at the same moment. */
 static void stored(const Error *err, void *data) {
-    one_end(data, err);
+    One *one = data;
+    if (err && err->code == ERROR_EXISTS && one->n_names++ < MOST_NAMES)
+        store_one(one);
+    else
+        one_end(one, err);
 }
 
 /* "node-7" of "Node-7.example.org", or "node-7-2" when there is one of that name. */
-static char *free_name(Inventory *inventory, const char *hostname) {
+static char *free_name(Inventory *inventory, const char *hostname, int n_taken) {
     g_autofree char *label = g_ascii_strdown(hostname, (gssize)MIN(strcspn(hostname, "."), LONGEST_NAME));
     const char *base = is_object_name(label) ? label : "host";
     char *name = g_strdup(base);
-    for (int i = 2; inventory_has_name(inventory, RESOURCE_HOST, name); i++) {
+    for (int i = 2; n_taken > 0 || inventory_has_name(inventory, RESOURCE_HOST, name); i++, n_taken--) {
         g_free(name);
         name = g_strdup_printf("%s-%d", base, i);
     }
     return name;
+}
+
+static void store_one(One *one) {
+    Inventory *inventory = job_inventory(one->all->run);
+    const Job *job = job_definition(one->all->run);
+    g_autofree char *name = free_name(inventory, one->hostname, one->n_names);
+    host_set_name(&one->host, name);
+    InventoryChange *change = inventory_change_new(inventory);
+    inventory_change_by(change, job->principal, job->id);
+    inventory_change_put(change, RESOURCE_HOST, &one->host);
+    inventory_commit(inventory, change, stored, one);
 }
 
 static void enrolled(const AgentIdentity *identity, const char *key, const Error *err, void *data) {
@@ -109,19 +129,15 @@ static void enrolled(const AgentIdentity *identity, const char *key, const Error
         one_end(one, &fault);
         return;
     }
-    g_autofree char *name = free_name(inventory, identity->name);
+    one->hostname = g_strdup(identity->name);
     host_set_id(&one->host, identity->host);
-    host_set_name(&one->host, name);
     host_set_address(&one->host, one->address);
     host_set_key(&one->host, key);
     host_set_pool(&one->host, json_text_at(job_data(one->all->run), "pool"));
     if (agent_identity_has(identity, AGENT_IDENTITY_FIELD_DRIVER))
         host_set_driver(&one->host, identity->driver);
     model_apply_defaults(&host_type, &one->host);
-    InventoryChange *change = inventory_change_new(inventory);
-    inventory_change_by(change, job_definition(one->all->run)->principal, job_definition(one->all->run)->id);
-    inventory_change_put(change, RESOURCE_HOST, &one->host);
-    inventory_commit(inventory, change, stored, one);
+    store_one(one);
 }
 
 /* A host that was taken over the network at that address: by this job before a crash, or long ago. */

@@ -86,9 +86,11 @@ static void certify(World *world, const HostAuthority *authority, const char *id
 
 /* ---- the manager ---- */
 
+/* Of nothing at all until the host is stored. */
 static const HostStatus *status_of(World *world) {
+    static const HostStatus none = {.state = HOST_STATE_UNKNOWN};
     const Object *host = inventory_get(world->inventory, RESOURCE_HOST, HOST);
-    return &((const Host *)host->data)->status;
+    return host ? &((const Host *)host->data)->status : &none;
 }
 
 static bool is_connected(World *world) {
