@@ -12,17 +12,11 @@
 
 enum { PROBES_AT_ONCE = 64, PROBE_MS = 5000, BATCH_MS = 50 };
 
-/* Where else to look on a machine without an agent. */
-static const struct {
-    uint16_t port;
-    const char *name;
-} services[] = {{22, "ssh"}, {16509, "libvirt"}, {16514, "libvirt"}};
-
 /* What the thread found out about one target. */
 typedef struct Reached {
     size_t target;
     RpcReach reach;
-    unsigned services; /* bits by index into `services` */
+    unsigned services; /* bits by index into rpc_services */
     char *fault;       /* of a name that cannot be resolved */
 } Reached;
 
@@ -117,13 +111,13 @@ static void agent_port_tried(size_t index, RpcReach reach, void *data) {
         push(shared, (Reached){.target = target, .reach = reach});
     else if (reach == RPC_REACH_REFUSED || is_wanted)
         g_hash_table_insert(shared->silent_look, GSIZE_TO_POINTER(target + 1),
-            GUINT_TO_POINTER((unsigned)reach << G_N_ELEMENTS(services)));
+            GUINT_TO_POINTER((unsigned)reach << RPC_SERVICES));
 }
 
 static void other_port_tried(size_t index, RpcReach reach, void *data) {
     Shared *shared = data;
-    size_t target = g_array_index(shared->indices, size_t, index) / G_N_ELEMENTS(services);
-    size_t service = g_array_index(shared->indices, size_t, index) % G_N_ELEMENTS(services);
+    size_t target = g_array_index(shared->indices, size_t, index) / RPC_SERVICES;
+    size_t service = g_array_index(shared->indices, size_t, index) % RPC_SERVICES;
     void *key = GSIZE_TO_POINTER(target + 1);
     unsigned bits = GPOINTER_TO_UINT(g_hash_table_lookup(shared->silent_look, key));
     if (reach == RPC_REACH_OPEN)
@@ -144,11 +138,11 @@ static bool try_other_ports(Shared *shared) {
     g_array_set_size(shared->indices, 0);
     g_hash_table_iter_init(&each, shared->silent_look);
     while (g_hash_table_iter_next(&each, &key, NULL))
-        for (size_t service = 0; service < G_N_ELEMENTS(services); service++) {
+        for (size_t service = 0; service < RPC_SERVICES; service++) {
             size_t target = GPOINTER_TO_SIZE(key) - 1;
-            size_t index = target * G_N_ELEMENTS(services) + service;
+            size_t index = target * RPC_SERVICES + service;
             RpcSocketAddress address = target_at(shared, target)->socket;
-            ((struct sockaddr_in *)&address.storage)->sin_port = htons(services[service].port);
+            ((struct sockaddr_in *)&address.storage)->sin_port = htons(rpc_services[service].port);
             g_array_append_val(shared->addresses, address);
             g_array_append_val(shared->indices, index);
         }
@@ -161,11 +155,10 @@ static void tell_the_rest(Shared *shared) {
         if (!g_hash_table_lookup_extended(shared->silent_look, GSIZE_TO_POINTER(i + 1), NULL, &value))
             continue;
         unsigned bits = GPOINTER_TO_UINT(value);
-        unsigned found = bits & ((1U << G_N_ELEMENTS(services)) - 1);
+        unsigned found = bits & ((1U << RPC_SERVICES) - 1);
         if (found || shared->tells_all || target_at(shared, i)->is_named)
-            push(shared,
-                (Reached){
-                    .target = i, .reach = (RpcReach)(bits >> G_N_ELEMENTS(services)), .services = found});
+            push(
+                shared, (Reached){.target = i, .reach = (RpcReach)(bits >> RPC_SERVICES), .services = found});
     }
 }
 
@@ -184,6 +177,14 @@ static char *text_of(const RpcTarget *target) {
 
 static void tell(Discovery *self, FoundHost *row) {
     self->on_row(row, self->data);
+}
+
+/* Two ports may be of one service. */
+static void add_service(FoundHost *row, const char *name) {
+    for (size_t i = 0; i < row->services.n; i++)
+        if (strcmp(row->services.items[i], name) == 0)
+            return;
+    found_host_add_services(row, name);
 }
 
 static char *list_services(const FoundHost *row) {
@@ -207,9 +208,9 @@ static void tell_no_agent(Discovery *self, const Reached *reached) {
     found_host_set_state(&row, reached->fault ? FOUND_STATE_UNKNOWN
                                : is_there     ? FOUND_STATE_REFUSED
                                               : FOUND_STATE_UNREACHABLE);
-    for (size_t i = 0; i < G_N_ELEMENTS(services); i++)
+    for (size_t i = 0; i < RPC_SERVICES; i++)
         if (reached->services & 1U << i)
-            found_host_add_services(&row, services[i].name);
+            add_service(&row, rpc_services[i].name);
     g_autofree char *detail = row.services.n ? list_services(&row) : NULL;
     found_host_set_detail(&row, detail ? detail : reached->fault ? reached->fault : details[reached->reach]);
     tell(self, &row);

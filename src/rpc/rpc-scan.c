@@ -16,6 +16,8 @@ enum {
     SPARE_DESCRIPTORS = 128
 };
 
+const RpcService rpc_services[RPC_SERVICES] = {{22, "ssh"}, {16509, "libvirt"}, {16514, "libvirt"}};
+
 typedef struct Slot {
     GList link; /* in `order` or `free` */
     int fd;     /* -1: free */

@@ -7,6 +7,14 @@
 #include "base/cancel.h"
 #include "rpc/rpc-address.h"
 
+/* What a machine without an agent may offer: well-known ports (IANA's registry of service names). */
+enum { RPC_SERVICES = 3 };
+typedef struct RpcService {
+    uint16_t port;
+    const char *name;
+} RpcService;
+extern const RpcService rpc_services[RPC_SERVICES];
+
 typedef enum RpcReach {
     RPC_REACH_OPEN,    /* something accepted the connection; it was closed at once */
     RPC_REACH_REFUSED, /* the machine is there, and nobody listens */

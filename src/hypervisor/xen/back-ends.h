@@ -15,8 +15,8 @@ bool xen_disk_number(const char *target, unsigned *ret_number);
  * is the back end. */
 void xen_count_disk(const char *root, unsigned domain, unsigned number, VmDiskStatistics *disk);
 
-/* Whether each disk of a domain has its back end: a program that cannot serve one says so to its own log only,
- * and the guest would start without it. ERROR_HYPERVISOR. Blocks while xenstored is busy. */
+/* Whether each disk of a domain has its back end: a program that cannot serve one says so to its own log
+ * only, and the guest would start without it. ERROR_HYPERVISOR. Blocks while xenstored is busy. */
 bool xen_check_disks_served(unsigned domain, const char *name, Error *err);
 
 /* The number of the NIC that has this MAC, from xenstore; false when there is none. Blocks while xenstored is
