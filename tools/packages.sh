@@ -9,7 +9,7 @@ mmdebstrap e2fsprogs dosfstools mtools fdisk grub-common grub-pc-bin grub-efi-am
 # Beside the above, in the control domain of a Xen hypervisor (Debian 13).
 xen_packages="xen-system-amd64 libvirt-daemon-driver-xen grub-xen-host qemu-system-xen"
 check_packages="clang clang-format libclang-rt-dev shellcheck openssl openssh-client"
-full_packages="virtinst xfsprogs" # for the benches
+full_packages="virtinst xfsprogs nmap ganeti-htools" # for the benches
 # Packages of their own in Debian 13, part of others in Debian 12.
 newer_packages="libvirt-daemon-log libvirt-daemon-lock libvirt-daemon-driver-qemu libvirt-daemon-driver-network"
 
