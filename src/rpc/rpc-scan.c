@@ -35,6 +35,8 @@ typedef struct Scan {
     GQueue order; /* of slots, the oldest first: all have the same time, so that one ends after the other */
     GQueue free;
     int64_t begun_ns;
+    int spare; /* a socket whose connect was refused at once: it can connect again; or -1 */
+    int spare_family;
 } Scan;
 
 static int64_t now_ns(void) {
@@ -83,21 +85,37 @@ static size_t allowance(const Scan *scan) {
     return (size_t)(seconds * scan->options.most_a_second) + 1;
 }
 
-static bool begin_one(Scan *scan, Error *err) {
-    const RpcSocketAddress *address = &scan->addresses[scan->next];
-    fd_auto int fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return error_set_errno(err, errno, "opening a socket");
-    size_t index = scan->next++;
-    bool is_done = connect(fd, (const struct sockaddr *)&address->storage, address->length) == 0;
-    int reason = is_done ? 0 : errno;
-    if (reason != EINPROGRESS) {
-        hang_up(&fd);
-        tell(scan, index, reach_of(reason));
-        return true;
+static int take_socket(Scan *scan, int family) {
+    if (scan->spare >= 0 && scan->spare_family == family)
+        return fd_steal(&scan->spare);
+    return socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+/* EINPROGRESS, or how it ended. On one machine the answer is there before connect() returns, which a second
+ * call fetches; it also makes a refused socket good for another try (connect(2): Linux). */
+static int try_to_connect(int fd, const RpcSocketAddress *address) {
+    const struct sockaddr *place = (const struct sockaddr *)&address->storage;
+    if (connect(fd, place, address->length) == 0)
+        return 0;
+    if (errno != EINPROGRESS)
+        return errno;
+    if (connect(fd, place, address->length) == 0 || errno == EISCONN)
+        return 0;
+    return errno == EALREADY ? EINPROGRESS : errno;
+}
+
+static void keep_or_hang_up(Scan *scan, int take_fd, int reason, int family) {
+    if (reason != ECONNREFUSED || scan->spare >= 0) {
+        hang_up(&take_fd);
+        return;
     }
+    scan->spare = take_fd;
+    scan->spare_family = family;
+}
+
+static bool watch(Scan *scan, int take_fd, size_t index, Error *err) {
     Slot *slot = g_queue_pop_head_link(&scan->free)->data;
-    slot->fd = fd_steal(&fd);
+    slot->fd = take_fd;
     slot->index = index;
     slot->end_ns = now_ns() + scan->options.timeout_ms * NS_PER_MS;
     struct epoll_event event = {.events = EPOLLOUT, .data.ptr = slot};
@@ -107,9 +125,24 @@ static bool begin_one(Scan *scan, Error *err) {
            error_set_errno(err, errno, "watching a socket");
 }
 
+static bool begin_one(Scan *scan, Error *err) {
+    const RpcSocketAddress *address = &scan->addresses[scan->next];
+    int family = address->storage.ss_family;
+    int fd = take_socket(scan, family);
+    if (fd < 0)
+        return error_set_errno(err, errno, "opening a socket");
+    size_t index = scan->next++;
+    int reason = try_to_connect(fd, address);
+    if (reason == EINPROGRESS)
+        return watch(scan, fd, index, err);
+    keep_or_hang_up(scan, fd, reason, family);
+    tell(scan, index, reach_of(reason));
+    return true;
+}
+
 static bool begin_some(Scan *scan, Error *err) {
     size_t most = MIN(scan->n, allowance(scan));
-    while (scan->next < most && !g_queue_is_empty(&scan->free))
+    for (int i = 0; i < AT_ONCE && scan->next < most && !g_queue_is_empty(&scan->free); i++)
         if (!begin_one(scan, err))
             return false;
     return true;
@@ -182,6 +215,7 @@ bool rpc_scan(const RpcSocketAddress *addresses, size_t n, const RpcScanOptions 
         scan.slots[i].link.data = &scan.slots[i];
         g_queue_push_tail_link(&scan.free, &scan.slots[i].link);
     }
+    scan.spare = -1;
     scan.epoll = epoll_create1(EPOLL_CLOEXEC);
     bool is_good = scan.epoll >= 0 || error_set_errno(err, errno, "opening an epoll descriptor");
     while (is_good && (scan.next < n || scan.n_open > 0))
@@ -189,6 +223,7 @@ bool rpc_scan(const RpcSocketAddress *addresses, size_t n, const RpcScanOptions 
     for (size_t i = 0; i < scan.n_slots; i++)
         if (scan.slots[i].fd >= 0)
             hang_up(&scan.slots[i].fd);
+    fd_close(&scan.spare);
     fd_close(&scan.epoll);
     g_free(scan.slots); /* with the links of both queues */
     return is_good;
