@@ -7,7 +7,8 @@
 #include <glib.h>
 #include <math.h>
 
-#define DEFAULT_LEAST_GAIN 0.001
+/* Of one host; a move touches two of many. */
+#define DEFAULT_LEAST_GAIN 0.02
 #define NOWHERE SIZE_MAX
 
 typedef struct Load {
@@ -22,10 +23,11 @@ typedef struct Best {
 
 typedef struct Balance {
     const BalanceWorld *world;
-    size_t *places;   /* of each VM */
-    Load *loads;      /* of each host */
-    Load total, mean; /* what all hosts have; the pool's load in parts of 1 */
-    double square;    /* of the spread */
+    size_t *places;    /* of each VM */
+    Load *loads;       /* of each host */
+    size_t n_counting; /* hosts */
+    Load total, mean;  /* what all of them have; the pool's load in parts of 1 */
+    double square;     /* of the spread */
     Best *bests;
     size_t left_out; /* a host that does not count; NOWHERE: none */
 } Balance;
@@ -37,12 +39,9 @@ static bool counts(const Balance *self, size_t host) {
 /* What a host with that load adds to the square of the spread: half for memory, half for CPUs. */
 static double share(const Balance *self, size_t host, double memory, double cpus) {
     const BalanceHost *own = &self->world->hosts[host];
-    double has_memory = (double)own->memory_bytes;
-    double off_memory = memory / has_memory - self->mean.memory,
+    double off_memory = memory / (double)own->memory_bytes - self->mean.memory,
            off_cpus = cpus / own->cpus - self->mean.cpus;
-    return (has_memory / self->total.memory * off_memory * off_memory +
-               own->cpus / self->total.cpus * off_cpus * off_cpus) /
-           2;
+    return (off_memory * off_memory + off_cpus * off_cpus) / 2 / (double)self->n_counting;
 }
 
 static double share_now(const Balance *self, size_t host) {
@@ -72,6 +71,7 @@ static void balance_begin(Balance *self, const BalanceWorld *world, size_t left_
     }
     for (size_t i = 0; i < world->n_hosts; i++) {
         if (counts(self, i)) {
+            self->n_counting++;
             self->total.memory += (double)world->hosts[i].memory_bytes;
             self->total.cpus += world->hosts[i].cpus;
         }
@@ -208,8 +208,9 @@ static BalancePlan plan_of(Balance *self, GArray *take_moves, double before) {
 BalancePlan balance(const BalanceWorld *world, const BalanceRules *rules) {
     Balance self;
     GArray *moves = g_array_new(FALSE, FALSE, sizeof(BalanceMove));
-    double least = rules->least_gain > 0 ? rules->least_gain : DEFAULT_LEAST_GAIN;
     balance_begin(&self, world, NOWHERE);
+    double least =
+        rules->least_gain > 0 ? rules->least_gain : DEFAULT_LEAST_GAIN / (double)MAX(self.n_counting, 1);
     double before = spread(&self);
     for (size_t vm = 0; vm < world->n_vms; vm++)
         look(&self, vm);

@@ -2,8 +2,8 @@
  * Which VMs to move so that the hosts of a pool carry alike. Pure: no I/O, no clock; the same world gives the
  * same plan. Any thread.
  *
- * The measure is the spread: the standard deviation of the hosts' loads around the pool's, weighted by what
- * they have, of memory and of CPUs together (0: all alike). The best move comes first; a plan ends when no
+ * The measure is the spread: the standard deviation of the hosts' loads around the pool's, of memory and of
+ * CPUs together (0: all alike); each host counts alike. The best move comes first; a plan ends when no
  * move brings enough. Carried out and asked for again it is empty, so that VMs do not wander.
  */
 #pragma once
@@ -39,7 +39,8 @@ typedef struct BalanceWorld {
 
 typedef struct BalanceRules {
     size_t most_moves;
-    double least_gain; /* how much a move must lower the spread, in parts of 1; 0: 0.001 */
+    double least_gain; /* how much a move must lower the spread, in parts of 1; 0: 0.02 divided by the number
+                          of hosts */
     double enough;     /* a spread that is good enough: nothing is moved below it */
 } BalanceRules;
 
