@@ -9,7 +9,7 @@
 enum { STALL_TIMEOUT_MS = 60000, GAP = 2 };
 
 /* On a terminal lines cannot be laid out together: nobody knows what is still to come. */
-static const int widths[] = {21, 13, 18, 9, 8};
+static const int widths[] = {21, 13, 14};
 
 typedef struct Feed {
     const MethodDescriptor *method;
@@ -24,9 +24,18 @@ static void append_cell(GString *line, const char *text, size_t column) {
     g_string_append_printf(line, "%*s", MAX(width - text_width(text), 0) + GAP, "");
 }
 
+/* On a terminal a row is one line. */
 static void print_line(GString *line) {
-    g_strchomp(line->str);
-    printf("%s\n", line->str);
+    int width = terminal_width(stdout), used = 0;
+    const char *at = g_strchomp(line->str);
+    bool is_too_long = width > 0 && text_width(at) > width;
+    while (is_too_long && *at && used < width - 1) {
+        g_autofree char *character = g_strndup(at, (size_t)(g_utf8_next_char(at) - at));
+        used += text_width(character);
+        at = g_utf8_next_char(at);
+    }
+    printf("%.*s%s\n", is_too_long ? (int)(at - line->str) : (int)strlen(line->str), line->str,
+        is_too_long ? "…" : "");
     fflush(stdout);
 }
 

@@ -147,7 +147,7 @@ static void test_what_is_enough_is_not_bettered(void) {
 }
 
 static void test_each_move_is_the_best_and_the_plan_ends(void) {
-    static const BalanceRules rules = {.most_moves = 1000};
+    static const BalanceRules rules = {.most_moves = 1000, .least_gain = 0.001};
     g_autoptr(GRand) random = g_rand_new_with_seed((guint32)g_test_rand_int());
     guint n_moves = 0;
     for (int i = 0; i < 60; i++) {
