@@ -142,19 +142,11 @@ const char *remote_key(const Remote *remote) {
 
 /* ---- who comes ---- */
 
-static bool has_name(const TlsShown *shown, const char *name) {
-    for (size_t i = 0; i < TLS_MOST_NAMES && shown->names[i]; i++)
-        if (strcmp(shown->names[i], name) == 0)
-            return true;
-    return false;
-}
-
 bool remote_is_owner(const Remote *remote, const TlsShown *shown) {
     const char *owner = journal_owner(remote->journal);
     if (!owner || !shown || !shown->is_trusted || !remote->authority_pem)
         return false;
-    g_autofree char *name = g_strconcat(TLS_URI_PREFIX "manager:", owner, NULL);
-    return has_name(shown, name);
+    return g_strcmp0(tls_shown_name(shown, TLS_URI_PREFIX "manager:"), owner) == 0;
 }
 
 static bool is_code_open(const Remote *self) {
@@ -199,11 +191,11 @@ static bool read_secret(const Remote *self, const char *manager, char **ret_secr
         return false;
     }
     g_strstrip(*ret_secret);
-    if (strlen(*ret_secret) >= REMOTE_SECRET_LEAST)
+    if (strlen(*ret_secret) >= TLS_SECRET_LEAST)
         return true;
     g_clear_pointer(ret_secret, g_free);
     return error_set(err, ERROR_DENIED, "/enrol_code", "the secret on this host has less than %d characters",
-        REMOTE_SECRET_LEAST);
+        TLS_SECRET_LEAST);
 }
 
 static bool may_try_secret(Remote *self, Error *err) {

@@ -8,11 +8,11 @@
 #include "rpc/rpc-tls.h"
 #include "tls/tls-code.h"
 
-enum { REMOTE_CODE_S = 900, REMOTE_TRIES = 3, REMOTE_SECRET_LEAST = 16, REMOTE_SECRET_PAUSE_S = 2 };
+enum { REMOTE_CODE_S = 900, REMOTE_TRIES = 3, REMOTE_SECRET_PAUSE_S = 2 };
 
 typedef struct RemoteOptions {
     const char *state_folder;
-    /* A file with a secret of at least REMOTE_SECRET_LEAST characters that counts as a code while the host
+    /* A file with a secret of at least TLS_SECRET_LEAST characters that counts as a code while the host
      * has no owner, for hosts that are set up unattended; NULL: none. Read at each try. */
     const char *secret_path;
     const Journal *journal; /* must outlive it */

@@ -9,6 +9,7 @@
 #include "rpc/rpc-connection.h"
 #include "rpc/rpc-range.h"
 #include "rpc/rpc-scan.h"
+#include "tls/tls-identity.h"
 
 enum { PROBES_AT_ONCE = 64, PROBE_MS = 5000, BATCH_MS = 50 };
 
@@ -37,7 +38,6 @@ typedef struct Shared {
 
 typedef struct Probe {
     Discovery *discovery;
-    size_t target;
     RpcConnecting *connecting;
     RpcConnection *connection;
     FoundHost row;
@@ -84,11 +84,8 @@ static bool resolve(Shared *shared, size_t index) {
     return false;
 }
 
-static void add_to_scan(Shared *shared, size_t index, uint16_t port) {
-    RpcSocketAddress address = target_at(shared, index)->socket;
-    if (port) /* IPv4 and IPv6 have it in the same place */
-        ((struct sockaddr_in *)&address.storage)->sin_port = htons(port);
-    g_array_append_val(shared->addresses, address);
+static void add_to_scan(Shared *shared, const RpcSocketAddress *address, size_t index) {
+    g_array_append_vals(shared->addresses, address, 1);
     g_array_append_val(shared->indices, index);
 }
 
@@ -127,7 +124,7 @@ static void other_port_tried(size_t index, RpcReach reach, void *data) {
 static bool try_agent_ports(Shared *shared) {
     for (size_t i = 0; i < shared->targets.addresses->len && !is_cancelled(shared->cancel); i++)
         if (resolve(shared, i))
-            add_to_scan(shared, i, 0);
+            add_to_scan(shared, &target_at(shared, i)->socket, i);
     return scan_now(shared, agent_port_tried, shared);
 }
 
@@ -140,11 +137,10 @@ static bool try_other_ports(Shared *shared) {
     while (g_hash_table_iter_next(&each, &key, NULL))
         for (size_t service = 0; service < RPC_SERVICES; service++) {
             size_t target = GPOINTER_TO_SIZE(key) - 1;
-            size_t index = target * RPC_SERVICES + service;
             RpcSocketAddress address = target_at(shared, target)->socket;
+            /* IPv4 and IPv6 have it in the same place. */
             ((struct sockaddr_in *)&address.storage)->sin_port = htons(rpc_services[service].port);
-            g_array_append_val(shared->addresses, address);
-            g_array_append_val(shared->indices, index);
+            add_to_scan(shared, &address, target * RPC_SERVICES + service);
         }
     return scan_now(shared, other_port_tried, shared);
 }
@@ -253,20 +249,14 @@ static void probe_failed(Probe *probe, const Error *err) {
     probe_end(probe);
 }
 
-static const char *name_behind(const TlsShown *shown, const char *prefix) {
-    for (size_t i = 0; i < TLS_MOST_NAMES && shown->names[i]; i++)
-        if (g_str_has_prefix(shown->names[i], prefix))
-            return shown->names[i] + strlen(prefix);
-    return NULL;
-}
-
 /* Its certificate says most of it. Only with one that has no owner, or is ours, hands are shaken. */
 static bool note_shown(const TlsShown *shown, void *data, Error *err) {
     Probe *probe = data;
     const Discovery *self = probe->discovery;
     if (probe->is_over) /* the discovery may be gone */
         return error_set(err, ERROR_CANCELLED, NULL, "the search has ended");
-    const char *id = name_behind(shown, "lodge:host:"), *owner = name_behind(shown, "lodge:owner:");
+    const char *id = tls_shown_name(shown, TLS_URI_PREFIX "host:"),
+               *owner = tls_shown_name(shown, TLS_URI_PREFIX "owner:");
     if (!id || !is_uuid(id) || !shown->key_fingerprint)
         return error_set(err, ERROR_DENIED, NULL, "what answers shows no certificate of an agent");
     found_host_set_id(&probe->row, id);
@@ -352,7 +342,6 @@ static void begin_probe(Discovery *self, size_t index) {
     g_autofree char *text = text_of(target);
     Probe *probe = g_new0(Probe, 1);
     probe->discovery = self;
-    probe->target = index;
     found_host_set_address(&probe->row, text);
     g_hash_table_add(self->probes, probe);
     const RpcConnectOptions options = {

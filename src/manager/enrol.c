@@ -204,8 +204,6 @@ static bool has_key(const TlsShown *shown, void *data G_GNUC_UNUSED, Error *err)
     return shown->key_fingerprint || error_set(err, ERROR_DENIED, NULL, "the host shows no key");
 }
 
-enum { SECRET_LEAST = 16 };
-
 static bool read_code(const EnrolRequest *request, const RpcAddress *address, char **ret_code, Error *err) {
     char code[TLS_CODE_LENGTH + 1];
     const char *text = request->code ? request->code : request->secret;
@@ -215,7 +213,7 @@ static bool read_code(const EnrolRequest *request, const RpcAddress *address, ch
     if (!text)
         return error_set(err, ERROR_INVALID, "/enrol_code",
             "code: a host that is reached over the network shows one: run `lodge-agent enrol` on it");
-    if (strlen(text) >= SECRET_LEAST) {
+    if (strlen(text) >= TLS_SECRET_LEAST) {
         *ret_code = g_strdup(text);
         return true;
     }

@@ -107,13 +107,9 @@ bool host_authority_is_due(const HostAuthority *authority, const char *shown_pem
 }
 
 bool host_expected_check(const HostExpected *expected, const TlsShown *shown, Error *err) {
-    g_autofree char *name = g_strconcat(TLS_URI_PREFIX "host:", expected->id, NULL);
-    bool has_name = false;
-    for (size_t i = 0; i < TLS_MOST_NAMES && shown->names[i]; i++)
-        has_name = has_name || strcmp(shown->names[i], name) == 0;
     if (!shown->is_trusted)
         return error_set(err, ERROR_DENIED, NULL, "the host is not believed: %s", shown->flaw);
-    if (!has_name)
+    if (g_strcmp0(tls_shown_name(shown, TLS_URI_PREFIX "host:"), expected->id) != 0)
         return error_set(err, ERROR_DENIED, NULL, "another host answers at this address");
     return g_strcmp0(shown->key_fingerprint, expected->key) == 0 ||
            error_set(err, ERROR_DENIED, NULL, "the host shows another key than the one that was added");

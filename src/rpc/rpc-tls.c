@@ -29,10 +29,8 @@ static void forget(TlsShown *copy) {
 static bool check(const TlsShown *shown, void *data, Error *err) {
     TlsState *self = data;
     remember(&self->shown, shown);
-    if (self->options.check)
-        return self->options.check(shown, self->options.data, err);
-    return shown->is_trusted ||
-           error_set(err, ERROR_DENIED, NULL, "the other side is not trusted: %s", shown->flaw);
+    return self->options.check ? self->options.check(shown, self->options.data, err)
+                               : tls_shown_is_trusted(shown, err);
 }
 
 /* ---- the stream ---- */

@@ -9,6 +9,8 @@
 #include "tls/tls-session.h"
 
 enum { TLS_CODE_LENGTH = 9, TLS_PROOF_LENGTH = 64 };
+/* Characters of a secret that machines keep, which serves as a code without an end. */
+enum { TLS_SECRET_LEAST = 16 };
 
 /* "7H2K-9QLM", newly allocated: digits and capitals without I, L, O and U. Never log one. */
 char *tls_code_make(void);

@@ -144,6 +144,18 @@ static void read_certificate(TlsSession *self, Shown *shown) {
     shown->flaw = find_flaw(self, certificate);
 }
 
+const char *tls_shown_name(const TlsShown *shown, const char *prefix) {
+    for (size_t i = 0; i < TLS_MOST_NAMES && shown->names[i]; i++)
+        if (g_str_has_prefix(shown->names[i], prefix))
+            return shown->names[i] + strlen(prefix);
+    return NULL;
+}
+
+bool tls_shown_is_trusted(const TlsShown *shown, Error *err) {
+    return shown->is_trusted ||
+           error_set(err, ERROR_DENIED, NULL, "the other side is not trusted: %s", shown->flaw);
+}
+
 static bool check(TlsSession *self, Error *err) {
     Shown shown = {0};
     read_certificate(self, &shown);
@@ -153,8 +165,7 @@ static bool check(TlsSession *self, Error *err) {
     if (self->options.check)
         is_welcome = self->options.check(&shown.shown, self->options.data, err);
     else
-        is_welcome = shown.shown.is_trusted ||
-                     error_set(err, ERROR_DENIED, NULL, "the other side is not trusted: %s", shown.flaw);
+        is_welcome = tls_shown_is_trusted(&shown.shown, err);
     g_free(shown.flaw);
     g_free(shown.fingerprint);
     gnutls_free(shown.pem.data);

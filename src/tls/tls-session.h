@@ -32,6 +32,11 @@ typedef struct TlsShown {
     bool is_trusted;
     const char *flaw;
 } TlsShown;
+/* What stands behind `prefix` ("lodge:host:") in the first name that begins with it, borrowed; NULL: in none.
+ */
+const char *tls_shown_name(const TlsShown *shown, const char *prefix);
+/* What counts when nobody else decides; ERROR_DENIED with the flaw. */
+bool tls_shown_is_trusted(const TlsShown *shown, Error *err);
 
 typedef struct TlsSessionOptions {
     TlsCredentials *credentials; /* a reference is taken */
