@@ -482,6 +482,18 @@ export interface HostStatus {
   vcpus_limit?: number;
   /** What each VM mode can do on this host, the preferred one first. */
   modes?: HostMode[];
+  /** Maker and product. */
+  machine?: string;
+  /** `UEFI` or `BIOS`, its maker, version and date. */
+  firmware?: string;
+  /** Its physical network cards. */
+  nics?: HostNic[];
+  /** Its disks, local ones and LUNs. */
+  disks?: HostDisk[];
+  /** By how much its clock was ahead of the manager's when it connected last. Unit: ms. */
+  clock_ahead_ms?: number;
+  /** What a person should look after. */
+  warnings?: string[];
   /** Packages that some features miss. */
   missing_tools?: string[];
   /** What became of `modules`. */
@@ -492,6 +504,32 @@ export interface HostStatus {
   modules_blocked?: number;
   /** Names of VMs that run here and are not listed: other tools started them, or they are newer than the backup that was restored. */
   unmanaged?: string[];
+}
+
+/** A physical network card. */
+export interface HostNic {
+  /** Its name on the host. */
+  name: string;
+  /** Its own address. */
+  mac?: string;
+  /** Whether a cable with something at its other end is plugged in. */
+  link?: boolean;
+  /** Of the link. Unit: Mbit/s. */
+  speed?: number;
+  /** Its kernel module. */
+  module?: string;
+}
+
+/** A disk of a host. */
+export interface HostDisk {
+  /** Its name on the host. */
+  name: string;
+  /** How much it holds. Bytes. */
+  size?: number;
+  /** Maker and model. */
+  model?: string;
+  /** Whether it turns. */
+  rotational?: boolean;
 }
 
 /** What the system that controls the hypervisor keeps for itself. */
@@ -600,6 +638,14 @@ export interface HostEnrol {
   addresses: string[];
   /** The pool whose secret they hold and that they join; the only one when absent. */
   pool?: string;
+}
+
+/** How a host is found and believed again. */
+export interface HostRenew {
+  /** Where its agent listens now; where it did when absent. */
+  address?: string;
+  /** The one-time code that `lodge-agent enrol` shows on the host; not needed for `unix:PATH`, nor where the host holds its pool's secret. */
+  enrol_code?: string;
 }
 
 /** Where a host is to belong. */
@@ -1485,9 +1531,12 @@ export interface Methods {
   'host.list': { http: 'GET'; path: '/v1/hosts'; parameters: ListQuery; result: Page<Host> };
   'host.get': { http: 'GET'; path: '/v1/hosts/{id}'; parameters: Empty; result: Host };
   'host.create': { http: 'POST'; path: '/v1/hosts'; parameters: HostAdd; result: Host };
+  'host.renew': { http: 'POST'; path: '/v1/hosts/{id}/renew'; parameters: HostRenew; result: Host };
   'host.update': { http: 'PATCH'; path: '/v1/hosts/{id}'; parameters: Host; result: Host };
   'host.modules': { http: 'GET'; path: '/v1/hosts/{id}/modules'; parameters: ListQuery; result: Page<HostModule> & { totals: Record<string, number> } };
   'host.move': { http: 'POST'; path: '/v1/hosts/{id}/move'; parameters: HostMove; result: Host };
+  'host.adopt': { http: 'POST'; path: '/v1/hosts/{id}/adopt'; parameters: Empty; result: Job };
+  'host.release': { http: 'POST'; path: '/v1/hosts/{id}/release'; parameters: Empty; result: Job };
   'host.delete': { http: 'DELETE'; path: '/v1/hosts/{id}'; parameters: Empty; result: Empty };
   'pool.list': { http: 'GET'; path: '/v1/pools'; parameters: ListQuery; result: Page<Pool> };
   'pool.get': { http: 'GET'; path: '/v1/pools/{id}'; parameters: Empty; result: Pool };

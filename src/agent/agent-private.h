@@ -57,6 +57,7 @@ struct Agent {
     SavedWatch *saved_watch;
     Held *held;
     guint held_source;
+    guint release_source; /* the old owner is hung up on in a moment */
     ModuleKeeper *modules;
     char *system_root;
     GMutex control_lock;
@@ -84,6 +85,7 @@ typedef struct AgentClient {
     bool is_remote;
     char *proved_for; /* the manager that proved the code on this connection; or NULL */
     bool is_owner;    /* said hello as the owner: gets events */
+    bool is_former;   /* of an owner that gave the host away */
 } AgentClient;
 
 /* One call while it works. The thread uses parameters, result, err, cancel and progress only. */
@@ -120,7 +122,9 @@ RpcHandler agent_lookup(const char *method, void *client);
 
 /* agent.c */
 AgentAccess client_access(const AgentClient *client);
-/* What was written for the network counts from now on: other connections than `keep` (may be NULL) that came
+/* What was written for the network counts for connections from now on. */
+bool agent_take_credentials(Agent *agent, Error *err);
+/* The same at once: other connections than `keep` (may be NULL) that came
  * over it end. */
 bool agent_reload_remote(Agent *agent, const AgentClient *keep, Error *err);
 void agent_identity_fill(const Agent *agent, AgentIdentity *identity);
@@ -164,6 +168,8 @@ const char *key_of_control(const void *parameters);
 
 /* owning.c: answered at once. */
 void serve_own(AgentClient *client, const void *parameters, RpcRequest *request);
+void serve_host_release(AgentClient *client, const void *parameters, RpcRequest *request);
+void serve_holdings(AgentClient *client, const void *parameters, RpcRequest *request);
 void serve_enrol_code(AgentClient *client, const void *parameters, RpcRequest *request);
 const char *key_of_certificate(const void *parameters);
 

@@ -76,11 +76,17 @@ static void limit_strangers(Agent *agent) {
         g_ptr_array_remove(agent->clients, oldest);
 }
 
-bool agent_reload_remote(Agent *agent, const AgentClient *keep, Error *err) {
+bool agent_take_credentials(Agent *agent, Error *err) {
     if (!remote_reload(agent->remote, err))
         return false;
     if (agent->remote_listener)
         rpc_listener_set_credentials(agent->remote_listener, remote_credentials(agent->remote));
+    return true;
+}
+
+bool agent_reload_remote(Agent *agent, const AgentClient *keep, Error *err) {
+    if (!agent_take_credentials(agent, err))
+        return false;
     for (guint i = agent->clients->len; i > 0; i--) {
         AgentClient *client = g_ptr_array_index(agent->clients, i - 1);
         if (client->is_remote && client != keep)
@@ -298,6 +304,7 @@ void agent_stop(Agent *agent) {
     agent->is_stopping = true;
     g_clear_handle_id(&agent->trash_source, g_source_remove);
     g_clear_handle_id(&agent->held_source, g_source_remove);
+    g_clear_handle_id(&agent->release_source, g_source_remove);
     g_clear_pointer(&agent->listener, rpc_listener_free);
     g_clear_pointer(&agent->remote_listener, rpc_listener_free);
     host_end_stop(agent);

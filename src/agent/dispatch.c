@@ -357,6 +357,8 @@ static void serve_hello(AgentClient *client, const void *parameters, RpcRequest 
                        g_strcmp0(journal_owner(journal), hello->manager) == 0 &&
                        hello->epoch >= journal_epoch(journal);
     agent_identity_fill(client->agent, &identity);
+    if (client_access(client) != ACCESS_STRANGER)
+        agent_identity_set_time(&identity, clock_realtime_ns(clock_system()));
     rpc_reply(request, agent_identity_encode(&identity, MODEL_ENCODE_ALL));
 }
 
@@ -408,6 +410,8 @@ static const ServeFn served_at_once[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_OPERATION_ATTACH] = serve_operation_attach,
     [AGENT_METHOD_OPERATION_FORGET] = serve_operation_forget,
     [AGENT_METHOD_ENROL_CODE] = serve_enrol_code,
+    [AGENT_METHOD_HOST_RELEASE] = serve_host_release,
+    [AGENT_METHOD_HOLDINGS] = serve_holdings,
     [AGENT_METHOD_HOST_END] = serve_host_end,
     [AGENT_METHOD_HOST_BEGIN] = serve_host_begin,
 };

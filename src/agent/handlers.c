@@ -50,26 +50,51 @@ static int compare_vms(const void *a, const void *b) {
     return g_strcmp0(((const Vm *)a)->id, ((const Vm *)b)->id);
 }
 
+static size_t encoded_bytes(json_t *take_json) {
+    size_t bytes = json_dumpb(take_json, NULL, 0, JSON_COMPACT) + 1;
+    json_decref(take_json);
+    return bytes;
+}
+
+/* All of them are in the first page. */
+static bool fill_others(
+    const AgentRepositoryContent *content, AgentRepositoryContent *ret_page, size_t *bytes, Error *err) {
+    for (size_t i = 0; i < content->templates.n; i++) {
+        *bytes += encoded_bytes(template_encode(&content->templates.items[i], MODEL_ENCODE_DEFINITION));
+        template_copy(agent_repository_content_add_templates(ret_page), &content->templates.items[i]);
+    }
+    for (size_t i = 0; i < content->isos.n; i++) {
+        *bytes += encoded_bytes(iso_encode(&content->isos.items[i], MODEL_ENCODE_DEFINITION));
+        iso_copy(agent_repository_content_add_isos(ret_page), &content->isos.items[i]);
+    }
+    return *bytes <= PAGE_BYTES ||
+           error_set(err, ERROR_TOO_LARGE, NULL, "%zu templates and %zu ISOs do not fit into one answer",
+               content->templates.n, content->isos.n);
+}
+
 /* The VMs of `content` that fit into one message, from the first behind `after`. */
-static void fill_page(AgentRepositoryContent *content, const char *after, AgentRepositoryContent *ret_page) {
+static bool fill_page(
+    AgentRepositoryContent *content, const char *after, AgentRepositoryContent *ret_page, Error *err) {
     size_t bytes = 0;
     const Vm *last = NULL;
     if (content->vms.n > 0)
         qsort(content->vms.items, content->vms.n, sizeof(Vm), compare_vms);
     repository_copy(agent_repository_content_put_repository(ret_page), &content->repository);
+    if (!after && !fill_others(content, ret_page, &bytes, err))
+        return false;
     for (size_t i = 0; i < content->vms.n; i++) {
         const Vm *vm = &content->vms.items[i];
         if (!vm->id || (after && strcmp(vm->id, after) <= 0))
             continue;
-        g_autoptr(json_t) json = vm_encode(vm, MODEL_ENCODE_DEFINITION);
-        bytes += json_dumpb(json, NULL, 0, JSON_COMPACT) + 1;
+        bytes += encoded_bytes(vm_encode(vm, MODEL_ENCODE_DEFINITION));
         if (last && bytes > PAGE_BYTES) {
             agent_repository_content_set_next(ret_page, last->id);
-            return;
+            return true;
         }
         vm_copy(agent_repository_content_add_vms(ret_page), vm);
         last = vm;
     }
+    return true;
 }
 
 /* All of it is read for each page: that happens after a restore only, and a folder keeps no order. */
@@ -79,8 +104,7 @@ static bool handle_repository_scan(AgentCall *call, Error *err) {
     g_auto(AgentRepositoryContent) content = {0};
     if (!kind || !kind->scan(&request->repository, &content, err))
         return false;
-    fill_page(&content, request->after, call->result);
-    return true;
+    return fill_page(&content, request->after, call->result, err);
 }
 
 static bool handle_repository_close(AgentCall *call G_GNUC_UNUSED, Error *err G_GNUC_UNUSED) {
@@ -99,6 +123,24 @@ static bool handle_network_open(AgentCall *call, Error *err) {
     AgentNetwork *opened = call->result;
     network_copy(agent_network_put_network(opened), &request->network);
     return call->agent->driver->network_open(call->agent->session, &opened->network, err);
+}
+
+static bool finish_network_open(AgentCall *call, Error *err G_GNUC_UNUSED) {
+    journal_network_put(call->agent->journal, &((AgentNetwork *)call->result)->network);
+    return true;
+}
+
+static bool finish_network_close(AgentCall *call, Error *err G_GNUC_UNUSED) {
+    journal_network_delete(call->agent->journal, ((AgentNetwork *)call->parameters)->network.id);
+    return true;
+}
+
+/* Those of other hosts are made when a VM needs them. */
+static bool finish_vm_start(AgentCall *call, Error *err G_GNUC_UNUSED) {
+    const AgentVm *request = call->parameters;
+    for (size_t i = 0; i < request->networks.n; i++)
+        journal_network_put(call->agent->journal, &request->networks.items[i]);
+    return true;
 }
 
 static bool handle_network_close(AgentCall *call, Error *err) {
@@ -159,10 +201,10 @@ const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_REPOSITORY_SCAN] = {LANE_HOST, handle_repository_scan, NULL, NULL},
     [AGENT_METHOD_REPOSITORY_CLOSE] = {LANE_HOST, handle_repository_close, finish_repository_close,
         key_of_repository},
-    [AGENT_METHOD_NETWORK_OPEN] = {LANE_HOST, handle_network_open, NULL, key_of_network},
-    [AGENT_METHOD_NETWORK_CLOSE] = {LANE_HOST, handle_network_close, NULL, key_of_network},
+    [AGENT_METHOD_NETWORK_OPEN] = {LANE_HOST, handle_network_open, finish_network_open, key_of_network},
+    [AGENT_METHOD_NETWORK_CLOSE] = {LANE_HOST, handle_network_close, finish_network_close, key_of_network},
     [AGENT_METHOD_VM_CREATE] = {LANE_MAKE, handle_vm_create, NULL, key_of_vm, is_long_copy},
-    [AGENT_METHOD_VM_START] = {LANE_START, handle_vm_start, NULL, key_of_vm},
+    [AGENT_METHOD_VM_START] = {LANE_START, handle_vm_start, finish_vm_start, key_of_vm},
     [AGENT_METHOD_VM_STOP] = {LANE_STOP, handle_vm_stop, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_KILL] = {LANE_KILL, handle_vm_kill, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_RESET] = {LANE_VM, handle_vm_reset, NULL, key_of_vm_ref},

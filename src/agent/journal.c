@@ -14,6 +14,7 @@ struct Journal {
     GHashTable *claims;     /* object -> int64_t * */
     int64_t claim_floor;    /* of objects whose claims were forgotten */
     GHashTable *operations; /* id -> Operation */
+    GHashTable *networks;   /* id -> json_t * */
 };
 
 Operation *operation_new(const char *id, AgentMethodId method) {
@@ -49,6 +50,10 @@ static void release_operation(void *data) {
     operation_unref(data);
 }
 
+static void release_json(void *data) {
+    json_decref(data);
+}
+
 /* ---- reading, at start ---- */
 
 static void take_operation(Journal *journal, const char *id, const json_t *json) {
@@ -78,6 +83,9 @@ static void take_item(Journal *journal, const char *key, const json_t *json) {
         int64_t revision = json_integer_value(json_object_get(json, "revision"));
         g_hash_table_replace(
             journal->claims, g_strdup(key + strlen("claim/")), g_memdup2(&revision, sizeof revision));
+    } else if (g_str_has_prefix(key, "network/")) {
+        g_hash_table_replace(
+            journal->networks, g_strdup(key + strlen("network/")), json_incref((json_t *)json));
     } else if (g_str_has_prefix(key, "operation/")) {
         take_operation(journal, key + strlen("operation/"), json);
     }
@@ -134,6 +142,7 @@ Journal *journal_open(const char *path, Error *err) {
     journal->store = store;
     journal->claims = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     journal->operations = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, release_operation);
+    journal->networks = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, release_json);
     if (read_all(journal, err) && name_host(journal, err))
         return journal;
     journal_close(journal);
@@ -145,6 +154,7 @@ void journal_close(Journal *journal) {
         return;
     store_close(journal->store);
     g_hash_table_unref(journal->operations);
+    g_hash_table_unref(journal->networks);
     g_hash_table_unref(journal->claims);
     g_free(journal->host);
     g_free(journal->owner);
@@ -321,27 +331,94 @@ void journal_forget(Journal *journal, const char *id) {
     g_hash_table_remove(journal->operations, id);
 }
 
-/* ---- repositories ---- */
+bool journal_is_busy(const Journal *journal) {
+    GHashTableIter each;
+    void *value;
+    g_hash_table_iter_init(&each, journal->operations);
+    while (g_hash_table_iter_next(&each, NULL, &value))
+        if (((const Operation *)value)->state == OPERATION_STATE_RUNNING)
+            return true;
+    return false;
+}
 
-void journal_repository_put(Journal *journal, const Repository *repository) {
+/* The next owner's claims begin low again, and it asks for nobody else's results. */
+void journal_release(Journal *journal, StoreDoneFn done, void *data) {
+    g_autoptr(GList) operations = journal_operations(journal);
+    for (const GList *item = operations; item; item = item->next) {
+        g_autofree char *id = g_strdup(((const Operation *)item->data)->id);
+        journal_forget(journal, id);
+    }
+    forget_claims(journal, INT64_MAX, 0);
+    g_clear_pointer(&journal->owner, g_free);
+    journal->epoch = 0;
     StoreTransaction *transaction = store_transaction_new();
-    g_autofree char *key = g_strdup_printf("repository/%s", repository->id);
-    put_json(transaction, key, repository_encode(repository, MODEL_ENCODE_DEFINITION));
+    store_transaction_delete(transaction, "owner");
+    store_commit(journal->store, transaction, done, data);
+}
+
+/* ---- repositories and networks ---- */
+
+static void put_holding(Journal *journal, const char *kind, const char *id, json_t *take_json) {
+    StoreTransaction *transaction = store_transaction_new();
+    g_autofree char *key = g_strdup_printf("%s/%s", kind, id);
+    put_json(transaction, key, take_json);
     store_commit(journal->store, transaction, NULL, NULL);
 }
 
-void journal_repository_delete(Journal *journal, const char *id) {
+static void delete_holding(Journal *journal, const char *kind, const char *id) {
     StoreTransaction *transaction = store_transaction_new();
-    g_autofree char *key = g_strdup_printf("repository/%s", id);
+    g_autofree char *key = g_strdup_printf("%s/%s", kind, id);
     store_transaction_delete(transaction, key);
     store_commit(journal->store, transaction, NULL, NULL);
+}
+
+void journal_repository_put(Journal *journal, const Repository *repository) {
+    put_holding(
+        journal, "repository", repository->id, repository_encode(repository, MODEL_ENCODE_DEFINITION));
+}
+
+void journal_repository_delete(Journal *journal, const char *id) {
+    delete_holding(journal, "repository", id);
+}
+
+void journal_network_put(Journal *journal, const Network *network) {
+    g_autoptr(json_t) json = network_encode(network, MODEL_ENCODE_DEFINITION);
+    json_t *known = g_hash_table_lookup(journal->networks, network->id);
+    if (known && json_equal(known, json))
+        return;
+    g_hash_table_replace(journal->networks, g_strdup(network->id), json_incref(json));
+    put_holding(journal, "network", network->id, json_incref(json));
+}
+
+void journal_network_delete(Journal *journal, const char *id) {
+    g_hash_table_remove(journal->networks, id);
+    delete_holding(journal, "network", id);
+}
+
+static bool add_networks(const Journal *journal, AgentHoldings *holdings, Error *err) {
+    GHashTableIter each;
+    void *json;
+    g_hash_table_iter_init(&each, journal->networks);
+    while (g_hash_table_iter_next(&each, NULL, &json))
+        if (!network_decode(json, MODEL_STORED, agent_holdings_add_networks(holdings), err))
+            return false;
+    return true;
+}
+
+bool journal_holdings(const Journal *journal, AgentHoldings *holdings, Error *err) {
+    g_autoptr(GPtrArray) repositories = NULL;
+    if (!journal_repositories(journal, &repositories, err))
+        return false;
+    for (guint i = 0; i < repositories->len; i++)
+        repository_copy(agent_holdings_add_repositories(holdings), repositories->pdata[i]);
+    return add_networks(journal, holdings, err);
 }
 
 static void repository_release(void *data) {
     repository_free(data);
 }
 
-bool journal_repositories(Journal *journal, GPtrArray **ret_repositories, Error *err) {
+bool journal_repositories(const Journal *journal, GPtrArray **ret_repositories, Error *err) {
     g_auto(StoreRange) range = {0};
     if (!store_range(journal->store, "repository/", NULL, RANGE, &range, err))
         return false;

@@ -53,7 +53,17 @@ void journal_begin(Journal *journal, Operation *operation, const JournalClaim *c
 void journal_end(Journal *journal, Operation *operation, StoreDoneFn done, void *data);
 void journal_forget(Journal *journal, const char *id); /* not while it runs; an unknown one is no error */
 
-/* Repositories in use, for cleaning up at start. */
+/* Whoever was owner is none any more; claims and operations that have ended are forgotten. */
+void journal_release(Journal *journal, StoreDoneFn done, void *data);
+/* Whether one has not ended. */
+bool journal_is_busy(const Journal *journal);
+
+/* Repositories and networks in use: for cleaning up at start, and for the next owner. */
 void journal_repository_put(Journal *journal, const Repository *repository);
 void journal_repository_delete(Journal *journal, const char *id);
-bool journal_repositories(Journal *journal, GPtrArray **ret_repositories, Error *err); /* owned Repository */
+void journal_network_put(Journal *journal, const Network *network); /* writes only what is new */
+void journal_network_delete(Journal *journal, const char *id);
+/* Adds those; ERROR_CORRUPT. */
+bool journal_holdings(const Journal *journal, AgentHoldings *holdings, Error *err);
+bool journal_repositories(
+    const Journal *journal, GPtrArray **ret_repositories, Error *err); /* owned Repository */

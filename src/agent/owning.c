@@ -4,6 +4,9 @@
  */
 #include <string.h>
 #include "agent/agent-private.h"
+#include "base/log.h"
+
+enum { HANG_UP_MS = 100 };
 
 /* Whether that manager may own the host at all. */
 static bool check_claim(const Agent *agent, const AgentOwn *own, Error *err) {
@@ -145,6 +148,70 @@ void serve_own(AgentClient *client, const void *parameters, RpcRequest *request)
     } else if (!needs_proof) {
         own_now(owning);
     }
+}
+
+/* ---- the end of owning ---- */
+
+typedef struct Releasing {
+    Agent *agent;
+    RpcRequest *request;
+} Releasing;
+
+/* Not before the answer is out. */
+static gboolean hang_up(void *data) {
+    Agent *agent = data;
+    agent->release_source = 0;
+    for (guint i = agent->clients->len; i > 0; i--)
+        if (((const AgentClient *)g_ptr_array_index(agent->clients, i - 1))->is_former)
+            g_ptr_array_remove_index(agent->clients, i - 1);
+    return G_SOURCE_REMOVE;
+}
+
+static void let_go(Agent *agent) {
+    g_auto(Error) err = {0};
+    if (!agent_take_credentials(agent, &err))
+        log_warning("whom this host believes cannot be read: %s", err.message);
+    for (guint i = 0; i < agent->clients->len; i++) {
+        AgentClient *client = g_ptr_array_index(agent->clients, i);
+        client->is_owner = false;
+        client->is_former = client->is_remote;
+    }
+    if (!agent->release_source)
+        agent->release_source = g_timeout_add(HANG_UP_MS, hang_up, agent);
+}
+
+static void released(int64_t revision G_GNUC_UNUSED, const Error *err, void *data) {
+    Releasing *releasing = data;
+    if (err) {
+        rpc_fail(releasing->request, err);
+    } else {
+        rpc_reply(releasing->request, NULL);
+        let_go(releasing->agent);
+    }
+    rpc_request_unref(releasing->request);
+    g_free(releasing);
+}
+
+void serve_host_release(AgentClient *client, const void *parameters G_GNUC_UNUSED, RpcRequest *request) {
+    Agent *agent = client->agent;
+    g_auto(Error) err = {0};
+    if (journal_is_busy(agent->journal)) {
+        error_set(&err, ERROR_BUSY, NULL, "operations run on this host; wait for their end or cancel them");
+        rpc_fail(request, &err);
+        return;
+    }
+    Releasing *releasing = g_new0(Releasing, 1);
+    *releasing = (Releasing){agent, rpc_request_ref(request)};
+    journal_release(agent->journal, released, releasing);
+}
+
+void serve_holdings(AgentClient *client, const void *parameters G_GNUC_UNUSED, RpcRequest *request) {
+    g_auto(AgentHoldings) holdings = {0};
+    g_auto(Error) err = {0};
+    if (journal_holdings(client->agent->journal, &holdings, &err))
+        rpc_reply(request, agent_holdings_encode(&holdings, MODEL_ENCODE_ALL));
+    else
+        rpc_fail(request, &err);
 }
 
 /* ---- the code ---- */

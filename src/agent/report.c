@@ -10,6 +10,7 @@
 #include "agent/saved-memory.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "host/host-profile.h"
 #include "image/tools.h"
 #include "rpc/rpc-frame.h"
 
@@ -70,6 +71,8 @@ static void collect_host(const Agent *agent, HostStatus *status) {
     control_fill(agent, status);
     if (!host_status_has(status, HOST_STATUS_FIELD_MISSING_TOOLS))
         fill_missing_tools(status);
+    host_profile_fill(agent->system_root, status);
+    host_warnings_fill(agent->state, status);
     if (is_good)
         return;
     g_autofree char *reason = error_text(&err);

@@ -71,9 +71,10 @@ typedef struct ApiOptions {
         HttpRequest *request, const ApiUpload *upload, ApiUploadFn done, void *done_data, void *data);
     /* The body is complete. */
     void (*end_upload)(void *receiver, void *data);
-    /* Asks the agent at an address who it is and takes ownership, before a host is stored. Calls `done` once,
-     * never before this returns. NULL: the host is stored under a new id. */
-    void (*own_host)(const HostAdd *host, ApiHostFn done, void *done_data, void *data);
+    /* Asks the agent at an address who it is and takes ownership, before a host is stored; of a host that is
+     * known, by its id, once more. Calls `done` once, never before this returns. NULL: the host is stored
+     * under a new id. */
+    void (*own_host)(const HostAdd *host, const char *host_id, ApiHostFn done, void *done_data, void *data);
     /* Asks a host for its kernel modules: `result` is an array of rows. `done` once, perhaps before this
      * returns. NULL: not offered. */
     void (*list_modules)(const char *host_id, ApiAnswerFn done, void *done_data, void *data);

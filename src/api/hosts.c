@@ -51,7 +51,52 @@ void prepare_host(ApiCall *call) {
     }
     host_add_set_pool(&asked, host->pool);
     call_hold(call);
-    options->own_host(&asked, host_owned, call, options->hook_data);
+    options->own_host(&asked, NULL, host_owned, call, options->hook_data);
+}
+
+/* ---- found and believed again ---- */
+
+static void host_renewed(
+    const AgentIdentity *identity G_GNUC_UNUSED, const char *key, const Error *err, void *data) {
+    ApiCall *call = data;
+    g_auto(Error) inner = {0};
+    const Object *host = err ? NULL : call_object(call, &inner);
+    if (err)
+        error_copy(&inner, err);
+    else if (call->api->is_closed)
+        error_set(&inner, ERROR_UNREACHABLE, NULL, "the manager ends");
+    if (error_is_set(&inner)) {
+        call_fail(call, &inner);
+        call_release(call);
+        return;
+    }
+    Host *renewed = g_new0(Host, 1);
+    const char *address = json_text_at(call->parameters, "address");
+    host_copy(renewed, host->data);
+    host_set_key(renewed, key);
+    if (address)
+        host_set_address(renewed, address);
+    call->definition = renewed;
+    call_store(call);
+    call_release(call);
+}
+
+void handle_host_renew(ApiCall *call) {
+    g_auto(Error) err = {0};
+    g_auto(HostAdd) asked = {0};
+    const Object *object = call_object(call, &err);
+    if (!object || !call_check_match(call, object, &err) || !call_decode_parameters(call, &err)) {
+        call_fail(call, &err);
+        return;
+    }
+    const Host *host = object->data;
+    const char *address = json_text_at(call->parameters, "address");
+    host_add_set_address(&asked, address ? address : host->address);
+    host_add_set_enrol_code(&asked, json_text_at(call->parameters, "enrol_code"));
+    host_add_set_pool(&asked, host->pool);
+    const ApiOptions *options = &call->api->options;
+    call_hold(call);
+    options->own_host(&asked, host->id, host_renewed, call, options->hook_data);
 }
 
 bool check_host_delete(ApiCall *call, const Object *host, Error *err) {

@@ -66,9 +66,10 @@ void inventory_change_put(InventoryChange *change, ResourceId kind, const void *
         object_set_int(type, part.data, "created", now);
     object_set_int(type, part.data, "updated", now);
     int64_t before = known ? object_int(type, known->data, "revision") : 0;
-    /* Above that of a definition which a repository gave back, too. */
+    /* Above that of a definition which a repository gave back, too; another manager's epoch may be higher. */
     object_set_int(type, part.data, "revision", MAX(before, object_int(type, part.data, "revision")) + 1);
-    object_set_int(type, part.data, "epoch", store_epoch(inventory_store(change->inventory)));
+    int64_t epoch = store_epoch(inventory_store(change->inventory));
+    object_set_int(type, part.data, "epoch", MAX(epoch, object_int(type, part.data, "epoch")));
     g_array_append_val(change->parts, part);
 }
 

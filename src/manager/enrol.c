@@ -16,7 +16,8 @@ typedef struct Enrolment {
     RpcConnection *connection;
     EnrolFn done;
     void *data;
-    char *code; /* NULL: on a UNIX socket */
+    char *code;    /* NULL: on a UNIX socket */
+    char *host_id; /* NULL: any */
     Proving *proving;
     TlsProofs proofs;
     AgentIdentity identity;
@@ -44,6 +45,7 @@ static gboolean dispose(void *data) {
     agent_identity_clear(&self->identity);
     error_clear(&self->fault);
     g_free(self->code);
+    g_free(self->host_id);
     g_free(self);
     return G_SOURCE_REMOVE;
 }
@@ -171,12 +173,42 @@ static void begin_proof(Enrolment *self) {
 
 /* ---- the connection ---- */
 
-static void on_ready(RpcConnection *connection G_GNUC_UNUSED, void *data) {
-    Enrolment *self = data;
+static void take(Enrolment *self) {
     if (self->code)
         begin_proof(self);
     else
         own(self);
+}
+
+/* It may lie: whoever knows the code is believed. This finds mistakes before a wrong host is taken. */
+static void greeted(const json_t *result, const Error *err, void *data) {
+    Enrolment *self = data;
+    g_auto(AgentIdentity) identity = {0};
+    g_auto(Error) fault = {0};
+    if (self->is_over)
+        return;
+    if (!err && agent_identity_decode(result, MODEL_STORED, &identity, &fault) &&
+        strcmp(identity.host, self->host_id) != 0)
+        error_set(&fault, ERROR_INVALID, "/address",
+            "address: another host answers there, %s; a host that was installed anew is removed and added "
+            "again",
+            identity.name);
+    if (err || error_is_set(&fault))
+        finish(self, NULL, err ? err : &fault);
+    else
+        take(self);
+}
+
+static void on_ready(RpcConnection *connection G_GNUC_UNUSED, void *data) {
+    Enrolment *self = data;
+    if (!self->host_id) {
+        take(self);
+        return;
+    }
+    RpcContext context = context_of(self);
+    rpc_call(self->connection, "hello",
+        json_pack("{ss sI}", "manager", context.owner, "epoch", (json_int_t)context.epoch), &context,
+        ENROL_TIMEOUT_MS, greeted, NULL, self);
 }
 
 static void on_closed(RpcConnection *connection G_GNUC_UNUSED, const Error *why, void *data) {
@@ -225,7 +257,11 @@ static bool read_code(const EnrolRequest *request, const RpcAddress *address, ch
 
 void enrol_host(const EnrolRequest *request, EnrolFn done, void *data) {
     Enrolment *self = g_new0(Enrolment, 1);
-    *self = (Enrolment){.store = request->store, .network = request->network, .done = done, .data = data};
+    *self = (Enrolment){.store = request->store,
+        .network = request->network,
+        .host_id = g_strdup(request->host_id),
+        .done = done,
+        .data = data};
     g_auto(RpcAddress) address = {0};
     if (!rpc_address_parse(request->address, &address, &self->fault) ||
         !read_code(request, &address, &self->code, &self->fault)) {

@@ -17,6 +17,8 @@ typedef struct EnrolRequest {
     const char *address;
     const char *code;   /* that a person typed; or NULL */
     const char *secret; /* counts without a code; or NULL */
+    /* Whom it must be, or nothing is asked of it: ERROR_INVALID. NULL: whoever it is. */
+    const char *host_id;
 } EnrolRequest;
 
 /* ERROR_NOT_OWNER when it belongs to another manager, ERROR_INVALID for an address that is not understood,

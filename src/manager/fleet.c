@@ -3,6 +3,7 @@
 #include <string.h>
 #include "base/log.h"
 #include "manager/fleet-private.h"
+#include "manager/host-advice.h"
 #include "rpc/rpc-connection.h"
 
 #define SOFTWARE "lodged " LODGE_VERSION
@@ -25,7 +26,8 @@ typedef struct Link {
     GPtrArray *settled; /* operations that its agent may forget */
     GQueue *waiting;    /* those of them that are not sent or to be sent again */
     guint retry_source;
-    int n_retries;  /* since it was usable */
+    int n_retries; /* since it was usable */
+    int64_t hello_ns, clock_ahead_ms;
     bool is_usable; /* owned and its inventory is known */
     /* While the inventory arrives page by page: */
     GHashTable *seen;     /* ids of the VMs in it, and of those that events named meanwhile */
@@ -141,6 +143,8 @@ static void take_host_status(Link *link, const HostStatus *reported) {
     host_status_copy(&host->status, reported);
     host_status_set_state(&host->status, state);
     host_status_set_since(&host->status, since ? since : clock_realtime_ns(link->fleet->clock));
+    host_status_set_clock_ahead_ms(&host->status, link->clock_ahead_ms);
+    host_advice_add(&host->status, link->clock_ahead_ms);
     for (guint i = 0; i < link->unknown->len; i++)
         host_status_add_unmanaged(&host->status, g_ptr_array_index(link->unknown, i));
     inventory_runtime_changed(link->fleet->inventory, RESOURCE_HOST, link->host_id);
@@ -528,14 +532,49 @@ static void owned(const json_t *result G_GNUC_UNUSED, const Error *err, void *da
     ask_for_inventory(data);
 }
 
+/* As if the answer was given in the middle of the time that it took. */
+static void compare_clocks(Link *link, int64_t host_ns) {
+    int64_t now = clock_realtime_ns(link->fleet->clock);
+    link->clock_ahead_ms = (host_ns - (link->hello_ns + now) / 2) / NS_PER_MS;
+}
+
+void fleet_look_again(Fleet *fleet, const char *host_id) {
+    Link *link = g_hash_table_lookup(fleet->links, host_id);
+    if (link && link->is_usable && !link->seen)
+        ask_for_inventory(link);
+}
+
+/* Whether that was to be: it has done it, though its answer did not arrive. */
+static bool was_released(Link *link) {
+    bool was_asked = false;
+    for (guint n = g_queue_get_length(link->waiting); n > 0; n--) {
+        Call *call = g_queue_pop_head(link->waiting);
+        if (call->method != AGENT_METHOD_HOST_RELEASE) {
+            g_queue_push_tail(link->waiting, call);
+            continue;
+        }
+        was_asked = true;
+        call_replied(NULL, NULL, call);
+    }
+    return was_asked;
+}
+
 static void greeted(const json_t *result, const Error *err, void *data) {
     Link *link = data;
+    g_auto(AgentIdentity) identity = {0};
     if (is_refused(link, err))
         return;
+    if (agent_identity_decode(result, MODEL_STORED, &identity, NULL) &&
+        agent_identity_has(&identity, AGENT_IDENTITY_FIELD_TIME))
+        compare_clocks(link, identity.time);
     Store *store = inventory_store(link->fleet->inventory);
     const char *owner = json_string_value(json_object_get(result, "owner"));
     if (owner && !g_str_equal(owner, store_uuid(store))) {
         lose(link, HOST_STATE_REFUSED, "its agent belongs to another manager");
+        return;
+    }
+    if (!owner && was_released(link)) {
+        lose(link, HOST_STATE_REFUSED, "it was released");
         return;
     }
     set_host_state(link, HOST_STATE_CONNECTING, NULL);
@@ -546,6 +585,7 @@ static void greeted(const json_t *result, const Error *err, void *data) {
 static void on_ready(RpcConnection *connection G_GNUC_UNUSED, void *data) {
     Link *link = data;
     Store *store = inventory_store(link->fleet->inventory);
+    link->hello_ns = clock_realtime_ns(link->fleet->clock);
     call_agent(link, "hello",
         json_pack("{ss sI}", "manager", store_uuid(store), "epoch", (json_int_t)store_epoch(store)), greeted);
 }
@@ -633,6 +673,33 @@ static void add_host(Fleet *fleet, const Host *host) {
     connect_link(link);
 }
 
+static bool is_at(const Link *link, const RpcAddress *address) {
+    return g_strcmp0(link->address.path, address->path) == 0 &&
+           g_strcmp0(link->address.host, address->host) == 0 && link->address.port == address->port;
+}
+
+/* It may have moved, or be believed again. */
+static void change_host(Fleet *fleet, const Host *host) {
+    Link *link = g_hash_table_lookup(fleet->links, host->id);
+    g_auto(RpcAddress) address = {0};
+    if (!link || !rpc_address_parse(host->address, &address, NULL))
+        return;
+    if (!is_at(link, &address) || g_strcmp0(link->key, host->key) != 0) {
+        rpc_address_clear(&link->address);
+        link->address = address;
+        address = (RpcAddress){0};
+        g_free(link->key);
+        link->key = g_strdup(host->key);
+        rpc_connecting_free(g_steal_pointer(&link->connecting));
+        lose(link, HOST_STATE_CONNECTING, NULL);
+    }
+    link->n_retries = 0;
+    if (link->retry_source) { /* at once, though not inside of the commit */
+        g_source_remove(link->retry_source);
+        link->retry_source = g_idle_add(retry, link);
+    }
+}
+
 static gboolean end_orphans(void *data) {
     Fleet *fleet = data;
     fleet->orphan_source = 0;
@@ -668,10 +735,11 @@ static void on_inventory_event(const Event *event, void *data) {
     if (!event->object || !g_str_has_prefix(event->object, "host/"))
         return;
     const char *id = event->object + strlen("host/");
-    if (g_str_equal(event->kind, "created")) {
-        const Object *object = inventory_get(fleet->inventory, RESOURCE_HOST, id);
-        if (object)
-            add_host(fleet, object->data);
+    const Object *object = inventory_get(fleet->inventory, RESOURCE_HOST, id);
+    if (g_str_equal(event->kind, "created") && object) {
+        add_host(fleet, object->data);
+    } else if (g_str_equal(event->kind, "changed") && object) {
+        change_host(fleet, object->data);
     } else if (g_str_equal(event->kind, "deleted")) {
         remove_host(fleet, id);
     }

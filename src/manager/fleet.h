@@ -40,6 +40,8 @@ const char *fleet_job_on(const Fleet *fleet, const char *host_id);
 typedef void (*FleetStreamFn)(RpcStream *take_stream, const Error *err, void *data);
 void fleet_stream(Fleet *fleet, const char *host_id, AgentMethodId method, json_t *take_parameters,
     FleetStreamFn done, void *data);
+/* Its VMs' states are asked for anew, because more of them are listed now. */
+void fleet_look_again(Fleet *fleet, const char *host_id);
 /* A VM's serial console. */
 void fleet_console(Fleet *fleet, const Vm *vm, FleetStreamFn done, void *data);
 /* Called when a host has connected and its VMs' states are known. */

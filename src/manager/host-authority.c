@@ -8,8 +8,8 @@
 
 struct HostAuthority {
     const Clock *clock;
-    char *manager;
-    TlsIdentity authority;
+    char *folder, *manager;
+    TlsIdentity authority, client;
     TlsCredentials *credentials;
 };
 
@@ -37,34 +37,55 @@ static bool is_usable(
            !is_due;
 }
 
-static bool load_or_make_client(const char *folder, const TlsIdentity *authority, const char *manager_uuid,
-    const Clock *clock, TlsIdentity *ret_client, Error *err) {
-    g_autofree char *uri = g_strconcat(TLS_URI_PREFIX "manager:", manager_uuid, NULL);
-    const char *const names[] = {uri, NULL};
-    if (tls_identity_load(folder, CLIENT, ret_client, NULL) && is_usable(authority, ret_client, uri, clock))
+static bool load_or_make_client(
+    const HostAuthority *self, const char *name, TlsIdentity *ret_client, Error *err) {
+    const char *const names[] = {name, NULL};
+    if (tls_identity_load(self->folder, CLIENT, ret_client, NULL) &&
+        is_usable(&self->authority, ret_client, name, self->clock))
         return true;
     tls_identity_clear(ret_client);
     return tls_certificate_make(
-               authority, g_get_host_name(), names, TLS_ROLE_CLIENT, clock, ret_client, err) &&
-           tls_identity_save(ret_client, folder, CLIENT, err);
+               &self->authority, g_get_host_name(), names, TLS_ROLE_CLIENT, self->clock, ret_client, err) &&
+           tls_identity_save(ret_client, self->folder, CLIENT, err);
+}
+
+static TlsCredentials *make_credentials(const HostAuthority *self, const TlsIdentity *client, Error *err) {
+    const TlsCredentialsOptions options = {.certificate_pem = client->certificate_pem,
+        .key_pem = client->key_pem,
+        .authority_pem = self->authority.certificate_pem,
+        .protocol = RPC_TLS_PROTOCOL,
+        .priority = TLS_PRIORITY_1_3};
+    return tls_credentials_new(&options, err);
+}
+
+bool host_authority_renew(HostAuthority *authority, Error *err) {
+    g_autofree char *name = g_strconcat(TLS_URI_PREFIX "manager:", authority->manager, NULL);
+    g_auto(TlsIdentity) client = {0};
+    if (authority->credentials &&
+        is_usable(&authority->authority, &authority->client, name, authority->clock))
+        return true;
+    TlsCredentials *credentials =
+        load_or_make_client(authority, name, &client, err) ? make_credentials(authority, &client, err) : NULL;
+    if (!credentials)
+        return false;
+    tls_credentials_unref(authority->credentials);
+    authority->credentials = credentials;
+    tls_identity_clear(&authority->client);
+    authority->client = client;
+    client = (TlsIdentity){0};
+    return true;
 }
 
 HostAuthority *host_authority_new(
     const char *folder, const char *manager_uuid, const Clock *clock, Error *err) {
     g_autoptr(HostAuthority) self = g_new0(HostAuthority, 1);
-    g_auto(TlsIdentity) client = {0};
     self->clock = clock;
+    self->folder = g_strdup(folder);
     self->manager = g_strdup(manager_uuid);
-    if (!load_or_make_authority(folder, manager_uuid, clock, &self->authority, err) ||
-        !load_or_make_client(folder, &self->authority, manager_uuid, clock, &client, err))
-        return NULL;
-    const TlsCredentialsOptions options = {.certificate_pem = client.certificate_pem,
-        .key_pem = client.key_pem,
-        .authority_pem = self->authority.certificate_pem,
-        .protocol = RPC_TLS_PROTOCOL,
-        .priority = TLS_PRIORITY_1_3};
-    self->credentials = tls_credentials_new(&options, err);
-    return self->credentials ? g_steal_pointer(&self) : NULL;
+    return load_or_make_authority(folder, manager_uuid, clock, &self->authority, err) &&
+                   host_authority_renew(self, err)
+               ? g_steal_pointer(&self)
+               : NULL;
 }
 
 void host_authority_free(HostAuthority *authority) {
@@ -72,6 +93,8 @@ void host_authority_free(HostAuthority *authority) {
         return;
     tls_credentials_unref(authority->credentials);
     tls_identity_clear(&authority->authority);
+    tls_identity_clear(&authority->client);
+    g_free(authority->folder);
     g_free(authority->manager);
     g_free(authority);
 }

@@ -10,6 +10,9 @@ typedef struct HostAuthority HostAuthority;
 /* Makes both at the first start, and the client's certificate again when it is due. Blocks. */
 HostAuthority *host_authority_new(
     const char *folder, const char *manager_uuid, const Clock *clock, Error *err);
+/* Once a day will do: makes the client's certificate again when it is due; connections that are open keep the
+ * one before. Blocks for a moment. On failure the one before stays. */
+bool host_authority_renew(HostAuthority *authority, Error *err);
 void host_authority_free(HostAuthority *authority); /* accepts NULL */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HostAuthority, host_authority_free)
 

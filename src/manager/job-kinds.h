@@ -15,6 +15,8 @@ extern const JobKind *const content_job_kinds[];
 extern const size_t n_content_job_kinds;
 extern const JobKind *const host_job_kinds[];
 extern const size_t n_host_job_kinds;
+extern const JobKind *const adopt_job_kinds[];
+extern const size_t n_adopt_job_kinds;
 extern const JobKind *const removal_job_kinds[];
 extern const size_t n_removal_job_kinds;
 

@@ -24,7 +24,7 @@
 #include "manager/upload-bridge.h"
 #include "model/format.h"
 
-enum { STOP_DEADLINE_MS = 5000, ANSWER_MS = 200, STATISTICS_MS = 10000 };
+enum { STOP_DEADLINE_MS = 5000, ANSWER_MS = 200, STATISTICS_MS = 10000, RENEWAL_S = 24 * 60 * 60 };
 enum { SOCKET_MODE = 0666, STATE_MODE = 0700 };
 #define DEFAULT_LISTEN "127.0.0.1:7443"
 
@@ -40,6 +40,7 @@ typedef struct Manager {
     HostAuthority *authority;
     RpcConnector *connector;
     WorkPool *proofs; /* of codes that hosts show: a few tenths of a second each */
+    guint renewal_source;
     Fleet *fleet;
     Reconciler *reconciler;
     BootPolicy *policy;
@@ -133,14 +134,15 @@ static void end_upload(void *receiver, void *data G_GNUC_UNUSED) {
     upload_bridge_end(receiver);
 }
 
-static void own_host(const HostAdd *host, ApiHostFn done, void *done_data, void *data) {
+static void own_host(const HostAdd *host, const char *host_id, ApiHostFn done, void *done_data, void *data) {
     const Manager *manager = data;
     const Object *pool = host->pool ? inventory_get(manager->inventory, RESOURCE_POOL, host->pool) : NULL;
     const EnrolRequest request = {.store = manager->store,
         .network = &manager->network,
         .address = host->address ? host->address : host->name,
         .code = host->enrol_code,
-        .secret = pool ? ((const Pool *)pool->data)->enrol_secret : NULL};
+        .secret = pool ? ((const Pool *)pool->data)->enrol_secret : NULL,
+        .host_id = host_id};
     enrol_host(&request, done, done_data);
 }
 
@@ -297,9 +299,18 @@ static bool load_certificates(Manager *manager, Error *err) {
     return true;
 }
 
+static gboolean renew(void *data) {
+    const Manager *manager = data;
+    g_auto(Error) err = {0};
+    if (!host_authority_renew(manager->authority, &err))
+        log_warning("the certificate that is shown to hosts cannot be renewed: %s", err.message);
+    return G_SOURCE_CONTINUE;
+}
+
 static bool prepare_network(Manager *manager, Error *err) {
     manager->authority =
         host_authority_new(manager->state_folder, store_uuid(manager->store), clock_system(), err);
+    manager->renewal_source = g_timeout_add_seconds(RENEWAL_S, renew, manager);
     manager->connector = rpc_connector_new();
     manager->proofs = work_pool_new("proofs", 2, 1024);
     manager->searches = work_pool_new("searches", 4, 4);
@@ -364,6 +375,8 @@ static bool start(Manager *manager, Error *err) {
         g_ptr_array_add(kinds, (void *)content_job_kinds[i]);
     for (size_t i = 0; i < n_host_job_kinds; i++)
         g_ptr_array_add(kinds, (void *)host_job_kinds[i]);
+    for (size_t i = 0; i < n_adopt_job_kinds; i++)
+        g_ptr_array_add(kinds, (void *)adopt_job_kinds[i]);
     for (size_t i = 0; i < n_removal_job_kinds; i++)
         g_ptr_array_add(kinds, (void *)removal_job_kinds[i]);
     manager->fleet = fleet_new(manager->inventory, clock_system(), &manager->network);
@@ -415,6 +428,7 @@ static void stop(Manager *manager) {
     jobs_on_settled(manager->jobs, NULL, NULL);
     inventory_unsubscribe(manager->inventory, manager->subscription);
     fleet_free(manager->fleet); /* calls of jobs stay in the store */
+    g_clear_handle_id(&manager->renewal_source, g_source_remove);
     rpc_connector_free(manager->connector);
     work_pool_free(manager->proofs);
     work_pool_free(manager->searches);

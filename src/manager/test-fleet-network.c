@@ -97,6 +97,10 @@ static bool is_connected(World *world) {
     return status_of(world)->state == HOST_STATE_CONNECTED;
 }
 
+static bool is_connected_anew(World *world) {
+    return world->n_asked > 0 && is_connected(world);
+}
+
 static bool is_unreachable(World *world) {
     return status_of(world)->state == HOST_STATE_UNREACHABLE;
 }
@@ -208,6 +212,63 @@ static void test_a_clock_that_is_behind_is_borne(World *world, const void *data 
     g_assert_true(iterate_until(is_connected, world));
 }
 
+static void change_host(World *world, void (*change)(Host *host, World *world)) {
+    g_auto(Host) host = {0};
+    host_copy(&host, inventory_get(world->inventory, RESOURCE_HOST, HOST)->data);
+    change(&host, world);
+    InventoryChange *commit = inventory_change_new(world->inventory);
+    inventory_change_put(commit, RESOURCE_HOST, &host);
+    inventory_commit(world->inventory, commit, NULL, NULL);
+}
+
+static void set_address(Host *host, World *world) {
+    g_autofree char *address = g_strdup_printf("127.0.0.1:%d", world->port);
+    host_set_address(host, address);
+}
+
+static void test_a_host_that_moves_is_followed(World *world, const void *data G_GNUC_UNUSED) {
+    certify(world, world->authority, HOST);
+    agent_listen(world);
+    add_host(world, world->key);
+    g_assert_true(iterate_until(is_connected, world));
+    uint16_t before = world->port;
+    g_clear_pointer(&world->listener, rpc_listener_free);
+    agent_listen(world);
+    g_assert_cmpint(world->port, !=, before);
+    world->n_asked = 0;
+    change_host(world, set_address);
+    g_assert_true(iterate_until(is_connected_anew, world));
+}
+
+static void set_key(Host *host, World *world) {
+    host_set_key(host, world->key);
+}
+
+static void test_a_new_key_counts_at_once(World *world, const void *data G_GNUC_UNUSED) {
+    certify(world, world->authority, HOST);
+    agent_listen(world);
+    add_host(world, "sha256:00");
+    g_assert_true(iterate_until(is_unreachable, world));
+    change_host(world, set_key);
+    g_assert_true(iterate_until(is_connected, world));
+}
+
+static void test_the_own_certificate_is_renewed(World *world, const void *data G_GNUC_UNUSED) {
+    TlsCredentials *before = host_authority_credentials(world->authority);
+    g_assert_true(host_authority_renew(world->authority, NULL));
+    g_assert_true(host_authority_credentials(world->authority) == before);
+    fake_clock_advance(&world->clock, (TLS_CERTIFICATE_DAYS - TLS_RENEW_DAYS + 1) * DAY_NS);
+    tls_credentials_ref(before); /* so that the new ones have another place */
+    g_assert_true(host_authority_renew(world->authority, NULL));
+    g_assert_true(host_authority_credentials(world->authority) != before);
+    tls_credentials_unref(before);
+    fake_clock_advance(&world->clock, TLS_RENEW_DAYS * DAY_NS); /* the one before has expired */
+    certify(world, world->authority, HOST);
+    agent_listen(world);
+    add_host(world, world->key);
+    g_assert_true(iterate_until(is_connected, world));
+}
+
 /* ---- not believed: nothing is asked of it ---- */
 
 static void expect_refused(World *world, const char *key, const char *word) {
@@ -268,5 +329,8 @@ int main(int argc, char **argv) {
     TEST("other-name", test_another_name_is_refused);
     TEST("other-key", test_another_key_is_refused);
     TEST("removed", test_a_removed_host_is_hung_up_on);
+    TEST("moves", test_a_host_that_moves_is_followed);
+    TEST("new-key", test_a_new_key_counts_at_once);
+    TEST("own-renewed", test_the_own_certificate_is_renewed);
     return g_test_run();
 }

@@ -11,8 +11,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/file.h"
+#include "rpc/rpc-knocks.h"
 
 enum { BACKLOG = 64, PORT_BACKLOG = 1024, MAX_PATH = 91, PAUSE_MS = 200, DEFAULT_CONNECTIONS = 64 };
+/* From one address: each costs a millisecond of shaking hands. */
+enum { KNOCKS_AT_ONCE = 256, KNOCKS_A_SECOND = 64 };
 
 /* Outlives the listener while its streams are open. */
 typedef struct Count {
@@ -30,6 +33,7 @@ struct RpcListener {
     guint pause; /* instead of `source` while the process has no descriptors left */
     int refused;
     Count *count;
+    RpcKnocks *knocks; /* at a port; else NULL */
 };
 
 static void count_unref(Count *count) {
@@ -170,9 +174,15 @@ static gboolean on_pause_over(void *data) {
 /* One a turn, since on_stream may free the listener. */
 static gboolean on_acceptable(int fd, GIOCondition ready G_GNUC_UNUSED, void *data) {
     RpcListener *listener = data;
-    int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    struct sockaddr_storage from = {0};
+    socklen_t length = sizeof from;
+    fd_auto int accepted = accept4(fd, (struct sockaddr *)&from, &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (accepted >= 0 && listener->knocks && !rpc_knocks_take(listener->knocks, &from)) {
+        listener->refused++;
+        return G_SOURCE_CONTINUE;
+    }
     if (accepted >= 0) {
-        hand_over(listener, accepted);
+        hand_over(listener, fd_steal(&accepted));
         return G_SOURCE_CONTINUE;
     }
     if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
@@ -198,6 +208,8 @@ RpcListener *rpc_listener_new(const RpcListenerOptions *options, Error *err) {
     if (listener->options.max_connections == 0)
         listener->options.max_connections = DEFAULT_CONNECTIONS;
     bool is_open = options->path ? open_socket(listener, err) : open_port(listener, err);
+    if (options->address)
+        listener->knocks = rpc_knocks_new(KNOCKS_AT_ONCE, KNOCKS_A_SECOND, options->tls.clock);
     listener->options.address = NULL; /* the caller's */
     if (!is_open) {
         rpc_listener_free(listener);
@@ -225,6 +237,7 @@ void rpc_listener_free(RpcListener *listener) {
         remove_socket(listener);
     fd_close(&listener->fd);
     tls_credentials_unref(listener->options.tls.credentials);
+    rpc_knocks_free(listener->knocks);
     count_unref(listener->count);
     g_free(listener->path);
     g_free(listener);

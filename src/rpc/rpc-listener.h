@@ -1,7 +1,7 @@
 /*
  * Listens on a UNIX socket, and hands over connected streams whose peer was found welcome by its credentials
- * before a byte was read; or on an address, and hands over TLS streams that have yet to shake hands. Main
- * loop only.
+ * before a byte was read; or on an address, and hands over TLS streams that have yet to shake hands: at most
+ * 256 at once and 64 a second from each address (rpc-knocks.h). Main loop only.
  */
 #pragma once
 #include "rpc/rpc-address.h"
@@ -37,5 +37,5 @@ void rpc_listener_set_credentials(RpcListener *listener, TlsCredentials *credent
 /* Of an address; the one that the kernel chose where the address says 0. */
 uint16_t rpc_listener_port(const RpcListener *listener);
 int rpc_listener_connections(const RpcListener *listener);
-/* Peers turned away since the start: not welcome, or too many. */
+/* Peers turned away since the start: not welcome, too many, or too often. */
 int rpc_listener_refused(const RpcListener *listener);

@@ -185,6 +185,72 @@ def a_host_has_one_owner(house):
         require(code not in json.dumps(Client(house).items("/v1/events?limit=1000")), "the code is in the audit")
 
 
+@contextlib.contextmanager
+def other_manager(house):
+    stranger = House(house.programs, "fake", house.folder / "stranger", house.instance)
+    stranger.environment["LODGE_SERVER"] = f"unix:{stranger.folder}/lodged.sock"
+    with stranger:
+        stranger.start("lodged")
+        wait_until("the other manager answers", stranger.answers)
+        stranger.run("pool", "create", "default")
+        yield stranger
+
+
+def adopt(manager, other):
+    take(manager, other)
+    wait_until("it is connected", is_connected(manager))
+    job = manager.json("host", "adopt", "two")
+    wait_until("states are known", lambda: "unknown" not in manager.states().values())
+    return job
+
+
+def hosts_change_hands(house):
+    """With all that lies on them, to another manager and back: what runs, runs on, whoever dies in the middle."""
+    with neighbour(house) as other, other_manager(house) as stranger:
+        take(house, other)
+        wait_until("it is connected", is_connected(house))
+        house.run("repository", "create", "far", "--host", "two", "--path", other.repository)
+        house.run("vm", "create", "web", "--template", "bench-boot", "--repository", "far", "--count", "20", "--start", seconds=120)
+        house.run("vm", "create", "db", "--template", "bench-boot", "--repository", "far", "--tag", "shop")
+        house.run("vm", "update", "db", "--memory", "96M")
+        house.run("vm", "create", "stays", "--template", "bench-boot", "--repository", "main", "--start")
+        macs = {vm["name"]: [nic["mac"] for nic in vm["nics"]] for vm in house.list("vm")}
+        before = sorted(other.guests())
+        house.run("host", "release", "two", "--yes", "--no-wait")
+        house.power_cut("lodged")
+        wait_until("lodged answers", house.answers)
+        house.wait_for_jobs()
+        require([host["name"] for host in house.list("host")] == ["one"], "the host is still listed")
+        require(house.states() == {"stays": "running"}, f"VMs are {house.states()}")
+        require([repository["name"] for repository in house.list("repository")] == ["main"], "the repository is still listed")
+        require(sorted(other.guests()) == before, "guests were ended")
+        # Another manager, where some names are taken.
+        job = adopt(stranger, other)
+        require(stranger.states() == {**{f"web-{i}": "running" for i in range(1, 21)}, "db": "stopped"}, f"adopted: {stranger.states()}, {job}")
+        now = {vm["name"]: [nic["mac"] for nic in vm["nics"]] for vm in stranger.list("vm")}
+        require(now == {name: mac for name, mac in macs.items() if name != "stays"}, f"MACs were {macs}, are {now}")
+        require(stranger.json("vm", "show", "db")["tags"] == ["shop"], "a tag is lost")
+        stranger.run("vm", "update", "db", "--memory", "128M")
+        stranger.run("vm", "start", "db")
+        stranger.run("vm", "kill", "web-1")
+        stranger.run("vm", "delete", "web-1", "--yes")
+        other.power_cut("lodge-agent")
+        wait_until("it is connected", is_connected(stranger))
+        stranger.run("host", "adopt", "two")
+        require(len(stranger.list("vm")) == 20, "something was adopted twice")
+        # And back, where a name is taken meanwhile.
+        house.run("vm", "create", "db", "--template", "bench-boot", "--repository", "main")
+        stranger.run("host", "release", "two", "--yes")
+        adopt(house, other)
+        require(house.states() == {**{f"web-{i}": "running" for i in range(2, 21)}, "db": "stopped", "db-2": "running", "stays": "running"},
+                f"back: {house.states()}")
+        require(house.json("vm", "show", "db-2")["memory"] == 128 << 20, "a change of the other manager is lost")
+        house.run("vm", "stop", "db-2")
+        house.run("vm", "update", "db-2", "--memory", "64M")
+        house.run("vm", "start", "db-2")
+        house.run("host", "remove", "two", "--yes", status=4)
+
+
 def a_host_with_another_key_is_not_believed(house):
     """Somebody else answers at its address: nothing is sent there."""
     with neighbour(house) as other:
@@ -201,6 +267,43 @@ def a_host_with_another_key_is_not_believed(house):
         shutil.move(other.folder / "kept", keys)
         other.start("lodge-agent")
         wait_until("it is believed again", is_connected(house), 40)
+
+
+def a_host_is_believed_again(house):
+    """It has lost its key, or what it knew of its owner, or has another address: with a new code it goes on, its VMs run on."""
+    with neighbour(house) as other, neighbour(house, "three") as third:
+        take(house, other)
+        wait_until("it is connected", is_connected(house))
+        house.run("repository", "create", "far", "--host", "two", "--path", other.repository)
+        house.run("vm", "create", "web", "--template", "bench-boot", "--repository", "far", "--start")
+        other.power_cut("lodge-agent")
+        for what in ("host.key", "owner-*.pem"):
+            other.end("lodge-agent", 9)
+            lost = list((other.folder / "agent" / "tls").glob(what))
+            require(lost, f"no {what} in {list((other.folder / 'agent' / 'tls').iterdir())}")
+            for path in lost:
+                path.unlink()
+            other.start("lodge-agent")
+            wait_until("it is not connected", lambda: state(house, "two")["state"] in ("unreachable", "refused"))
+            wait_until("its agent answers", lambda: code_of(other, status=None))
+            text = house.run("host", "renew", "two", status=2).stderr
+            require("lodge-agent enrol" in text, f"without a code: {text}")
+            house.run("host", "renew", "two", "--code", "0000-0000", status=5)
+            text = house.run("host", "renew", "two", "--address", third.address, "--code", code_of(third), status=2).stderr
+            require("another host" in text, f"another host's address: {text}")
+            require("owner" not in house.json("host", "discover", third.address)[0], "the other host was taken")
+            house.run("host", "renew", "two", "--code", code_of(other))
+            wait_until("it is connected", is_connected(house))
+            wait_until("its VM runs", lambda: house.states() == {"web": "running"})
+        other.end("lodge-agent", 9)
+        other.address = f"127.0.0.1:{free_port()}"
+        other.agent_options[1] = other.address
+        other.start("lodge-agent")
+        wait_until("its agent answers", lambda: code_of(other, status=None))
+        house.run("host", "renew", "two", "--address", other.address, "--code", code_of(other))
+        wait_until("it is connected", is_connected(house))
+        house.run("vm", "kill", "web")
+        require(not other.guests(), "the VM was not ended")
 
 
 def knocking_keeps_nobody_out(house):
@@ -294,5 +397,7 @@ SCENARIOS = [
     many_hosts_are_taken_at_once,
     a_host_has_one_owner,
     a_host_with_another_key_is_not_believed,
+    a_host_is_believed_again,
+    hosts_change_hands,
     knocking_keeps_nobody_out,
 ]

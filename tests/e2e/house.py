@@ -91,7 +91,7 @@ class House:
     def log(self, name):
         return self.folder / f"{name}.log"
 
-    def start(self, name, **environment):
+    def command(self, name):
         arguments = {
             "lodge-agent": ["--instance", self.instance, "--driver", self.driver, "--socket", f"{self.folder}/agent.sock",
                             "--state", f"{self.folder}/agent", "--helpers", str(self.programs["lodge-fetch"].parent),
@@ -99,8 +99,11 @@ class House:
             "lodged": ["--instance", self.instance, "--state", f"{self.folder}/manager", "--socket", f"{self.folder}/lodged.sock",
                        "--listen", f"127.0.0.1:{self.port}"],
         }[name]
+        return [self.programs[name], *arguments]
+
+    def start(self, name, **environment):
         with open(self.log(name), "ab") as log:
-            self.children[name] = subprocess.Popen([self.programs[name], *arguments], stdin=subprocess.DEVNULL, stdout=log,
+            self.children[name] = subprocess.Popen(self.command(name), stdin=subprocess.DEVNULL, stdout=log,
                                                    stderr=log, env={**self.environment, **environment})
 
     def end(self, name, number):

@@ -5,6 +5,7 @@
 # With --prepare, "PROGRAM --prepare" runs first, outside, where the network is; LODGE_PRIVATE_FOLDER takes its files.
 # With --host-network the network stays the machine's, so that the program can fetch packages. Its instance is then to be
 # named LODGE_PRIVATE_INSTANCE, whose bridges are removed when it was killed and left them.
+# LODGE_PRIVATE_HOSTNAME, when set, is the host's name inside. Each is a host of its own to libvirt, by a UUID of its own.
 set -eu
 if [ "${LODGE_PRIVATE_LIBVIRT:-}" != inside ]; then
     [ "$(id -u)" = 0 ] && command -v libvirtd virtlogd qemu-system-x86_64 >/dev/null || exit 77
@@ -45,6 +46,8 @@ done
 # libvirt locks a console's terminal by a file there; one that was killed leaves it, and its process id means nothing here.
 mount -t tmpfs tmpfs /run/lock
 rm -rf /etc/libvirt/qemu/networks/autostart/*
+printf 'host_uuid = "%s"\n' "$(cat /proc/sys/kernel/random/uuid)" >>/etc/libvirt/libvirtd.conf
+[ -z "${LODGE_PRIVATE_HOSTNAME:-}" ] || hostname "$LODGE_PRIVATE_HOSTNAME"
 if [ -n "$LODGE_PRIVATE_NETWORK" ]; then
     mkdir "$LODGE_PRIVATE_FOLDER/cgroup"
     mount --rbind /sys/fs/cgroup "$LODGE_PRIVATE_FOLDER/cgroup"

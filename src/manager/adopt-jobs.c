@@ -1,0 +1,473 @@
+/*
+ * Hosts that come with what lies on them, and go with it. Adopting reads what the host knows of and its
+ * repositories hold, and stores a definition for each object that is not listed yet; releasing is the other
+ * way round. Nothing on the host is touched by either.
+ */
+#include <string.h>
+#include "manager/job-kinds.h"
+
+/* An object and its index items each; a transaction of the smallest store has room for that. */
+enum { OBJECTS_AT_ONCE = 16, MOST_NAMES = 1000, MOST_TOLD = 500 };
+
+static const Object *target_host(JobRun *run) {
+    return inventory_get(job_inventory(run), RESOURCE_HOST, job_definition(run)->target + strlen("host/"));
+}
+
+static bool prepare_with_host(const JobRequest *asked, Job *job, const char *why, Error *err) {
+    const Host *host = asked->target->data;
+    job_claim_add(job, RESOURCE_HOST, asked->target->id, false, why);
+    return host_has(host, HOST_FIELD_POOL) ||
+           error_set(err, ERROR_WRONG_STATE, NULL, "%s belongs to no pool", host->name);
+}
+
+/* ---- host.adopt ---- */
+
+/* What arrived in one answer, until all of it is stored. What lasts longer is in the job's data: the
+ * repositories to read, how many were, and what was taken and refused. */
+typedef struct Page {
+    JobRun *run;
+    AgentHoldings holdings;
+    AgentRepositoryContent content;
+    size_t next_network, next_repository, next_template, next_iso, next_vm;
+    GHashTable *names; /* "kind/name" and MACs that this change takes */
+} Page;
+
+static Page *page_new(JobRun *run) {
+    Page *page = g_new0(Page, 1);
+    page->run = run;
+    page->names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    return page;
+}
+
+static void page_free(Page *page) {
+    agent_holdings_clear(&page->holdings);
+    agent_repository_content_clear(&page->content);
+    g_hash_table_unref(page->names);
+    g_free(page);
+}
+
+static json_t *list_of(JobRun *run, const char *name) {
+    return json_object_get((json_t *)job_data(run), name);
+}
+
+static void adoption_end(JobRun *run, const Error *err) {
+    job_result(run, json_pack("{sO sO sO}", "adopted", list_of(run, "adopted"), "refused",
+                        list_of(run, "refused"), "n_adopted", list_of(run, "n_adopted")));
+    static const char *const kept[] = {"adopted", "refused", "n_adopted", "repositories", "n_read"};
+    for (size_t i = 0; i < G_N_ELEMENTS(kept); i++)
+        job_forget(run, kept[i]);
+    if (err)
+        job_step_failed(run, err);
+    else
+        job_step_done(run);
+}
+
+static void note_taken(Page *page, ResourceId kind, const char *name, const char *id, const char *was) {
+    json_t *list = list_of(page->run, "adopted");
+    json_int_t n = json_integer_value(list_of(page->run, "n_adopted")) + 1;
+    job_remember(page->run, "n_adopted", json_integer(n));
+    if (json_array_size(list) < MOST_TOLD)
+        json_array_append_new(list, json_pack("{ss ss ss ss*}", "kind", resources[kind].name, "name", name,
+                                        "id", id, "was", g_strcmp0(name, was) ? was : NULL));
+}
+
+static void note_refused(Page *page, ResourceId kind, const char *name, const char *id, const Error *err) {
+    json_t *list = list_of(page->run, "refused");
+    g_autofree char *text = error_text(err);
+    if (json_array_size(list) < MOST_TOLD)
+        json_array_append_new(list, json_pack("{ss ss* ss* ss}", "kind", resources[kind].name, "name", name,
+                                        "id", id, "reason", text));
+}
+
+/* Its own, or with a number behind it when another object has that. NULL when there is none. */
+static char *free_name(Page *self, ResourceId kind, const char *wanted) {
+    Inventory *inventory = job_inventory(self->run);
+    const char *base = wanted ? wanted : "adopted";
+    for (int i = 1; i < MOST_NAMES; i++) {
+        g_autofree char *name = i == 1 ? g_strdup(base) : g_strdup_printf("%s-%d", base, i);
+        g_autofree char *lower = g_ascii_strdown(name, -1);
+        g_autofree char *key = g_strdup_printf("%s/%s", resources[kind].name, lower);
+        if (inventory_has_name(inventory, kind, name) || g_hash_table_contains(self->names, key))
+            continue;
+        g_hash_table_add(self->names, g_steal_pointer(&key));
+        return g_steal_pointer(&name);
+    }
+    return NULL;
+}
+
+static const char *pool_of(Page *self) {
+    const Object *host = target_host(self->run);
+    return host ? ((const Host *)host->data)->pool : NULL;
+}
+
+static const char *host_id(const Page *self) {
+    return job_definition(self->run)->target + strlen("host/");
+}
+
+/* ---- one of each kind; false with an error when it cannot be taken, false without one when it is there ----
+ */
+
+static bool is_known(Page *self, ResourceId kind, const char *id) {
+    return inventory_get(job_inventory(self->run), kind, id);
+}
+
+static bool name_is_found(char *name, Error *err) {
+    return name || error_set(err, ERROR_EXISTS, "/name", "no name is left for it");
+}
+
+static bool take_network(Page *self, InventoryChange *change, const Network *found, Error *err) {
+    if (is_known(self, RESOURCE_NETWORK, found->id))
+        return false;
+    g_autofree char *name = free_name(self, RESOURCE_NETWORK, found->name);
+    g_auto(Network) network = {0};
+    if (!name_is_found(name, err))
+        return false;
+    network_copy(&network, found);
+    network_set_name(&network, name);
+    network_set_pool(&network, pool_of(self));
+    inventory_change_put(change, RESOURCE_NETWORK, &network);
+    note_taken(self, RESOURCE_NETWORK, name, found->id, found->name);
+    return true;
+}
+
+static bool take_repository(Page *self, InventoryChange *change, const Repository *found, Error *err) {
+    const Object *known = inventory_get(job_inventory(self->run), RESOURCE_REPOSITORY, found->id);
+    if (known && g_strcmp0(((const Repository *)known->data)->host, host_id(self)) != 0)
+        return error_set(
+            err, ERROR_EXISTS, NULL, "the repository %s of another host has the same id", known->name);
+    if (known)
+        return false;
+    g_autofree char *name = free_name(self, RESOURCE_REPOSITORY, found->name);
+    g_auto(Repository) repository = {0};
+    if (!name_is_found(name, err))
+        return false;
+    repository_copy(&repository, found);
+    repository_set_name(&repository, name);
+    repository_set_pool(&repository, pool_of(self));
+    repository_set_host(&repository, host_id(self));
+    inventory_change_put(change, RESOURCE_REPOSITORY, &repository);
+    note_taken(self, RESOURCE_REPOSITORY, name, found->id, found->name);
+    return true;
+}
+
+/* Templates and ISOs. */
+static bool take_content(
+    Page *self, InventoryChange *change, ResourceId kind, const void *found, Error *err) {
+    const TypeDescriptor *type = resources[kind].type;
+    g_autoptr(json_t) json = model_encode(type, found, MODEL_ENCODE_DEFINITION);
+    const char *id = json_text_at(json, "id");
+    if (!id || is_known(self, kind, id))
+        return false;
+    g_autofree char *name = free_name(self, kind, json_text_at(json, "name"));
+    if (!name_is_found(name, err))
+        return false;
+    g_autofree char *was = g_strdup(json_text_at(json, "name"));
+    json_object_set_new(json, "name", json_string(name));
+    json_object_set_new(json, "repository", json_string(self->content.repository.id));
+    void *data = g_malloc0(type->size);
+    bool is_good = model_decode(type, json, MODEL_STORED, data, err);
+    if (is_good) {
+        inventory_change_put(change, kind, data);
+        note_taken(self, kind, name, id, was);
+    }
+    model_free(type, data);
+    return is_good;
+}
+
+static bool macs_are_free(Page *self, const Vm *vm, Error *err) {
+    for (size_t i = 0; i < vm->nics.n; i++) {
+        const char *mac = vm->nics.items[i].mac;
+        g_autofree char *key = mac ? g_strconcat("mac/", mac, NULL) : NULL;
+        if (mac && (inventory_has_mac(job_inventory(self->run), mac, NULL) ||
+                       !g_hash_table_add(self->names, g_steal_pointer(&key))))
+            return error_set(err, ERROR_EXISTS, "/nics", "another VM has its MAC %s", mac);
+    }
+    return true;
+}
+
+static bool take_vm(Page *self, InventoryChange *change, const Vm *found, Error *err) {
+    const Object *known = inventory_get(job_inventory(self->run), RESOURCE_VM, found->id);
+    const char *repository = self->content.repository.id;
+    if (known && g_strcmp0(((const Vm *)known->data)->repository, repository) != 0)
+        return error_set(
+            err, ERROR_EXISTS, NULL, "the VM %s in another repository has the same id", known->name);
+    if (known || !macs_are_free(self, found, err))
+        return false;
+    g_autofree char *name = free_name(self, RESOURCE_VM, found->name);
+    g_auto(Vm) vm = {0};
+    if (!name_is_found(name, err))
+        return false;
+    vm_copy(&vm, found);
+    vm_set_name(&vm, name);
+    vm_set_repository(&vm, repository);
+    vm_set_host(&vm, host_id(self));
+    vm_set_pool(&vm, pool_of(self));
+    inventory_change_put(change, RESOURCE_VM, &vm);
+    note_taken(self, RESOURCE_VM, name, found->id, found->name);
+    return true;
+}
+
+/* ---- one change after the other ---- */
+
+/* Whether it was put into the change; a refusal is noted. */
+#define TAKE(kind, found, call)                                             \
+    ({                                                                      \
+        g_auto(Error) refusal = {0};                                        \
+        bool is_taken = (call);                                             \
+        if (error_is_set(&refusal))                                         \
+            note_refused(self, kind, (found)->name, (found)->id, &refusal); \
+        is_taken;                                                           \
+    })
+
+static size_t put_some(Page *self, InventoryChange *change) {
+    AgentRepositoryContent *content = &self->content;
+    size_t n = 0;
+    while (n < OBJECTS_AT_ONCE && self->next_network < self->holdings.networks.n) {
+        const Network *found = &self->holdings.networks.items[self->next_network++];
+        n += TAKE(RESOURCE_NETWORK, found, take_network(self, change, found, &refusal));
+    }
+    while (n < OBJECTS_AT_ONCE && self->next_repository < self->holdings.repositories.n) {
+        const Repository *found = &self->holdings.repositories.items[self->next_repository++];
+        n += TAKE(RESOURCE_REPOSITORY, found, take_repository(self, change, found, &refusal));
+    }
+    while (n < OBJECTS_AT_ONCE && self->next_template < content->templates.n) {
+        const Template *found = &content->templates.items[self->next_template++];
+        n += TAKE(RESOURCE_TEMPLATE, found, take_content(self, change, RESOURCE_TEMPLATE, found, &refusal));
+    }
+    while (n < OBJECTS_AT_ONCE && self->next_iso < content->isos.n) {
+        const Iso *found = &content->isos.items[self->next_iso++];
+        n += TAKE(RESOURCE_ISO, found, take_content(self, change, RESOURCE_ISO, found, &refusal));
+    }
+    while (n < OBJECTS_AT_ONCE && self->next_vm < content->vms.n) {
+        const Vm *found = &content->vms.items[self->next_vm++];
+        n += TAKE(RESOURCE_VM, found, take_vm(self, change, found, &refusal));
+    }
+    return n;
+}
+
+static void read_on(JobRun *run, const char *after);
+
+static void store_some(const Error *err, void *data) {
+    Page *self = data;
+    JobRun *run = self->run;
+    g_auto(Error) fault = {0};
+    g_hash_table_remove_all(self->names); /* the inventory has them now */
+    if (!err && (job_is_abandoned(run) || job_is_cancelled(run))) {
+        error_set(&fault, ERROR_CANCELLED, NULL, "what was taken over before stays");
+        err = &fault;
+    }
+    if (err) {
+        page_free(self);
+        adoption_end(run, err);
+        return;
+    }
+    InventoryChange *change = inventory_change_new(job_inventory(run));
+    if (put_some(self, change) > 0) {
+        inventory_change_by(change, job_definition(run)->principal, job_definition(run)->id);
+        inventory_commit(job_inventory(run), change, store_some, self);
+        return;
+    }
+    g_autofree char *after = g_strdup(self->content.next);
+    inventory_change_free(change);
+    page_free(self);
+    read_on(run, after);
+}
+
+/* ---- reading ---- */
+
+static size_t n_read(JobRun *run) {
+    return (size_t)json_integer_value(list_of(run, "n_read"));
+}
+
+static void page_arrived(JobRun *run, const json_t *result) {
+    Page *page = page_new(run);
+    const char *before = json_text_at(job_data(run), "after");
+    g_auto(Error) err = {0};
+    bool is_good = agent_repository_content_decode(result, MODEL_STORED, &page->content, &err);
+    if (is_good && page->content.next && before && strcmp(page->content.next, before) <= 0)
+        error_set(&err, ERROR_PROTOCOL, NULL, "the pages of a repository have no end");
+    store_some(error_is_set(&err) ? &err : NULL, page);
+}
+
+/* One that is listed under another host was refused, and is not read. */
+static bool is_listed_here(JobRun *run, const json_t *repository) {
+    const Object *known =
+        inventory_get(job_inventory(run), RESOURCE_REPOSITORY, json_text_at(repository, "id"));
+    const Object *host = target_host(run);
+    return known && host && g_strcmp0(((const Repository *)known->data)->host, host->id) == 0;
+}
+
+/* The next page, or the first one of the next repository. */
+static void read_on(JobRun *run, const char *after) {
+    json_t *repositories = list_of(run, "repositories");
+    size_t n = json_array_size(repositories), i = n_read(run);
+    if (!after && json_object_get(job_data(run), "after"))
+        i++; /* that one is read */
+    while (i < n && !is_listed_here(run, json_array_get(repositories, i)))
+        i++;
+    job_remember(run, "n_read", json_integer((json_int_t)i));
+    job_remember(run, "after", json_string(after ? after : ""));
+    if (i < n) {
+        json_t *repository = json_array_get(repositories, i);
+        job_progress(run, (int)(i * 100 / n), json_text_at(repository, "name"));
+        fleet_call(run, job_definition(run)->target + strlen("host/"), AGENT_METHOD_REPOSITORY_SCAN,
+            json_pack("{sO ss*}", "repository", repository, "after", after), RESOURCE_MAX, NULL,
+            page_arrived);
+        return;
+    }
+    fleet_look_again(job_host(run), job_definition(run)->target + strlen("host/"));
+    adoption_end(run, NULL);
+}
+
+static void holdings_arrived(JobRun *run, const json_t *result) {
+    Page *page = page_new(run);
+    g_auto(Error) err = {0};
+    json_t *repositories = json_object_get(result, "repositories");
+    job_remember(run, "repositories", repositories ? json_deep_copy(repositories) : json_array());
+    job_remember(run, "adopted", json_array());
+    job_remember(run, "refused", json_array());
+    job_remember(run, "n_adopted", json_integer(0));
+    job_remember(run, "n_read", json_integer(0));
+    job_forget(run, "after");
+    agent_holdings_decode(result, MODEL_STORED, &page->holdings, &err);
+    store_some(error_is_set(&err) ? &err : NULL, page);
+}
+
+static void adopt_run(JobRun *run) {
+    fleet_call(run, job_definition(run)->target + strlen("host/"), AGENT_METHOD_HOLDINGS, json_object(),
+        RESOURCE_MAX, NULL, holdings_arrived);
+}
+
+static bool prepare_adopt(Inventory *inventory G_GNUC_UNUSED, const JobRequest *asked, Job *job, Error *err) {
+    return prepare_with_host(asked, job, "what lies on it is taken over", err);
+}
+
+static const JobStepKind adopt_steps[] = {
+    {"adopt", "Takes over what lies on it", adopt_run, NULL, .has_no_way_back = true}};
+static const JobKind host_adopt = {"host.adopt", adopt_steps, G_N_ELEMENTS(adopt_steps), prepare_adopt};
+
+/* ---- host.release ---- */
+
+typedef bool (*IsOnHostFn)(Inventory *inventory, const void *data, const char *host);
+
+static bool vm_is_on(Inventory *inventory G_GNUC_UNUSED, const void *data, const char *host) {
+    return g_strcmp0(((const Vm *)data)->host, host) == 0;
+}
+
+static bool repository_is_on(Inventory *inventory G_GNUC_UNUSED, const void *data, const char *host) {
+    return g_strcmp0(((const Repository *)data)->host, host) == 0;
+}
+
+static bool lies_on(Inventory *inventory, const char *repository_id, const char *host) {
+    const Object *object = inventory_get(inventory, RESOURCE_REPOSITORY, repository_id);
+    return object && repository_is_on(inventory, object->data, host);
+}
+
+static bool template_is_on(Inventory *inventory, const void *data, const char *host) {
+    return lies_on(inventory, ((const Template *)data)->repository, host);
+}
+
+static bool iso_is_on(Inventory *inventory, const void *data, const char *host) {
+    return lies_on(inventory, ((const Iso *)data)->repository, host);
+}
+
+/* In the order in which they go: what refers to another object first. */
+static const struct {
+    ResourceId kind;
+    IsOnHostFn is_on;
+} leaving[] = {{RESOURCE_VM, vm_is_on}, {RESOURCE_TEMPLATE, template_is_on}, {RESOURCE_ISO, iso_is_on},
+    {RESOURCE_REPOSITORY, repository_is_on}};
+
+static GPtrArray *objects_on(Inventory *inventory, size_t which, const char *host) {
+    GPtrArray *found = g_ptr_array_new();
+    const GPtrArray *all = inventory_list(inventory, leaving[which].kind);
+    for (guint i = 0; i < all->len; i++)
+        if (leaving[which].is_on(inventory, ((const Object *)all->pdata[i])->data, host))
+            g_ptr_array_add(found, all->pdata[i]);
+    return found;
+}
+
+static bool prepare_release(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
+    const Host *host = asked->target->data;
+    if (host->status.state != HOST_STATE_CONNECTED && host->status.state != HOST_STATE_DEGRADED)
+        return error_set(err, ERROR_WRONG_STATE, NULL,
+            "%s is not connected, so that it cannot be told; `host remove` forgets a host that is gone",
+            host->name);
+    if (!prepare_with_host(asked, job, "it is released", err))
+        return false;
+    for (size_t which = 0; which < G_N_ELEMENTS(leaving); which++) {
+        g_autoptr(GPtrArray) objects = objects_on(inventory, which, asked->target->id);
+        for (guint i = 0; i < objects->len; i++)
+            job_claim_add(job, leaving[which].kind, ((const Object *)objects->pdata[i])->id, false,
+                "its host is released");
+    }
+    return true;
+}
+
+static void release_run(JobRun *run) {
+    if (!target_host(run)) /* before a crash */
+        job_step_done(run);
+    else
+        fleet_call(run, job_definition(run)->target + strlen("host/"), AGENT_METHOD_HOST_RELEASE,
+            json_object(), RESOURCE_MAX, NULL, NULL);
+}
+
+/* A template that can be built stays as a recipe. */
+static void forget_template(InventoryChange *change, const Template *template) {
+    if (!template->recipe) {
+        inventory_change_delete(change, RESOURCE_TEMPLATE, template->id);
+        return;
+    }
+    g_auto(Template) recipe = {0};
+    template_copy(&recipe, template);
+    template_set_repository(&recipe, NULL);
+    template_set_state(&recipe, TEMPLATE_STATE_BUILDABLE);
+    inventory_change_put(change, RESOURCE_TEMPLATE, &recipe);
+}
+
+static size_t put_leaving(Inventory *inventory, InventoryChange *change, const char *host) {
+    size_t n = 0;
+    for (size_t which = 0; which < G_N_ELEMENTS(leaving) && n == 0; which++) {
+        g_autoptr(GPtrArray) objects = objects_on(inventory, which, host);
+        for (; n < MIN(objects->len, OBJECTS_AT_ONCE); n++) {
+            const Object *object = objects->pdata[n];
+            if (leaving[which].kind == RESOURCE_TEMPLATE)
+                forget_template(change, object->data);
+            else
+                inventory_change_delete(change, leaving[which].kind, object->id);
+        }
+    }
+    return n;
+}
+
+static void forget_some(const Error *err, void *data) {
+    JobRun *run = data;
+    Inventory *inventory = job_inventory(run);
+    const Object *host = target_host(run);
+    if (err || !host) {
+        if (err)
+            job_step_failed(run, err);
+        else
+            job_step_done(run);
+        return;
+    }
+    InventoryChange *change = inventory_change_new(inventory);
+    if (put_leaving(inventory, change, host->id) == 0)
+        inventory_change_delete(change, RESOURCE_HOST, host->id);
+    inventory_change_by(change, job_definition(run)->principal, job_definition(run)->id);
+    inventory_commit(inventory, change, forget_some, run);
+}
+
+static void forget_run(JobRun *run) {
+    forget_some(NULL, run);
+}
+
+static const JobStepKind release_steps[] = {
+    {"release", "Tells its agent that it has no owner any more", release_run, NULL, .has_no_way_back = true},
+    {"forget", "Removes the definitions of all that lies on it", forget_run, NULL, .has_no_way_back = true},
+};
+static const JobKind host_release = {
+    "host.release", release_steps, G_N_ELEMENTS(release_steps), prepare_release};
+
+const JobKind *const adopt_job_kinds[] = {&host_adopt, &host_release};
+const size_t n_adopt_job_kinds = G_N_ELEMENTS(adopt_job_kinds);
