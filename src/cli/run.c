@@ -153,12 +153,32 @@ static void tell_pending(const json_t *job) {
         fprintf(stderr, "  %s: at the next start\n", fields->str);
 }
 
+/* What came along with a host, by kind and name. */
+static void tell_adopted(const json_t *job) {
+    const json_t *result = json_object_get(job, "result"), *adopted = json_object_get(result, "adopted");
+    size_t i;
+    json_t *item;
+    if (!adopted)
+        return;
+    json_array_foreach ((json_t *)adopted, i, item) {
+        const char *was = json_text_at(item, "was");
+        fprintf(stderr, "  %s %s%s%s%s\n", json_text_at(item, "kind"), json_text_at(item, "name"),
+            was ? " (was " : "", was ? was : "", was ? ")" : "");
+    }
+    json_int_t n = json_integer_value(json_object_get(result, "n_adopted"));
+    if (n > (json_int_t)i)
+        fprintf(stderr, "  and %lld more\n", (long long)n - (long long)i);
+    if (n == 0)
+        fprintf(stderr, "  everything that lies there was listed before\n");
+}
+
 static bool show_job(Run *run, const json_t *job, Error *err) {
     const CliOptions *options = &run->arguments->options;
     if (is_making(run->method))
         return show_made(run, job, true, err);
     tell_done(run, json_text_at(job, "target_name"));
     tell_pending(job);
+    tell_adopted(job);
     if (!output_has_columns(options))
         return output_is_human(options) || output_value(options, run->method->result, job, err);
     g_autoptr(json_t) target = target_of(run, job);

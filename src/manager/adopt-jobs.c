@@ -7,7 +7,7 @@
 #include "manager/job-kinds.h"
 
 /* An object and its index items each; a transaction of the smallest store has room for that. */
-enum { OBJECTS_AT_ONCE = 16, MOST_NAMES = 1000, MOST_TOLD = 500 };
+enum { OBJECTS_AT_ONCE = 16, MOST_NAMES = 1000, MOST_TOLD = 500, LONGEST_TEXT = 1500 };
 
 static const Object *target_host(JobRun *run) {
     return inventory_get(job_inventory(run), RESOURCE_HOST, job_definition(run)->target + strlen("host/"));
@@ -50,12 +50,33 @@ static json_t *list_of(JobRun *run, const char *name) {
     return json_object_get((json_t *)job_data(run), name);
 }
 
+/* Objects stay that nobody manages: whoever asked must see to them. */
+static void tell_refusals(JobRun *run, Error *err) {
+    const json_t *refused = list_of(run, "refused");
+    g_autoptr(GString) text = g_string_new(NULL);
+    size_t i;
+    json_t *item;
+    json_array_foreach ((json_t *)refused, i, item)
+        if (text->len < LONGEST_TEXT)
+            g_string_append_printf(text, "%s%s %s: %s", i ? "; " : "", json_text_at(item, "kind"),
+                json_text_at(item, "name"), json_text_at(item, "reason"));
+    if (text->len > 0)
+        error_set(err, ERROR_CONFLICT, NULL,
+            "%zu objects could not be taken over, what else lies there was: %s", json_array_size(refused),
+            text->str);
+}
+
 static void adoption_end(JobRun *run, const Error *err) {
+    g_auto(Error) refusals = {0};
+    if (!err)
+        tell_refusals(run, &refusals);
     job_result(run, json_pack("{sO sO sO}", "adopted", list_of(run, "adopted"), "refused",
                         list_of(run, "refused"), "n_adopted", list_of(run, "n_adopted")));
-    static const char *const kept[] = {"adopted", "refused", "n_adopted", "repositories", "n_read"};
+    static const char *const kept[] = {"adopted", "refused", "n_adopted", "repositories", "n_read", "after"};
     for (size_t i = 0; i < G_N_ELEMENTS(kept); i++)
         job_forget(run, kept[i]);
+    if (error_is_set(&refusals))
+        err = &refusals;
     if (err)
         job_step_failed(run, err);
     else

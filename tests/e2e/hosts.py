@@ -236,7 +236,8 @@ def hosts_change_hands(house):
         stranger.run("vm", "delete", "web-1", "--yes")
         other.power_cut("lodge-agent")
         wait_until("it is connected", is_connected(stranger))
-        stranger.run("host", "adopt", "two")
+        text = stranger.run("host", "adopt", "two").stderr
+        require("listed before" in text, f"nothing is there to adopt: {text}")
         require(len(stranger.list("vm")) == 20, "something was adopted twice")
         # And back, where a name is taken meanwhile.
         house.run("vm", "create", "db", "--template", "bench-boot", "--repository", "main")
@@ -249,6 +250,18 @@ def hosts_change_hands(house):
         house.run("vm", "update", "db-2", "--memory", "64M")
         house.run("vm", "start", "db-2")
         house.run("host", "remove", "two", "--yes", status=4)
+        # A VM that cannot come along is named; the others come.
+        house.run("vm", "delete", "web-7", "--force", "--yes")
+        house.run("host", "release", "two", "--yes")
+        web = next(path for path in other.repository.rglob("vm.json") if json.loads(path.read_text())["name"] == "web-8")
+        definition = json.loads(web.read_text())
+        definition["nics"][0]["mac"] = macs["stays"][0]
+        web.write_text(json.dumps(definition))
+        take(house, other)
+        wait_until("it is connected", is_connected(house))
+        text = house.run("host", "adopt", "two", status=4).stderr
+        require("1 objects" in text and "web-8" in text and macs["stays"][0] in text, f"a MAC that is taken: {text}")
+        require("web-9" in house.states() and "web-8" not in house.states(), f"adopted: {house.states()}")
 
 
 def a_host_with_another_key_is_not_believed(house):
