@@ -169,6 +169,7 @@ const char *key_of_control(const void *parameters);
 /* owning.c: answered at once. */
 void serve_own(AgentClient *client, const void *parameters, RpcRequest *request);
 void serve_host_release(AgentClient *client, const void *parameters, RpcRequest *request);
+void serve_enrol_release(AgentClient *client, const void *parameters, RpcRequest *request);
 void serve_holdings(AgentClient *client, const void *parameters, RpcRequest *request);
 void serve_enrol_code(AgentClient *client, const void *parameters, RpcRequest *request);
 const char *key_of_certificate(const void *parameters);

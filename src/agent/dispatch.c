@@ -411,6 +411,7 @@ static const ServeFn served_at_once[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_OPERATION_FORGET] = serve_operation_forget,
     [AGENT_METHOD_ENROL_CODE] = serve_enrol_code,
     [AGENT_METHOD_HOST_RELEASE] = serve_host_release,
+    [AGENT_METHOD_ENROL_RELEASE] = serve_enrol_release,
     [AGENT_METHOD_HOLDINGS] = serve_holdings,
     [AGENT_METHOD_HOST_END] = serve_host_end,
     [AGENT_METHOD_HOST_BEGIN] = serve_host_begin,

@@ -70,6 +70,15 @@ bool local_allow_guests(const char *socket, Error *err) {
     return result != NULL;
 }
 
+bool local_release(const char *socket, const char *manager, Error *err) {
+    g_autoptr(json_t) result =
+        ask(socket, AGENT_METHOD_ENROL_RELEASE, json_pack("{ss}", "manager", manager), SPARE_S, err);
+    if (!result)
+        return false;
+    g_print("This host is free; its VMs run on. `lodge-agent enrol` shows a code for its next manager.\n");
+    return true;
+}
+
 /* Where the manager reaches it: all addresses are none that can be named. */
 static void print_command(const AgentCode *code) {
     bool is_any = g_str_has_prefix(code->address, "[::]:") || g_str_has_prefix(code->address, "0.0.0.0:");

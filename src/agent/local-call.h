@@ -8,4 +8,6 @@
 bool local_end_guests(const char *socket, int timeout_s, Error *err);
 /* Prints a new one-time code, and what to do with it. */
 bool local_show_code(const char *socket, Error *err);
+/* The host forgets that owner. */
+bool local_release(const char *socket, const char *manager, Error *err);
 bool local_allow_guests(const char *socket, Error *err);

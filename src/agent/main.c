@@ -17,6 +17,7 @@
 enum { STOP_CHECK_MS = 50, STOP_LIMIT_MS = 5000 };
 
 typedef struct Settings {
+    char *released; /* the manager that is lost */
     char *instance, *driver, *socket, *listen, *enrol_secret, *state, *acceleration, *allow_uid, *helpers,
         *system_root;
     gboolean fetches_from_itself, is_verbose, shows_version, lets_begin;
@@ -33,7 +34,7 @@ typedef struct Daemon {
 static void settings_clear(Settings *settings) {
     char **texts[] = {&settings->instance, &settings->driver, &settings->socket, &settings->state,
         &settings->acceleration, &settings->allow_uid, &settings->helpers, &settings->system_root,
-        &settings->listen, &settings->enrol_secret};
+        &settings->listen, &settings->enrol_secret, &settings->released};
     for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
         g_clear_pointer(texts[i], g_free);
 }
@@ -76,10 +77,13 @@ static bool settings_parse(Settings *settings, int *argc, char ***argv, Error *e
         {"version", 0, 0, G_OPTION_ARG_NONE, &settings->shows_version, "Show the version", NULL},
         {0},
     };
-    GOptionContext *context = g_option_context_new("[enrol] - serves a manager on this host");
+    GOptionContext *context =
+        g_option_context_new("[enrol | release MANAGER] - serves a manager on this host");
     g_option_context_set_summary(context,
         "With `enrol`: asks the agent that runs for a one-time code with which a manager on another machine "
-        "takes this host.");
+        "takes this host.\nWith `release`: the host forgets its manager of that id, which is lost; its VMs "
+        "run on. "
+        "While the manager is there, use `lodge host release`.");
     g_option_context_add_main_entries(context, entries, NULL);
     GError *fault = NULL;
     bool is_good = g_option_context_parse(context, argc, argv, &fault);
@@ -89,6 +93,8 @@ static bool settings_parse(Settings *settings, int *argc, char ***argv, Error *e
         g_error_free(fault);
     } else if (*argc == 2 && g_str_equal((*argv)[1], "enrol")) {
         settings->shows_code = true;
+    } else if (*argc == 3 && g_str_equal((*argv)[1], "release")) {
+        settings->released = g_strdup((*argv)[2]);
     } else if (*argc > 1) {
         is_good = error_set(err, ERROR_INVALID, NULL, "unexpected argument %s", (*argv)[1]);
     }
@@ -211,10 +217,11 @@ int main(int argc, char **argv) {
     }
     log_init("lodge-agent", settings.is_verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
     is_good = is_good && settings_complete(&settings, &err);
-    bool is_question = settings.end_s || settings.lets_begin || settings.shows_code;
+    bool is_question = settings.end_s || settings.lets_begin || settings.shows_code || settings.released;
     if (is_good && is_question)
         is_good = settings.end_s        ? local_end_guests(settings.socket, settings.end_s, &err)
                   : settings.lets_begin ? local_allow_guests(settings.socket, &err)
+                  : settings.released   ? local_release(settings.socket, settings.released, &err)
                                         : local_show_code(settings.socket, &err);
     Agent *agent = is_good && !is_question ? start(&settings, &err) : NULL;
     if (!is_good || (!agent && !is_question)) {

@@ -205,6 +205,20 @@ void serve_host_release(AgentClient *client, const void *parameters G_GNUC_UNUSE
     journal_release(agent->journal, released, releasing);
 }
 
+void serve_enrol_release(AgentClient *client, const void *parameters, RpcRequest *request) {
+    const AgentRelease *release = parameters;
+    const char *owner = journal_owner(client->agent->journal);
+    g_auto(Error) err = {0};
+    if (!owner)
+        error_set(&err, ERROR_WRONG_STATE, NULL, "this host has no owner");
+    else if (strcmp(owner, release->manager) != 0)
+        error_set(&err, ERROR_CONFLICT, "/manager", "this host belongs to the manager %s", owner);
+    if (error_is_set(&err))
+        rpc_fail(request, &err);
+    else
+        serve_host_release(client, NULL, request);
+}
+
 void serve_holdings(AgentClient *client, const void *parameters G_GNUC_UNUSED, RpcRequest *request) {
     g_auto(AgentHoldings) holdings = {0};
     g_auto(Error) err = {0};

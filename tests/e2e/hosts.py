@@ -264,6 +264,47 @@ def hosts_change_hands(house):
         require("web-9" in house.states() and "web-8" not in house.states(), f"adopted: {house.states()}")
 
 
+def a_lost_manager_is_replaced(house):
+    """One on an empty store takes all hosts again, with what lies on them."""
+    def release(host, manager, status):
+        done = subprocess.run([host.programs["lodge-agent"], "--socket", f"{host.folder}/agent.sock", "release", manager], capture_output=True,
+                              text=True, check=False, timeout=20)
+        require(done.returncode == status, f"lodge-agent release: {done}")
+        return done.stderr
+    with neighbour(house) as other:
+        take(house, other)
+        wait_until("it is connected", is_connected(house))
+        house.run("repository", "create", "far", "--host", "two", "--path", other.repository)
+        for place, name in (("main", "near"), ("far", "web")):
+            house.run("vm", "create", name, "--template", "bench-boot", "--repository", place, "--start")
+        manager = house.json("system", "info")["manager"]
+        vms = {vm["name"]: (vm["id"], vm["nics"], vm["memory"]) for vm in house.list("vm")}
+        house.end("lodged", 9)
+        shutil.rmtree(house.folder / "manager")
+        house.start("lodged")
+        wait_until("lodged answers", house.answers)
+        require(not house.list("vm"), "the store is not empty")
+        house.run("pool", "create", "default")
+        add = ("host", "add", "one", "--address", f"unix:{house.folder}/agent.sock")
+        text = house.run(*add, status=5).stderr
+        require("belongs to" in text, f"a host of the lost manager: {text}")
+        require(manager in release(house, house.json("system", "info")["manager"], 4), "the right one is not named")
+        release(house, "nonsense", 2)
+        release(house, manager, 0)
+        release(house, manager, 4)
+        release(other, manager, 0)
+        house.run(*add)
+        take(house, other)
+        for name in ("one", "two"):
+            wait_until("it is connected", is_connected(house, name))
+            house.run("host", "adopt", name)
+        house.wait_for_states({"near": "running", "web": "running"})
+        require({vm["name"]: (vm["id"], vm["nics"], vm["memory"]) for vm in house.list("vm")} == vms, "the VMs are not those")
+        house.run("vm", "create", "more", "--template", "bench-boot", "--repository", "far", "--start")
+        house.run("vm", "stop", "web")
+        house.run("vm", "delete", "web", "--yes")
+
+
 def a_host_with_another_key_is_not_believed(house):
     """Somebody else answers at its address: nothing is sent there."""
     with neighbour(house) as other:
@@ -412,5 +453,6 @@ SCENARIOS = [
     a_host_with_another_key_is_not_believed,
     a_host_is_believed_again,
     hosts_change_hands,
+    a_lost_manager_is_replaced,
     knocking_keeps_nobody_out,
 ]
