@@ -221,7 +221,7 @@ COUNT_NICS = "ls /sys/class/net | grep -c eth"
 # In this order: what comes later uses the guest of what came before.
 ORDER = ("boot_kernel", "serial", "boot_disk", "boot_any", "boot_network", "uefi", "graphics", "vcpus_add", "vcpus_remove", "memory_add",
          "memory_remove", "disk_attach", "disk_grow", "statistics", "disk_detach", "nic_attach", "nic_detach", "cd_change", "pause", "save", "copy",
-         "reset", "guest_agent", "migrate_live")
+         "guest_agent", "reset", "migrate_live")
 
 
 # What is said where something cannot be: anything else is a failure, not a refusal.
