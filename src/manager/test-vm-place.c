@@ -194,6 +194,23 @@ static void test_no_vm_starts_beside_one_it_keeps_away_from(World *world, const 
     g_assert_nonnull(strstr(err.message, "neighbour runs on the host light and has the tag db"));
 }
 
+/* A job that is to make such a VM there. */
+static void add_plan(World *world, const char *host, const char *tag) {
+    g_auto(Job) job = {0};
+    job_set_id(&job, "77777777-7777-4777-8777-777777777777");
+    job_set_kind(&job, "vm.create");
+    job_set_state(&job, JOB_STATE_QUEUED);
+    job_take_data(&job, json_pack("{s[{ss ss ss s[s]}]}", "vms", "id", NEIGHBOUR, "name", "neighbour", "host",
+                            host, "tags", tag));
+    put(world, RESOURCE_JOB, &job);
+}
+
+static void test_what_is_only_planned_counts(World *world, const void *data G_GNUC_UNUSED) {
+    add_plan(world, LIGHT, "db");
+    vm_create_add_anti_affinity(&world->request, "db");
+    expect_host(world, FULL);
+}
+
 static void test_the_reasons_are_told(World *world, const void *data G_GNUC_UNUSED) {
     g_autoptr(VmPlaces) places = NULL;
     g_autoptr(json_t) told = NULL;
@@ -241,6 +258,7 @@ int main(int argc, char **argv) {
     ADD("maintenance", test_a_host_in_maintenance_gets_nothing);
     ADD("tags", test_tags_keep_vms_together_and_apart);
     ADD("start-beside", test_no_vm_starts_beside_one_it_keeps_away_from);
+    ADD("planned", test_what_is_only_planned_counts);
     ADD("reasons", test_the_reasons_are_told);
     ADD("start", test_what_its_host_cannot_do_does_not_start);
     ADD("change", test_a_change_is_measured_by_what_was);

@@ -123,7 +123,7 @@ struct VmPlaces {
     GPtrArray *hosts, *repositories; /* of Object, in the order of the world */
     GHashTable *host_numbers;        /* index + 1 by id */
     GArray *placed_hosts, *placed_repositories, *placed_vms;
-    GPtrArray *texts; /* that the world borrows */
+    GPtrArray *texts, *planned; /* that the world borrows; Vm */
     PlacementNames networks;
     const char **network_names;
     PlacementWorld world;
@@ -350,19 +350,47 @@ static void collect_repositories(VmPlaces *self) {
         add_repository(self, all->pdata[i]);
 }
 
+static void add_vm(VmPlaces *self, const Vm *vm, bool has_memory) {
+    size_t number = number_of(self, vm->host);
+    if (number == PLACEMENT_NONE)
+        return;
+    PlacementHost *host = &g_array_index(self->placed_hosts, PlacementHost, number);
+    host->assigned_bytes += vm->memory;
+    host->vcpus_assigned += vm->vcpus;
+    host->promised_bytes += has_memory ? vm->memory : 0;
+    PlacementVm own = {number, tags_of(vm), anti_affinity_of(vm)};
+    g_array_append_val(self->placed_vms, own);
+}
+
 static void collect_vms(VmPlaces *self) {
     const GPtrArray *all = inventory_list(self->inventory, RESOURCE_VM);
     for (guint i = 0; i < all->len; i++) {
         const Vm *vm = ((const Object *)all->pdata[i])->data;
-        size_t number = number_of(self, vm->host);
-        if (number == PLACEMENT_NONE)
+        add_vm(self, vm, occupies_memory(vm));
+    }
+}
+
+static void add_plan(VmPlaces *self, const json_t *plan, bool starts) {
+    const char *id = json_text_at(plan, "id");
+    if (!id || inventory_get(self->inventory, RESOURCE_VM, id))
+        return;
+    Vm *vm = g_new0(Vm, 1);
+    g_ptr_array_add(self->planned, vm);
+    if (vm_decode(plan, MODEL_STORED, vm, NULL))
+        add_vm(self, vm, starts);
+}
+
+/* What jobs have placed and not defined yet. */
+static void collect_plans(VmPlaces *self) {
+    const GPtrArray *all = inventory_list(self->inventory, RESOURCE_JOB);
+    for (guint i = 0; i < all->len; i++) {
+        const Job *job = ((const Object *)all->pdata[i])->data;
+        if (job->state != JOB_STATE_QUEUED && job->state != JOB_STATE_RUNNING)
             continue;
-        PlacementHost *host = &g_array_index(self->placed_hosts, PlacementHost, number);
-        host->assigned_bytes += vm->memory;
-        host->vcpus_assigned += vm->vcpus;
-        host->promised_bytes += occupies_memory(vm) ? vm->memory : 0;
-        PlacementVm own = {number, tags_of(vm), anti_affinity_of(vm)};
-        g_array_append_val(self->placed_vms, own);
+        size_t k;
+        json_t *plan;
+        json_array_foreach (json_object_get(job->data, "vms"), k, plan)
+            add_plan(self, plan, json_is_true(json_object_get(job->parameters, "start")));
     }
 }
 
@@ -411,6 +439,7 @@ static void collect(VmPlaces *self) {
     collect_hosts(self);
     collect_repositories(self);
     collect_vms(self);
+    collect_plans(self);
     wait_for_the_only_one(self);
     self->world = (PlacementWorld){(const PlacementHost *)(void *)self->placed_hosts->data,
         self->placed_hosts->len, (const PlacementRepository *)(void *)self->placed_repositories->data,
@@ -469,10 +498,15 @@ static bool plan_first(VmPlaces *self, Error *err) {
     return vm_plan(self->request, &self->plan, 1, random, &self->first, err);
 }
 
+static void free_vm(void *vm) {
+    model_free(&vm_type, vm);
+}
+
 VmPlaces *vm_places_new(Inventory *inventory, const VmCreate *request, Error *err) {
     VmPlaces *self = g_new0(VmPlaces, 1);
     *self = (VmPlaces){.inventory = inventory, .request = request};
     self->texts = g_ptr_array_new_with_free_func(g_free);
+    self->planned = g_ptr_array_new_with_free_func(free_vm);
     if (!find_named(self, err) || !plan_first(self, err)) {
         vm_places_free(self);
         return NULL;
@@ -489,6 +523,7 @@ void vm_places_free(VmPlaces *self) {
     placement_free(self->placement);
     vm_clear(&self->first);
     g_ptr_array_unref(self->texts);
+    g_ptr_array_unref(self->planned);
     g_free(self->network_names);
     g_clear_pointer(&self->host_numbers, g_hash_table_unref);
     g_clear_pointer(&self->hosts, g_ptr_array_unref);
