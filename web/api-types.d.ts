@@ -420,7 +420,7 @@ export interface Host {
   acceleration?: Acceleration;
   /** Memory kept for the host itself. Bytes. */
   memory_reserve?: number;
-  /** True: nothing new is placed here. */
+  /** True: no VM is made or started here; those that run are left alone. */
   maintenance?: boolean;
   /** What the system that controls the hypervisor keeps for itself, where that is a guest itself; from the host's next start on. */
   control?: HostControl;
@@ -652,6 +652,12 @@ export interface HostRenew {
 export interface HostMove {
   /** The pool. */
   pool: string;
+}
+
+/** Whether a host is in maintenance. */
+export interface HostMaintenance {
+  /** `on` or `off`; in JSON true or false. */
+  maintenance: boolean;
 }
 
 /** A group of hosts. */
@@ -1132,6 +1138,10 @@ export interface Vm {
   run_policy?: RunPolicy;
   /** When true it cannot be deleted. */
   protected?: boolean;
+  /** Tags: it is placed on a host that has a VM with one of them, when there is any. Counts when it is made. */
+  affinity?: string[];
+  /** Tags: it is never placed on a host that has a VM with one of them, nor started beside one that runs; VMs with such a tag keep away from it too. */
+  anti_affinity?: string[];
   /** What it does now. */
   readonly status?: VmStatus;
   /** Name of `pool`. */
@@ -1348,9 +1358,9 @@ export interface VmCreate {
   start?: boolean;
   /** Where; the only pool when absent. */
   pool?: string;
-  /** On this host; the best one when absent. */
+  /** On this host; the best one for each VM when absent. */
   host?: string;
-  /** Where to keep them; the template's when absent. */
+  /** Where to keep them; the template's when absent, else the best one for each VM. */
   repository?: string;
   /** How disks are made from the template's. */
   clone?: CloneMethod;
@@ -1398,6 +1408,10 @@ export interface VmCreate {
   description?: string;
   /** Words to find it by. */
   tags?: string[];
+  /** Tags: only on a host that has a VM with one of them, when there is any. */
+  affinity?: string[];
+  /** Tags: never on a host that has a VM with one of them; with a tag of their own the VMs keep away from each other. */
+  anti_affinity?: string[];
 }
 
 /** How to stop. */
@@ -1537,6 +1551,7 @@ export interface Methods {
   'host.move': { http: 'POST'; path: '/v1/hosts/{id}/move'; parameters: HostMove; result: Host };
   'host.adopt': { http: 'POST'; path: '/v1/hosts/{id}/adopt'; parameters: Empty; result: Job };
   'host.release': { http: 'POST'; path: '/v1/hosts/{id}/release'; parameters: Empty; result: Job };
+  'host.maintenance': { http: 'POST'; path: '/v1/hosts/{id}/maintenance'; parameters: HostMaintenance; result: Host };
   'host.delete': { http: 'DELETE'; path: '/v1/hosts/{id}'; parameters: Empty; result: Empty };
   'pool.list': { http: 'GET'; path: '/v1/pools'; parameters: ListQuery; result: Page<Pool> };
   'pool.get': { http: 'GET'; path: '/v1/pools/{id}'; parameters: Empty; result: Pool };

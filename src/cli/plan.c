@@ -102,14 +102,49 @@ static void append_made(const Plan *plan) {
     output_list_text(&options, plan->method->resource, made, plan->width, plan->out, NULL);
 }
 
-/* 4. What the host does with a VM. */
+static const char *told(const json_t *object, const char *key) {
+    const char *text = json_text_at(object, key);
+    return text ? text : "?";
+}
+
+static void append_refusals(const Plan *plan, const json_t *placed) {
+    const json_t *refused = json_object_get(placed, "refused"),
+                 *more = json_object_get(placed, "refused_more");
+    size_t i;
+    json_t *one;
+    json_array_foreach ((json_t *)refused, i, one)
+        g_string_append_printf(plan->out, "    not on %s: %s\n", told(one, "host"), told(one, "reason"));
+    if (more)
+        g_string_append_printf(
+            plan->out, "    nor on %" JSON_INTEGER_FORMAT " more\n", json_integer_value(more));
+}
+
+/* 4. Where new VMs go and why; what stands against other hosts only where that is not as for the one before.
+ */
+static void append_placement(const Plan *plan) {
+    const json_t *placement = json_at(plan->plan, "data.placement"), *before = NULL;
+    size_t i;
+    json_t *placed;
+    if (json_array_size(placement) > 0)
+        g_string_append(plan->out, "Would be placed:\n");
+    json_array_foreach ((json_t *)placement, i, placed) {
+        const json_t *refused = json_object_get(placed, "refused");
+        g_string_append_printf(
+            plan->out, "  %s on %s: %s\n", told(placed, "vm"), told(placed, "host"), told(placed, "reason"));
+        if (!json_equal(refused, before))
+            append_refusals(plan, placed);
+        before = refused;
+    }
+}
+
+/* 5. What the host does with a VM. */
 static void append_mode(const Plan *plan) {
     const char *mode = json_text_at(plan->plan, "data.mode");
     if (mode)
         g_string_append_printf(plan->out, "Would run in the mode %s.\n", mode);
 }
 
-/* 5. What a VM that runs feels of being copied. */
+/* 6. What a VM that runs feels of being copied. */
 static void append_hold(const Plan *plan, const char *name) {
     const char *held_for = json_text_at(plan->plan, "data.held_for");
     const json_t *bytes = json_at(plan->plan, "data.held_bytes");
@@ -123,7 +158,7 @@ static void append_hold(const Plan *plan, const char *name) {
         g_string_append_printf(plan->out, "%s would stand still for a moment.\n", name);
 }
 
-/* 6. Lists of an object, as they would be, where that is not as they are. */
+/* 7. Lists of an object, as they would be, where that is not as they are. */
 static void append_changed(const Plan *plan) {
     const ResourceDescriptor *resource = &resources[plan->method->resource];
     json_t *planned = json_object_get(json_object_get(plan->plan, "data"), "planned");
@@ -159,7 +194,7 @@ static void append_waits(const Plan *plan, const json_t *claim, const char *obje
         }
 }
 
-/* 7. What the job would hold, and the jobs that have it now. */
+/* 8. What the job would hold, and the jobs that have it now. */
 static void append_claims(const Plan *plan) {
     static const char open_jobs[] =
         "/v1/jobs?filter=state!%3Dsucceeded,state!%3Dfailed,state!%3Dcancelled,state!%3Dlost";
@@ -192,6 +227,7 @@ void plan_text(
     append_asked(&plan);
     append_steps(&plan);
     append_made(&plan);
+    append_placement(&plan);
     append_mode(&plan);
     append_hold(&plan, name);
     append_changed(&plan);

@@ -252,7 +252,9 @@ static void test_dry_run_is_told_in_words(CliServer *server) {
         "\"steps\":[{\"name\":\"make\",\"description\":\"Makes the VMs\"}],\"claims\":[{\"object\":"
         "\"template/"
         "t-1\",\"shared\":true}],\"data\":{\"vms\":[{\"name\":\"web\",\"vcpus\":1,\"template\":\"t-1\","
-        "\"memory\":1073741824}]}}");
+        "\"memory\":1073741824}],\"placement\":[{\"vm\":\"web\",\"host\":\"two\",\"reason\":\"most free "
+        "memory\","
+        "\"refused\":[{\"host\":\"one\",\"reason\":\"is in maintenance\"}],\"refused_more\":3}]}}");
     server_answer(server, "GET /v1/templates/t-1", 200, "{\"name\":\"debian\"}");
     server_answer(server, "GET /v1/jobs", 200,
         "{\"items\":[{\"short_id\":\"12345678\",\"kind\":\"template.build\",\"claims\":[{\"object\":"
@@ -262,6 +264,8 @@ static void test_dry_run_is_told_in_words(CliServer *server) {
         "create web\n  memory: 1 GiB\n  template: debian\nSteps:\n  1. Makes the VMs\nWould be made:\n"
         "NAME  VCPUS  MEMORY  MAC  TEMPLATE  REPOSITORY  HOST\nweb   1      1 GiB   -    debian    -         "
         "  -\n"
+        "Would be placed:\n  web on two: most free memory\n    not on one: is in maintenance\n    nor on 3 "
+        "more\n"
         "Would hold template debian, together with others.\n"
         "Would wait for job 12345678 (template.build), which has template debian.\nNothing was done.\n");
     g_assert_cmpstr(server_query(server, 0, "dry_run"), ==, "true");

@@ -307,6 +307,15 @@ bool vm_plan_fits(
     return vm_fits(vm, host, starts, promised, err) || fail_in_request(err);
 }
 
+static void plan_tags(const VmCreate *request, Vm *vm) {
+    for (size_t i = 0; i < request->tags.n; i++)
+        vm_add_tags(vm, request->tags.items[i]);
+    for (size_t i = 0; i < request->affinity.n; i++)
+        vm_add_affinity(vm, request->affinity.items[i]);
+    for (size_t i = 0; i < request->anti_affinity.n; i++)
+        vm_add_anti_affinity(vm, request->anti_affinity.items[i]);
+}
+
 bool vm_plan(
     const VmCreate *request, const VmPlanWorld *world, int64_t i, GRand *random, Vm *ret_vm, Error *err) {
     g_auto(Vm) vm = {0};
@@ -315,8 +324,7 @@ bool vm_plan(
     vm_set_id(&vm, id);
     vm_set_name(&vm, name);
     vm_set_description(&vm, request->description);
-    for (size_t tag = 0; tag < request->tags.n; tag++)
-        vm_add_tags(&vm, request->tags.items[tag]);
+    plan_tags(request, &vm);
     vm_set_pool(&vm, world->pool_id);
     vm_set_host(&vm, world->host_id);
     vm_set_repository(&vm, world->repository_id);

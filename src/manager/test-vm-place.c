@@ -7,6 +7,7 @@
 #define REPOSITORY "22222222-2222-4222-8222-222222222222"
 #define LIGHT "33333333-3333-4333-8333-333333333333" /* has the most memory, and one mode that lacks much */
 #define FULL "44444444-4444-4444-8444-444444444444"
+#define NEIGHBOUR "66666666-6666-4666-8666-666666666666"
 
 typedef struct World {
     char *folder;
@@ -86,12 +87,32 @@ static void tear_down(World *world, const void *data G_GNUC_UNUSED) {
 }
 
 static void expect_host(World *world, const char *expected) {
-    VmPlanWorld plan = {0};
     g_auto(Error) err = {0};
-    bool is_placed = vm_place(world->inventory, &world->request, &plan, &err);
+    g_autoptr(VmPlaces) places = vm_places_new(world->inventory, &world->request, &err);
+    const VmPlanWorld *plan = NULL;
     g_assert_cmpstr(err.message, ==, NULL);
-    g_assert_true(is_placed);
-    g_assert_cmpstr(plan.host_id, ==, expected);
+    g_assert_true(vm_places_next(places, 1, &plan, NULL, &err));
+    g_assert_cmpstr(plan->host_id, ==, expected);
+    g_assert_cmpstr(plan->repository_id, ==, REPOSITORY);
+}
+
+static void expect_refused(World *world, ErrorCode code, const char *field, const char *text) {
+    g_auto(Error) err = {0};
+    g_autoptr(VmPlaces) places = vm_places_new(world->inventory, &world->request, &err);
+    const VmPlanWorld *plan = NULL;
+    g_assert_false(places && vm_places_next(places, 1, &plan, NULL, &err));
+    g_assert_cmpint(err.code, ==, code);
+    g_assert_cmpstr(err.field, ==, field);
+    if (!strstr(err.message, text))
+        g_error("\"%s\" does not say \"%s\"", err.message, text);
+}
+
+static Vm vm_on(const char *host) {
+    Vm vm = {0};
+    vm_set_id(&vm, "55555555-5555-4555-8555-555555555555");
+    vm_set_name(&vm, "web");
+    vm_set_host(&vm, host);
+    return vm;
 }
 
 static void test_memory_decides_between_hosts_that_can(World *world, const void *data G_GNUC_UNUSED) {
@@ -108,15 +129,101 @@ static void test_a_host_that_can_is_preferred(World *world, const void *data G_G
 
 static void test_without_one_that_can_the_best_one_tells_why(World *world, const void *data G_GNUC_UNUSED) {
     vm_create_set_mode(&world->request, VM_MODE_PV);
-    expect_host(world, LIGHT);
+    expect_refused(world, ERROR_UNSUPPORTED, "/mode", "no host of the pool default can take web: full: ");
+    vm_create_set_host(&world->request, LIGHT);
+    expect_refused(world, ERROR_UNSUPPORTED, "/mode", "web cannot run on the host light");
 }
 
-static Vm vm_on(const char *host) {
-    Vm vm = {0};
-    vm_set_id(&vm, "55555555-5555-4555-8555-555555555555");
-    vm_set_name(&vm, "web");
+static void set_maintenance(World *world, const char *id) {
+    g_auto(Host) host = {0};
+    host_copy(&host, inventory_get(world->inventory, RESOURCE_HOST, id)->data);
+    host_set_maintenance(&host, true);
+    put(world, RESOURCE_HOST, &host);
+}
+
+static void test_a_host_in_maintenance_gets_nothing(World *world, const void *data G_GNUC_UNUSED) {
+    g_auto(Vm) there = vm_on(LIGHT);
+    g_auto(Error) err = {0};
+    set_maintenance(world, LIGHT);
+    expect_host(world, FULL);
+    vm_create_set_host(&world->request, LIGHT);
+    expect_refused(world, ERROR_WRONG_STATE, "/host", "is in maintenance");
+    g_assert_false(vm_may_start(world->inventory, &there, &err));
+    g_assert_cmpint(err.code, ==, ERROR_WRONG_STATE);
+    g_assert_cmpstr(err.field, ==, "/host");
+    vm_status_set_state(vm_put_status(&there), VM_STATE_RUNNING);
+    g_assert_true(vm_may_start(world->inventory, &there, NULL));
+}
+
+/* Puts a VM with that tag there, which runs. */
+static void add_neighbour(World *world, const char *host, const char *tag) {
+    g_auto(Vm) vm = {0};
+    vm_set_id(&vm, NEIGHBOUR);
+    vm_set_name(&vm, "neighbour");
     vm_set_host(&vm, host);
-    return vm;
+    vm_add_tags(&vm, tag);
+    put(world, RESOURCE_VM, &vm);
+    Vm *now = inventory_runtime(world->inventory, RESOURCE_VM, NEIGHBOUR);
+    vm_status_set_state(vm_put_status(now), VM_STATE_RUNNING);
+    inventory_runtime_changed(world->inventory, RESOURCE_VM, NEIGHBOUR);
+}
+
+static void test_tags_keep_vms_together_and_apart(World *world, const void *data G_GNUC_UNUSED) {
+    add_neighbour(world, LIGHT, "db");
+    vm_create_add_anti_affinity(&world->request, "db");
+    expect_host(world, FULL);
+    vm_create_set_host(&world->request, LIGHT);
+    expect_refused(world, ERROR_NO_CAPACITY, "/anti_affinity", "has a VM with the tag db");
+    vm_create_clear(&world->request);
+    vm_create_set_name(&world->request, "web");
+    vm_create_add_affinity(&world->request, "db");
+    expect_host(world, LIGHT);
+    vm_create_set_host(&world->request, FULL);
+    expect_refused(world, ERROR_NO_CAPACITY, "/affinity", "has no VM with the tag db");
+}
+
+static void test_no_vm_starts_beside_one_it_keeps_away_from(World *world, const void *data G_GNUC_UNUSED) {
+    g_auto(Vm) here = vm_on(FULL), there = vm_on(LIGHT);
+    g_auto(Error) err = {0};
+    add_neighbour(world, LIGHT, "db");
+    vm_add_anti_affinity(&here, "db");
+    vm_add_anti_affinity(&there, "db");
+    g_assert_true(vm_may_start(world->inventory, &here, NULL));
+    g_assert_false(vm_may_start(world->inventory, &there, &err));
+    g_assert_cmpstr(err.field, ==, "/anti_affinity");
+    g_assert_nonnull(strstr(err.message, "neighbour runs on the host light and has the tag db"));
+}
+
+/* A job that is to make such a VM there. */
+static void add_plan(World *world, const char *host, const char *tag) {
+    g_auto(Job) job = {0};
+    job_set_id(&job, "77777777-7777-4777-8777-777777777777");
+    job_set_kind(&job, "vm.create");
+    job_set_state(&job, JOB_STATE_QUEUED);
+    job_take_data(&job, json_pack("{s[{ss ss ss s[s]}]}", "vms", "id", NEIGHBOUR, "name", "neighbour", "host",
+                            host, "tags", tag));
+    put(world, RESOURCE_JOB, &job);
+}
+
+static void test_what_is_only_planned_counts(World *world, const void *data G_GNUC_UNUSED) {
+    add_plan(world, LIGHT, "db");
+    vm_create_add_anti_affinity(&world->request, "db");
+    expect_host(world, FULL);
+}
+
+static void test_the_reasons_are_told(World *world, const void *data G_GNUC_UNUSED) {
+    g_autoptr(VmPlaces) places = NULL;
+    g_autoptr(json_t) told = NULL;
+    const VmPlanWorld *plan = NULL;
+    set_maintenance(world, FULL);
+    places = vm_places_new(world->inventory, &world->request, NULL);
+    g_assert_true(vm_places_next(places, 1, &plan, &told, NULL));
+    g_assert_cmpstr(json_text_at(told, "vm"), ==, "web");
+    g_assert_cmpstr(json_text_at(told, "host"), ==, "light");
+    g_assert_cmpstr(json_text_at(told, "repository"), ==, "main");
+    g_assert_true(g_str_has_prefix(json_text_at(told, "reason"), "the only one that can take it"));
+    g_assert_cmpstr(json_text_at(told, "refused.0.host"), ==, "full");
+    g_assert_cmpstr(json_text_at(told, "refused.0.reason"), ==, "is in maintenance");
 }
 
 static void test_what_its_host_cannot_do_does_not_start(World *world, const void *data G_GNUC_UNUSED) {
@@ -148,6 +255,11 @@ int main(int argc, char **argv) {
     ADD("memory-decides", test_memory_decides_between_hosts_that_can);
     ADD("a-host-that-can-is-preferred", test_a_host_that_can_is_preferred);
     ADD("the-best-one-tells-why", test_without_one_that_can_the_best_one_tells_why);
+    ADD("maintenance", test_a_host_in_maintenance_gets_nothing);
+    ADD("tags", test_tags_keep_vms_together_and_apart);
+    ADD("start-beside", test_no_vm_starts_beside_one_it_keeps_away_from);
+    ADD("planned", test_what_is_only_planned_counts);
+    ADD("reasons", test_the_reasons_are_told);
     ADD("start", test_what_its_host_cannot_do_does_not_start);
     ADD("change", test_a_change_is_measured_by_what_was);
     return g_test_run();

@@ -5,43 +5,36 @@
 #include "manager/vm-place.h"
 #include "model/format.h"
 
-enum { CHILDREN_AT_ONCE = 16, RESULT_DETAIL_LENGTH = 250 };
+enum { CHILDREN_AT_ONCE = 16, RESULT_DETAIL_LENGTH = 250, TOLD_PLACES = 100, MOST_CLAIMS = 100 };
 
 /* ---- vm.create: plan, build the template if need be, a child each ---- */
 
-/* What cannot be copied or put into a drive is refused before anything starts. */
-static bool check_content(
-    Inventory *inventory, const VmCreate *request, const VmPlanWorld *world, Error *err) {
-    const Template *template = world->source;
-    if (template && !template->recipe && template->state != TEMPLATE_STATE_READY)
-        return error_set(err, ERROR_WRONG_STATE, "/template", "the template %s is not ready", template->name);
-    const Object *iso = request->iso ? inventory_find(inventory, RESOURCE_ISO, request->iso, err) : NULL;
-    if (!request->iso)
-        return true;
-    if (!iso)
-        return false;
-    return g_strcmp0(((const Iso *)iso->data)->repository, world->repository_id) == 0 ||
-           error_set(err, ERROR_UNSUPPORTED, "/iso", "%s lies in another repository than the VM", iso->name);
+static bool check_name(Inventory *inventory, const char *name, GHashTable *names, Error *err) {
+    if (!is_object_name(name))
+        return error_set(err, ERROR_INVALID, "/name", "name: %s is too long or not a name", name);
+    if (inventory_has_name(inventory, RESOURCE_VM, name) || !g_hash_table_add(names, g_strdup(name)))
+        return error_set(err, ERROR_EXISTS, "/name", "there is a VM %s already", name);
+    return true;
 }
 
+/* Of the first ones only the reasons are kept: the record of a job has its limit. */
 static bool plan_all(
-    Inventory *inventory, const VmCreate *request, const VmPlanWorld *world, json_t *plans, Error *err) {
+    Inventory *inventory, const VmCreate *request, json_t *plans, json_t *placement, Error *err) {
     g_autoptr(GRand) random = g_rand_new();
     g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    const Host *host = inventory_get(inventory, RESOURCE_HOST, world->host_id)->data;
-    uint64_t promised = host_promised_memory(inventory, world->host_id, NULL);
+    g_autoptr(VmPlaces) places = vm_places_new(inventory, request, err);
+    if (!places)
+        return false;
     for (int64_t i = 1; i <= request->count; i++) {
         g_auto(Vm) vm = {0};
-        if (!vm_plan(request, world, i, random, &vm, err) ||
-            !vm_plan_fits(&vm, world->source, host, request->start, promised, err))
+        g_autoptr(json_t) reasons = NULL;
+        const VmPlanWorld *world = NULL;
+        if (!vm_places_next(places, i, &world, i <= TOLD_PLACES ? &reasons : NULL, err) ||
+            !vm_plan(request, world, i, random, &vm, err) || !check_name(inventory, vm.name, names, err))
             return false;
-        promised += vm.memory;
-        if (!is_object_name(vm.name))
-            return error_set(err, ERROR_INVALID, "/name", "name: %s is too long or not a name", vm.name);
-        if (inventory_has_name(inventory, RESOURCE_VM, vm.name) ||
-            !g_hash_table_add(names, g_strdup(vm.name)))
-            return error_set(err, ERROR_EXISTS, "/name", "there is a VM %s already", vm.name);
         json_array_append_new(plans, vm_encode(&vm, MODEL_ENCODE_DEFINITION));
+        if (reasons)
+            json_array_append(placement, reasons);
     }
     return true;
 }
@@ -52,33 +45,43 @@ static void note_mode(Inventory *inventory, const Vm *vm, json_t *data) {
         json_object_set_new(data, "mode", json_string(mode));
 }
 
+/* They may lie in many; what a job can claim has its limit, and each VM's own job claims its repository
+ * again. */
+static void claim_repositories(Job *job, const json_t *plans) {
+    size_t i;
+    json_t *plan;
+    json_array_foreach ((json_t *)plans, i, plan)
+        if (job->claims.n < MOST_CLAIMS)
+            job_claim_add(
+                job, RESOURCE_REPOSITORY, json_text_at(plan, "repository"), true, "a VM is to lie in it");
+}
+
 /* What the job holds and tells beforehand, by the first one: all need the same. */
 static bool take_plans(Inventory *inventory, Job *job, json_t *take_data, Error *err) {
     g_auto(Vm) first = {0};
     g_autoptr(json_t) data = take_data;
-    if (!vm_decode(json_array_get(json_object_get(data, "vms"), 0), MODEL_STORED, &first, err))
+    const json_t *plans = json_object_get(data, "vms");
+    if (!vm_decode(json_array_get(plans, 0), MODEL_STORED, &first, err))
         return false;
     note_mode(inventory, &first, data);
-    job_take_data(job, g_steal_pointer(&data));
     claim_needs(job, &first);
+    claim_repositories(job, plans);
+    job_take_data(job, g_steal_pointer(&data));
     return true;
 }
 
 static bool prepare_create(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
     g_auto(VmCreate) request = {0};
-    VmPlanWorld world;
     if (!vm_create_decode(asked->parameters, MODEL_STORED, &request, err))
         return false;
     model_apply_defaults(&vm_create_type, &request);
     if (request.mac && request.count > 1)
         return error_set(err, ERROR_INVALID, "/mac", "mac: only with a count of 1");
-    if (!vm_place(inventory, &request, &world, err) || !check_content(inventory, &request, &world, err))
-        return false;
-    g_autoptr(json_t) plans = json_array();
-    if (!plan_all(inventory, &request, &world, plans, err))
+    g_autoptr(json_t) plans = json_array(), placement = json_array();
+    if (!plan_all(inventory, &request, plans, placement, err))
         return false;
     job_set_target_name(job, request.name);
-    return take_plans(inventory, job, json_pack("{sO}", "vms", plans), err);
+    return take_plans(inventory, job, json_pack("{sO sO}", "vms", plans, "placement", placement), err);
 }
 
 static void template_built(JobRun *run, const Job *child, void *data G_GNUC_UNUSED) {
@@ -363,7 +366,7 @@ static bool prepare_clone(Inventory *inventory, const JobRequest *asked, Job *jo
     if (!vm_clone_decode(asked->parameters, MODEL_STORED, &request, err))
         return false;
     model_apply_defaults(&vm_clone_type, &request);
-    if (!check_source(inventory, source, &request, err))
+    if (!check_source(inventory, source, &request, err) || !vm_host_takes(inventory, source, err))
         return false;
     g_autoptr(json_t) plans = json_array();
     for (int64_t i = 1; i <= request.count; i++) {

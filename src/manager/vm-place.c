@@ -1,5 +1,10 @@
-/* The repository decides the host when it lies on one; the host decides the pool. */
+/*
+ * What is named decides: a repository its host when it lies on one, a host its pool. Among what is left the
+ * engine chooses; here the world is only collected for it. The only host and the only repository are taken
+ * even while they are out of reach: the job waits for them.
+ */
 #include "manager/vm-place.h"
+#include "engine/placement.h"
 #include "manager/job-kinds.h"
 #include "model/format.h"
 #include "model/vm-mode.h"
@@ -50,13 +55,44 @@ static const Host *host_of(Inventory *inventory, const Vm *vm) {
     return object ? object->data : NULL;
 }
 
+bool vm_host_takes(Inventory *inventory, const Vm *vm, Error *err) {
+    const Host *host = host_of(inventory, vm);
+    return !host || !host->maintenance ||
+           error_set(err, ERROR_WRONG_STATE, "/host", "the host %s is in maintenance", host->name);
+}
+
+static PlacementNames tags_of(const Vm *vm) {
+    return (PlacementNames){(const char *const *)vm->tags.items, vm->tags.n};
+}
+
+static PlacementNames anti_affinity_of(const Vm *vm) {
+    return (PlacementNames){(const char *const *)vm->anti_affinity.items, vm->anti_affinity.n};
+}
+
+/* Beside VMs that run there now. Affinity does not count: a VM that starts has no other host to go to. */
+static bool may_run_beside(Inventory *inventory, const Vm *vm, const Host *host, Error *err) {
+    const GPtrArray *all = inventory_list(inventory, RESOURCE_VM);
+    for (guint i = 0; i < all->len; i++) {
+        const Vm *other = ((const Object *)all->pdata[i])->data;
+        if (g_strcmp0(other->host, host->id) != 0 || g_strcmp0(other->id, vm->id) == 0 ||
+            !occupies_memory(other))
+            continue;
+        const char *own = placement_common(anti_affinity_of(vm), tags_of(other)),
+                   *theirs = placement_common(anti_affinity_of(other), tags_of(vm));
+        if (own || theirs)
+            return error_set(err, ERROR_WRONG_STATE, "/anti_affinity",
+                "%s runs on the host %s and %s the tag %s; stop it first", other->name, host->name,
+                own ? "has" : "keeps away from", own ? own : theirs);
+    }
+    return true;
+}
+
 bool vm_may_start(Inventory *inventory, const Vm *vm, Error *err) {
     const Host *host = host_of(inventory, vm);
     if (!host || (vm->status.state != VM_STATE_STARTING && occupies_memory(vm)))
         return true;
-    if (host->maintenance)
-        return error_set(err, ERROR_WRONG_STATE, "/host", "the host %s is in maintenance", host->name);
-    return vm_fits(vm, host, true, host_promised_memory(inventory, host->id, vm->id), err);
+    return vm_host_takes(inventory, vm, err) && may_run_beside(inventory, vm, host, err) &&
+           vm_fits(vm, host, true, host_promised_memory(inventory, host->id, vm->id), err);
 }
 
 bool vm_may_become(Inventory *inventory, const Vm *before, const Vm *vm, Error *err) {
@@ -73,158 +109,523 @@ const char *vm_mode_name(Inventory *inventory, const Vm *vm) {
     return model_enum_name(&vm_mode_enum, (int)mode);
 }
 
-/* ---- place ---- */
+/* ---- what was named ---- */
 
-typedef struct Place {
-    const Object *pool, *host, *repository, *template;
-} Place;
+enum { TOLD_HOSTS = 5 }; /* in an error or an explanation */
 
-/* Named, or the template's, or the only one that fits to what was named. */
-static bool find_repository(Inventory *inventory, const VmCreate *request, Place *place, Error *err) {
-    const Template *template = place->template ? place->template->data : NULL;
-    const char *wanted = request->repository ? request->repository : template ? template->repository : NULL;
-    if (wanted) {
-        place->repository = inventory_find(inventory, RESOURCE_REPOSITORY, wanted, err);
-        return place->repository != NULL;
-    }
-    const GPtrArray *all = inventory_list(inventory, RESOURCE_REPOSITORY);
-    g_autoptr(GString) names = g_string_new(NULL);
-    guint n = 0;
-    for (guint i = 0; i < all->len; i++) {
-        const Object *object = all->pdata[i];
-        const Repository *repository = object->data;
-        if ((request->pool && repository->pool && g_strcmp0(repository->pool, request->pool) != 0) ||
-            (request->host && repository->host && g_strcmp0(repository->host, request->host) != 0))
-            continue;
-        place->repository = object;
-        g_string_append_printf(names, "%s%s", n++ ? ", " : "", object->name);
-    }
-    if (n == 1)
-        return true;
-    return error_set(err, ERROR_INVALID, "/repository",
-        n ? "repository: there are several, name one: %s" : "repository: there is none%s yet", names->str);
+struct VmPlaces {
+    Inventory *inventory;
+    const VmCreate *request;
+    const Object *pool, *template, *iso;
+    const Object *host, *repository; /* that all must have; NULL: any */
+    VmPlanWorld plan;
+    Vm first;                        /* all ask for the same */
+    GPtrArray *hosts, *repositories; /* of Object, in the order of the world */
+    GHashTable *host_numbers;        /* index + 1 by id */
+    GArray *placed_hosts, *placed_repositories, *placed_vms;
+    GPtrArray *texts, *planned; /* that the world borrows; Vm */
+    PlacementNames networks;
+    const char **network_names;
+    PlacementWorld world;
+    PlacementRequest asked;
+    Placement *placement;
+};
+
+static const Template *template_of(const VmPlaces *self) {
+    return self->template ? self->template->data : NULL;
 }
 
-static bool can_take(const Object *object, const char *pool_id) {
-    const Host *host = object->data;
-    return g_strcmp0(host->pool, pool_id) == 0 && !host->maintenance &&
-           (host->status.state == HOST_STATE_CONNECTED || host->status.state == HOST_STATE_DEGRADED);
+static bool is_built(const Template *template) {
+    return template->state == TEMPLATE_STATE_READY;
 }
 
-static int64_t free_memory(Inventory *inventory, const Object *object) {
-    const Host *host = object->data;
-    return (int64_t)host->status.memory - (int64_t)host->memory_reserve -
-           (int64_t)host_promised_memory(inventory, object->id, NULL);
+/* The template's, when none is named. */
+static bool find_repository(VmPlaces *self, Error *err) {
+    const Template *template = template_of(self);
+    const char *wanted = self->request->repository ? self->request->repository
+                         : template                ? template->repository
+                                                   : NULL;
+    if (wanted)
+        self->repository = inventory_find(self->inventory, RESOURCE_REPOSITORY, wanted, err);
+    return !wanted || self->repository;
 }
 
-typedef struct Candidate {
-    const Object *host;
-    bool fits;
-    int64_t free_memory;
-} Candidate;
-
-static bool is_better(const Candidate *one, const Candidate *other) {
-    if (!other->host || one->fits != other->fits)
-        return !other->host || one->fits;
-    return one->free_memory > other->free_memory;
-}
-
-/* The one in the pool with the most free memory among those that can run it, else among all, so that the
- * reason can be told; the only one even while it is out of reach. */
-static const Object *best_host(
-    Inventory *inventory, const char *pool_id, const Vm *vm, const Template *source) {
-    const GPtrArray *all = inventory_list(inventory, RESOURCE_HOST);
-    const Object *only = NULL;
-    Candidate best = {0};
-    guint n = 0;
-    for (guint i = 0; i < all->len; i++) {
-        const Object *object = all->pdata[i];
-        if (g_strcmp0(((const Host *)object->data)->pool, pool_id) == 0) {
-            only = object;
-            n++;
-        }
-        if (!can_take(object, pool_id))
-            continue;
-        Candidate candidate = {object, !vm || vm_plan_fits(vm, source, object->data, false, 0, NULL),
-            free_memory(inventory, object)};
-        if (is_better(&candidate, &best))
-            best = candidate;
-    }
-    return best.host ? best.host : n == 1 ? only : NULL;
-}
-
-/* The first of the VMs, which all ask for the same; what cannot be planned is told later. */
-static const Object *choose_host(
-    Inventory *inventory, const VmCreate *request, const Place *place, const VmPlanWorld *world) {
-    g_auto(Vm) first = {0};
-    g_autoptr(GRand) random = g_rand_new();
-    bool is_planned = vm_plan(request, world, 1, random, &first, NULL);
-    return best_host(inventory, place->pool->id, is_planned ? &first : NULL, world->source);
-}
-
-static bool find_host(
-    Inventory *inventory, const VmCreate *request, const VmPlanWorld *world, Place *place, Error *err) {
-    const Repository *repository = place->repository->data;
-    const char *wanted = request->host ? request->host : repository->host;
-    if (wanted) {
-        place->host = inventory_find(inventory, RESOURCE_HOST, wanted, err);
-    } else {
-        place->host = choose_host(inventory, request, place, world);
-        if (!place->host)
-            error_set(err, ERROR_NO_CAPACITY, "/pool", "the pool %s has no host that can be reached",
-                place->pool->name);
-    }
-    if (!place->host)
+static bool find_host(VmPlaces *self, Error *err) {
+    const Repository *repository = self->repository ? self->repository->data : NULL;
+    const char *wanted = self->request->host ? self->request->host : repository ? repository->host : NULL;
+    if (wanted && !(self->host = inventory_find(self->inventory, RESOURCE_HOST, wanted, err)))
         return false;
-    if (repository->host && g_strcmp0(repository->host, place->host->id) != 0)
+    if (repository && repository->host && g_strcmp0(repository->host, self->host->id) != 0)
         return error_set(err, ERROR_CONFLICT, "/host", "the repository %s lies on another host than %s",
-            place->repository->name, place->host->name);
+            repository->name, self->host->name);
     return true;
 }
 
-/* Named, or that of what was named. */
-static bool find_pool(Inventory *inventory, const VmCreate *request, Place *place, Error *err) {
-    const Repository *repository = place->repository->data;
-    const char *host_id = request->host ? request->host : repository->host;
-    const Object *host = host_id ? inventory_get(inventory, RESOURCE_HOST, host_id) : NULL;
-    const char *wanted = request->pool ? request->pool
-                         : host        ? ((const Host *)host->data)->pool
-                                       : repository->pool;
-    place->pool = the_object(inventory, RESOURCE_POOL, wanted, "pool", err);
-    return place->pool != NULL;
+/* The pool that all repositories belong to; NULL when there are several. */
+static const char *pool_of_repositories(Inventory *inventory) {
+    const GPtrArray *all = inventory_list(inventory, RESOURCE_REPOSITORY);
+    const char *pool = NULL;
+    for (guint i = 0; i < all->len; i++) {
+        const Repository *repository = ((const Object *)all->pdata[i])->data;
+        if (pool && g_strcmp0(pool, repository->pool) != 0)
+            return NULL;
+        pool = repository->pool;
+    }
+    return pool;
 }
 
-static bool check_pool(const Place *place, Error *err) {
-    const Host *host = place->host->data;
-    const Repository *repository = place->repository->data;
-    if (g_strcmp0(host->pool, place->pool->id) != 0)
+/* Named, or that of what was named, or the only one. */
+static bool find_pool(VmPlaces *self, Error *err) {
+    const Repository *repository = self->repository ? self->repository->data : NULL;
+    const Host *host = self->host ? self->host->data : NULL;
+    const char *wanted = self->request->pool ? self->request->pool
+                         : host              ? host->pool
+                         : repository        ? repository->pool
+                                             : pool_of_repositories(self->inventory);
+    self->pool = the_object(self->inventory, RESOURCE_POOL, wanted, "pool", err);
+    return self->pool != NULL;
+}
+
+static bool check_pool(const VmPlaces *self, Error *err) {
+    const Host *host = self->host ? self->host->data : NULL;
+    const Repository *repository = self->repository ? self->repository->data : NULL;
+    if (host && g_strcmp0(host->pool, self->pool->id) != 0)
         return error_set(err, ERROR_CONFLICT, "/pool", "the host %s does not belong to the pool %s",
-            host->name, place->pool->name);
-    if (repository->pool && g_strcmp0(repository->pool, place->pool->id) != 0)
+            host->name, self->pool->name);
+    if (repository && repository->pool && g_strcmp0(repository->pool, self->pool->id) != 0)
         return error_set(err, ERROR_CONFLICT, "/pool", "the repository %s does not belong to the pool %s",
-            repository->name, place->pool->name);
-    return !host->maintenance ||
-           error_set(err, ERROR_WRONG_STATE, "/host", "the host %s is in maintenance", host->name);
+            repository->name, self->pool->name);
+    return true;
 }
 
-bool vm_place(Inventory *inventory, const VmCreate *request, VmPlanWorld *ret_world, Error *err) {
-    Place place = {0};
+static bool check_template(const VmPlaces *self, Error *err) {
+    const Template *template = template_of(self);
+    return !template || template->recipe || is_built(template) ||
+           error_set(err, ERROR_WRONG_STATE, "/template", "the template %s is not ready", template->name);
+}
+
+static bool find_named(VmPlaces *self, Error *err) {
+    const VmCreate *request = self->request;
     if (request->template &&
-        !(place.template = inventory_find(inventory, RESOURCE_TEMPLATE, request->template, err)))
+        !(self->template = inventory_find(self->inventory, RESOURCE_TEMPLATE, request->template, err)))
         return false;
-    if (!find_repository(inventory, request, &place, err) || !find_pool(inventory, request, &place, err))
+    if (request->iso && !(self->iso = inventory_find(self->inventory, RESOURCE_ISO, request->iso, err)))
         return false;
-    VmPlanWorld world = {.source = place.template ? place.template->data : NULL,
-        .pool_id = place.pool->id,
-        .repository_id = place.repository->id,
-        .default_network_id = default_network(inventory),
-        .mac_prefix = vm_mac_prefix(place.pool),
+    return find_repository(self, err) && find_host(self, err) && find_pool(self, err) &&
+           check_pool(self, err) && check_template(self, err);
+}
+
+/* ---- the world ---- */
+
+static const char *keep(VmPlaces *self, char *take_text) {
+    g_ptr_array_add(self->texts, take_text);
+    return take_text;
+}
+
+static size_t number_of(const VmPlaces *self, const char *host_id) {
+    size_t number = host_id ? GPOINTER_TO_SIZE(g_hash_table_lookup(self->host_numbers, host_id)) : 0;
+    return number ? number - 1 : PLACEMENT_NONE;
+}
+
+static const char *away_text(const Host *host) {
+    static const char *const texts[] = {[HOST_STATE_UNKNOWN] = "was not reached yet",
+        [HOST_STATE_CONNECTING] = "is being asked what there is",
+        [HOST_STATE_UNREACHABLE] = "is unreachable",
+        [HOST_STATE_REFUSED] = "belongs to another manager",
+        [HOST_STATE_STOPPING] = "goes down"};
+    size_t state = (size_t)host->status.state;
+    return state < G_N_ELEMENTS(texts) ? texts[state] : NULL;
+}
+
+/* Why it cannot run there, memory apart; without the sentence that names VM and host. */
+static const char *cannot_text(VmPlaces *self, const Host *host) {
+    g_auto(Error) err = {0};
+    if (vm_plan_fits(&self->first, self->plan.source, host, false, 0, &err))
+        return NULL;
+    return keep(self, g_strdup(err.cause ? err.cause->message : err.message));
+}
+
+static void add_host(VmPlaces *self, const Object *object) {
+    const Host *host = object->data;
+    PlacementHost own = {.name = object->name,
+        .is_candidate = !self->host || self->host == object,
+        .away = away_text(host),
+        .is_in_maintenance = host->maintenance,
+        .memory_bytes = host->status.memory,
+        .reserve_bytes = host->memory_reserve,
+        .cpus = host->status.cpus,
+        .vcpus_limit = host->status.vcpus_limit,
+        .networks = self->networks};
+    own.cannot = own.is_candidate ? cannot_text(self, host) : NULL;
+    g_array_append_val(self->placed_hosts, own);
+    g_ptr_array_add(self->hosts, (void *)(uintptr_t)object);
+    g_hash_table_insert(self->host_numbers, object->id, GSIZE_TO_POINTER(self->hosts->len));
+}
+
+/* NAT networks are made where a VM starts; a bridge is there only on hosts of the network's pool. */
+static void collect_networks(VmPlaces *self) {
+    const GPtrArray *all = inventory_list(self->inventory, RESOURCE_NETWORK);
+    self->network_names = g_new0(const char *, all->len + 1);
+    for (guint i = 0; i < all->len; i++) {
+        const Network *network = ((const Object *)all->pdata[i])->data;
+        if (network->kind == NETWORK_KIND_NAT || !network->pool ||
+            g_strcmp0(network->pool, self->pool->id) == 0)
+            self->network_names[self->networks.n++] = network->name;
+    }
+    self->networks.items = self->network_names;
+}
+
+static void collect_hosts(VmPlaces *self) {
+    const GPtrArray *all = inventory_list(self->inventory, RESOURCE_HOST);
+    for (guint i = 0; i < all->len; i++) {
+        const Object *object = all->pdata[i];
+        if (g_strcmp0(((const Host *)object->data)->pool, self->pool->id) == 0)
+            add_host(self, object);
+    }
+}
+
+static const char *unready_text(VmPlaces *self, const Repository *repository) {
+    const RepositoryStatus *status = &repository->status;
+    if (!repository_has(repository, REPOSITORY_FIELD_STATUS) || status->state == REPOSITORY_STATE_READY)
+        return NULL;
+    const char *state =
+        status->state == REPOSITORY_STATE_FAILED ? "cannot be used" : "is not known to be ready";
+    return status->reason ? keep(self, g_strdup_printf("%s: %s", state, status->reason)) : state;
+}
+
+/* Hosts do not read from each other. */
+static const Repository *unreadable_home(const VmPlaces *self, const Repository *repository) {
+    const Template *template = template_of(self);
+    const Object *object = template && is_built(template)
+                               ? inventory_get(self->inventory, RESOURCE_REPOSITORY, template->repository)
+                               : NULL;
+    const Repository *home = object ? object->data : NULL;
+    bool is_far = home && home->host && repository->host && g_strcmp0(home->host, repository->host) != 0;
+    return is_far ? home : NULL;
+}
+
+/* NULL when it lies there, or none is asked for. */
+static const Object *missing_iso(const VmPlaces *self, const char *repository_id) {
+    const Object *iso = self->iso;
+    return iso && g_strcmp0(((const Iso *)iso->data)->repository, repository_id) != 0 ? iso : NULL;
+}
+
+static const char *lacks_text(VmPlaces *self, const Repository *repository) {
+    const Object *iso = missing_iso(self, repository->id);
+    if (iso)
+        return keep(self, g_strdup_printf("lacks the ISO %s", iso->name));
+    const Repository *home = unreadable_home(self, repository);
+    return home ? keep(self, g_strdup_printf("lies on another host than the template %s (%s)",
+                                 self->template->name, home->name))
+                : NULL;
+}
+
+static bool may_hold(const VmPlaces *self, const Object *object) {
+    const Repository *repository = object->data;
+    if (self->repository)
+        return self->repository == object;
+    return (!repository->pool || g_str_equal(repository->pool, self->pool->id)) &&
+           (!self->host || !repository->host || g_str_equal(repository->host, self->host->id));
+}
+
+static void add_repository(VmPlaces *self, const Object *object) {
+    const Repository *repository = object->data;
+    const RepositoryStatus *status = &repository->status;
+    PlacementRepository own = {.name = object->name,
+        .is_candidate = may_hold(self, object),
+        .host = number_of(self, repository->host),
+        .unready = unready_text(self, repository),
+        .lacks = lacks_text(self, repository),
+        .free_bytes = repository_status_has(status, REPOSITORY_STATUS_FIELD_FREE) ? status->free
+                                                                                  : PLACEMENT_UNKNOWN_BYTES};
+    if (repository->host && own.host == PLACEMENT_NONE) /* in another pool */
+        return;
+    g_array_append_val(self->placed_repositories, own);
+    g_ptr_array_add(self->repositories, (void *)(uintptr_t)object);
+}
+
+static void collect_repositories(VmPlaces *self) {
+    const GPtrArray *all = inventory_list(self->inventory, RESOURCE_REPOSITORY);
+    for (guint i = 0; i < all->len; i++)
+        add_repository(self, all->pdata[i]);
+}
+
+static void add_vm(VmPlaces *self, const Vm *vm, bool has_memory) {
+    size_t number = number_of(self, vm->host);
+    if (number == PLACEMENT_NONE)
+        return;
+    PlacementHost *host = &g_array_index(self->placed_hosts, PlacementHost, number);
+    host->assigned_bytes += vm->memory;
+    host->vcpus_assigned += vm->vcpus;
+    host->promised_bytes += has_memory ? vm->memory : 0;
+    PlacementVm own = {number, tags_of(vm), anti_affinity_of(vm)};
+    g_array_append_val(self->placed_vms, own);
+}
+
+static void collect_vms(VmPlaces *self) {
+    const GPtrArray *all = inventory_list(self->inventory, RESOURCE_VM);
+    for (guint i = 0; i < all->len; i++) {
+        const Vm *vm = ((const Object *)all->pdata[i])->data;
+        add_vm(self, vm, occupies_memory(vm));
+    }
+}
+
+static void add_plan(VmPlaces *self, const json_t *plan, bool starts) {
+    const char *id = json_text_at(plan, "id");
+    if (!id || inventory_get(self->inventory, RESOURCE_VM, id))
+        return;
+    Vm *vm = g_new0(Vm, 1);
+    g_ptr_array_add(self->planned, vm);
+    if (vm_decode(plan, MODEL_STORED, vm, NULL))
+        add_vm(self, vm, starts);
+}
+
+/* What jobs have placed and not defined yet. */
+static void collect_plans(VmPlaces *self) {
+    const GPtrArray *all = inventory_list(self->inventory, RESOURCE_JOB);
+    for (guint i = 0; i < all->len; i++) {
+        const Job *job = ((const Object *)all->pdata[i])->data;
+        if (job->state != JOB_STATE_QUEUED && job->state != JOB_STATE_RUNNING)
+            continue;
+        size_t k;
+        json_t *plan;
+        json_array_foreach (json_object_get(job->data, "vms"), k, plan)
+            add_plan(self, plan, json_is_true(json_object_get(job->parameters, "start")));
+    }
+}
+
+static bool has_repository(const VmPlaces *self, size_t host) {
+    for (guint i = 0; i < self->repositories->len; i++) {
+        const PlacementRepository *own = &g_array_index(self->placed_repositories, PlacementRepository, i);
+        if (own->is_candidate && (own->host == PLACEMENT_NONE || own->host == host))
+            return true;
+    }
+    return false;
+}
+
+/* Nothing is left to choose: the job waits until they are back. */
+static void wait_for_the_only_one(VmPlaces *self) {
+    PlacementHost *only_host = NULL;
+    PlacementRepository *only_repository = NULL;
+    size_t n_hosts = 0, n_repositories = 0;
+    for (guint i = 0; i < self->hosts->len; i++) {
+        PlacementHost *own = &g_array_index(self->placed_hosts, PlacementHost, i);
+        if (!own->is_candidate || !has_repository(self, i))
+            continue;
+        only_host = own;
+        n_hosts++;
+    }
+    for (guint i = 0; i < self->repositories->len; i++) {
+        PlacementRepository *own = &g_array_index(self->placed_repositories, PlacementRepository, i);
+        if (!own->is_candidate)
+            continue;
+        only_repository = own;
+        n_repositories++;
+    }
+    if (n_hosts == 1)
+        only_host->away = NULL;
+    if (n_hosts == 1 && n_repositories == 1)
+        only_repository->unready = NULL;
+}
+
+static void collect(VmPlaces *self) {
+    self->hosts = g_ptr_array_new();
+    self->repositories = g_ptr_array_new();
+    self->host_numbers = g_hash_table_new(g_str_hash, g_str_equal);
+    self->placed_hosts = g_array_new(FALSE, FALSE, sizeof(PlacementHost));
+    self->placed_repositories = g_array_new(FALSE, FALSE, sizeof(PlacementRepository));
+    self->placed_vms = g_array_new(FALSE, FALSE, sizeof(PlacementVm));
+    collect_networks(self);
+    collect_hosts(self);
+    collect_repositories(self);
+    collect_vms(self);
+    collect_plans(self);
+    wait_for_the_only_one(self);
+    self->world = (PlacementWorld){(const PlacementHost *)(void *)self->placed_hosts->data,
+        self->placed_hosts->len, (const PlacementRepository *)(void *)self->placed_repositories->data,
+        self->placed_repositories->len, (const PlacementVm *)(void *)self->placed_vms->data,
+        self->placed_vms->len};
+}
+
+/* ---- the request ---- */
+
+static PlacementNames network_names_of(VmPlaces *self) {
+    const Vm *vm = &self->first;
+    const char **names = g_new0(const char *, vm->nics.n + 1);
+    size_t n = 0;
+    keep(self, (char *)names);
+    for (size_t i = 0; i < vm->nics.n; i++) {
+        const Object *network = inventory_get(self->inventory, RESOURCE_NETWORK, vm->nics.items[i].network);
+        if (network)
+            names[n++] = network->name;
+    }
+    return (PlacementNames){names, n};
+}
+
+/* What is written at once: blocks that are shared, and those of a new disk, come later if at all. */
+static uint64_t disk_bytes(const VmPlaces *self) {
+    const Template *template = template_of(self);
+    uint64_t bytes = 0;
+    for (size_t i = 0; template && self->request->clone == CLONE_METHOD_FULL && i < template->disks.n; i++)
+        bytes += template->disks.items[i].size;
+    return MIN(bytes, template && template->size ? template->size : bytes);
+}
+
+static void ask(VmPlaces *self) {
+    const Vm *vm = &self->first;
+    const Template *template = template_of(self);
+    self->asked = (PlacementRequest){.starts = self->request->start,
+        .stays_together = template && !is_built(template),
+        .memory_bytes = vm->memory,
+        .vcpus = vm->vcpus,
+        .vcpus_maximum = vm_has(vm, VM_FIELD_VCPUS_MAXIMUM) ? vm->vcpus_maximum : vm->vcpus,
+        .disk_bytes = disk_bytes(self),
+        .networks = network_names_of(self),
+        .tags = tags_of(vm),
+        .affinity = {(const char *const *)vm->affinity.items, vm->affinity.n},
+        .anti_affinity = anti_affinity_of(vm)};
+}
+
+static bool plan_first(VmPlaces *self, Error *err) {
+    g_autoptr(GRand) random = g_rand_new();
+    self->plan = (VmPlanWorld){.source = template_of(self),
+        .pool_id = self->pool->id,
+        .default_network_id = default_network(self->inventory),
+        .mac_prefix = vm_mac_prefix(self->pool),
         .is_mac_taken = is_mac_taken,
         .new_id = new_id,
-        .data = inventory};
-    if (!find_host(inventory, request, &world, &place, err) || !check_pool(&place, err))
+        .data = self->inventory};
+    return vm_plan(self->request, &self->plan, 1, random, &self->first, err);
+}
+
+static void free_vm(void *vm) {
+    model_free(&vm_type, vm);
+}
+
+VmPlaces *vm_places_new(Inventory *inventory, const VmCreate *request, Error *err) {
+    VmPlaces *self = g_new0(VmPlaces, 1);
+    *self = (VmPlaces){.inventory = inventory, .request = request};
+    self->texts = g_ptr_array_new_with_free_func(g_free);
+    self->planned = g_ptr_array_new_with_free_func(free_vm);
+    if (!find_named(self, err) || !plan_first(self, err)) {
+        vm_places_free(self);
+        return NULL;
+    }
+    collect(self);
+    ask(self);
+    self->placement = placement_new(&self->world, &self->asked);
+    return self;
+}
+
+void vm_places_free(VmPlaces *self) {
+    if (!self)
+        return;
+    placement_free(self->placement);
+    vm_clear(&self->first);
+    g_ptr_array_unref(self->texts);
+    g_ptr_array_unref(self->planned);
+    g_free(self->network_names);
+    g_clear_pointer(&self->host_numbers, g_hash_table_unref);
+    g_clear_pointer(&self->hosts, g_ptr_array_unref);
+    g_clear_pointer(&self->repositories, g_ptr_array_unref);
+    g_clear_pointer(&self->placed_hosts, g_array_unref);
+    g_clear_pointer(&self->placed_repositories, g_array_unref);
+    g_clear_pointer(&self->placed_vms, g_array_unref);
+    g_free(self);
+}
+
+/* ---- one VM after the other ---- */
+
+/* How an error names what stands against a host; the rest is told by the plan. */
+static const struct {
+    ErrorCode code;
+    const char *field;
+} faults[PLACEMENT_FITS] = {
+    [PLACEMENT_APART] = {ERROR_CONFLICT, "/count"},
+    [PLACEMENT_AWAY] = {ERROR_NO_CAPACITY, "/pool"},
+    [PLACEMENT_IN_MAINTENANCE] = {ERROR_WRONG_STATE, "/host"},
+    [PLACEMENT_NO_REPOSITORY] = {ERROR_INVALID, "/repository"},
+    [PLACEMENT_UNREADY] = {ERROR_WRONG_STATE, "/repository"},
+    [PLACEMENT_LACKS] = {ERROR_UNSUPPORTED, "/template"},
+    [PLACEMENT_NO_NETWORK] = {ERROR_CONFLICT, "/network"},
+    [PLACEMENT_FEW_CPUS] = {ERROR_UNSUPPORTED, "/vcpus"},
+    [PLACEMENT_CANNOT] = {ERROR_UNSUPPORTED, "/mode"},
+    [PLACEMENT_NOT_BESIDE] = {ERROR_NO_CAPACITY, "/affinity"},
+    [PLACEMENT_BESIDE] = {ERROR_NO_CAPACITY, "/anti_affinity"},
+    [PLACEMENT_FULL] = {ERROR_NO_CAPACITY, "/memory"},
+    [PLACEMENT_NO_ROOM] = {ERROR_NO_SPACE, "/repository"},
+};
+
+static uint64_t promised_on(const VmPlaces *self, size_t host, int64_t n_before) {
+    return self->world.hosts[host].promised_bytes +
+           (self->request->start ? (uint64_t)n_before * self->first.memory : 0);
+}
+
+/* In the words of the plan where it knows them: field, amounts, what could do it. */
+static void tell_fault(
+    const VmPlaces *self, const PlacementCandidate *closest, const char *name, int64_t n_before, Error *err) {
+    const Object *host = self->hosts->pdata[closest->host];
+    g_auto(Vm) vm = {0};
+    vm_copy(&vm, &self->first);
+    vm_set_name(&vm, name);
+    bool is_of_host = closest->verdict == PLACEMENT_FEW_CPUS || closest->verdict == PLACEMENT_CANNOT ||
+                      closest->verdict == PLACEMENT_FULL;
+    if (is_of_host && !vm_plan_fits(&vm, self->plan.source, host->data, self->request->start,
+                          promised_on(self, closest->host, n_before), err))
+        return;
+    g_autofree char *reason = placement_reason(self->placement, closest);
+    const Object *repository =
+        closest->repository == PLACEMENT_NONE ? NULL : self->repositories->pdata[closest->repository];
+    bool is_iso = closest->verdict == PLACEMENT_LACKS && missing_iso(self, repository->id);
+    error_set(err, faults[closest->verdict].code, is_iso ? "/iso" : faults[closest->verdict].field,
+        "the host %s cannot take %s: %s", host->name, name, reason);
+}
+
+static bool refuse(const VmPlaces *self, const char *name, int64_t n_before, Error *err) {
+    const PlacementCandidate *closest = placement_closest(self->placement);
+    const PlacementCandidate *refused[1];
+    if (!closest)
+        return error_set(
+            err, ERROR_NO_CAPACITY, "/pool", "the pool %s has no host that can be reached", self->pool->name);
+    g_auto(Error) fault = {0};
+    tell_fault(self, closest, name, n_before, &fault);
+    if (placement_refused(self->placement, refused, G_N_ELEMENTS(refused)) == 1) {
+        error_move(err, &fault);
         return false;
-    world.host_id = place.host->id;
-    *ret_world = world;
+    }
+    g_autofree char *reasons = placement_refusals(self->placement, TOLD_HOSTS);
+    return error_set(err, fault.code, fault.field, "no host of the pool %s can take %s: %s", self->pool->name,
+        name, reasons);
+}
+
+static json_t *explain(const VmPlaces *self, const PlacementCandidate *choice, const char *name) {
+    const PlacementCandidate *refused[TOLD_HOSTS];
+    size_t n = placement_refused(self->placement, refused, TOLD_HOSTS);
+    g_autofree char *reason = placement_reason(self->placement, choice);
+    json_t *list = json_array();
+    for (size_t i = 0; i < MIN(n, TOLD_HOSTS); i++) {
+        g_autofree char *why = placement_reason(self->placement, refused[i]);
+        json_array_append_new(
+            list, json_pack("{ss ss}", "host", self->world.hosts[refused[i]->host].name, "reason", why));
+    }
+    json_t *told = json_pack("{ss ss ss ss so}", "vm", name, "host", self->world.hosts[choice->host].name,
+        "repository", self->world.repositories[choice->repository].name, "reason", reason, "refused", list);
+    if (n > TOLD_HOSTS)
+        json_object_set_new(told, "refused_more", json_integer((json_int_t)(n - TOLD_HOSTS)));
+    return told;
+}
+
+bool vm_places_next(
+    VmPlaces *self, int64_t i, const VmPlanWorld **ret_world, json_t **ret_reasons, Error *err) {
+    const PlacementCandidate *choice = placement_look(self->placement);
+    g_autofree char *name = vm_plan_name(self->request->name, i, self->request->count);
+    if (!choice)
+        return refuse(self, name, i - 1, err);
+    if (ret_reasons)
+        *ret_reasons = explain(self, choice, name);
+    self->plan.host_id = ((const Object *)self->hosts->pdata[choice->host])->id;
+    self->plan.repository_id = ((const Object *)self->repositories->pdata[choice->repository])->id;
+    placement_take(self->placement, choice);
+    *ret_world = &self->plan;
     return true;
 }
