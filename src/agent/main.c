@@ -40,6 +40,17 @@ static void settings_clear(Settings *settings) {
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Settings, settings_clear)
 
+/* What is asked of the agent that runs. */
+static bool take_words(Settings *settings, int argc, char **argv, Error *err) {
+    if (argc == 2 && g_str_equal(argv[1], "enrol"))
+        settings->shows_code = true;
+    else if (argc == 3 && g_str_equal(argv[1], "release"))
+        settings->released = g_strdup(argv[2]);
+    else if (argc > 1)
+        return error_set(err, ERROR_INVALID, NULL, "unexpected argument %s", argv[1]);
+    return true;
+}
+
 static bool settings_parse(Settings *settings, int *argc, char ***argv, Error *err) {
     const GOptionEntry entries[] = {
         {"instance", 0, 0, G_OPTION_ARG_STRING, &settings->instance,
@@ -88,17 +99,11 @@ static bool settings_parse(Settings *settings, int *argc, char ***argv, Error *e
     GError *fault = NULL;
     bool is_good = g_option_context_parse(context, argc, argv, &fault);
     g_option_context_free(context);
-    if (!is_good) {
-        error_set(err, ERROR_INVALID, NULL, "%s", fault->message);
-        g_error_free(fault);
-    } else if (*argc == 2 && g_str_equal((*argv)[1], "enrol")) {
-        settings->shows_code = true;
-    } else if (*argc == 3 && g_str_equal((*argv)[1], "release")) {
-        settings->released = g_strdup((*argv)[2]);
-    } else if (*argc > 1) {
-        is_good = error_set(err, ERROR_INVALID, NULL, "unexpected argument %s", (*argv)[1]);
-    }
-    return is_good;
+    if (is_good)
+        return take_words(settings, *argc, *argv, err);
+    error_set(err, ERROR_INVALID, NULL, "%s", fault->message);
+    g_error_free(fault);
+    return false;
 }
 
 static bool check_instance(const char *instance, Error *err) {

@@ -11,6 +11,9 @@ from client import Client
 from house import House, free_port, require, wait_until
 
 
+BLANK = ("--guest-os", "debian12", "--disk-size", "16M", "--memory", "64M", "--network", "default")  # a VM without a template
+
+
 @contextlib.contextmanager
 def neighbour(house, name="two", *options):
     """Another host: an agent of its own that listens on an address."""
@@ -213,7 +216,7 @@ def hosts_change_hands(house):
         house.run("vm", "create", "web", "--template", "bench-boot", "--repository", "far", "--count", "20", "--start", seconds=120)
         house.run("vm", "create", "db", "--template", "bench-boot", "--repository", "far", "--tag", "shop")
         house.run("vm", "update", "db", "--memory", "96M")
-        house.run("vm", "create", "stays", "--template", "bench-boot", "--repository", "main", "--start")
+        house.run("vm", "create", "stays", *BLANK, "--repository", "main", "--start")
         macs = {vm["name"]: [nic["mac"] for nic in vm["nics"]] for vm in house.list("vm")}
         before = sorted(other.guests())
         house.run("host", "release", "two", "--yes", "--no-wait")
@@ -240,7 +243,7 @@ def hosts_change_hands(house):
         require("listed before" in text, f"nothing is there to adopt: {text}")
         require(len(stranger.list("vm")) == 20, "something was adopted twice")
         # And back, where a name is taken meanwhile.
-        house.run("vm", "create", "db", "--template", "bench-boot", "--repository", "main")
+        house.run("vm", "create", "db", *BLANK, "--repository", "main")
         stranger.run("host", "release", "two", "--yes")
         adopt(house, other)
         require(house.states() == {**{f"web-{i}": "running" for i in range(2, 21)}, "db": "stopped", "db-2": "running", "stays": "running"},
@@ -275,8 +278,8 @@ def a_lost_manager_is_replaced(house):
         take(house, other)
         wait_until("it is connected", is_connected(house))
         house.run("repository", "create", "far", "--host", "two", "--path", other.repository)
-        for place, name in (("main", "near"), ("far", "web")):
-            house.run("vm", "create", name, "--template", "bench-boot", "--repository", place, "--start")
+        house.run("vm", "create", "near", *BLANK, "--repository", "main", "--start")
+        house.run("vm", "create", "web", "--template", "bench-boot", "--repository", "far", "--start")
         manager = house.json("system", "info")["manager"]
         vms = {vm["name"]: (vm["id"], vm["nics"], vm["memory"]) for vm in house.list("vm")}
         house.end("lodged", 9)
