@@ -15,6 +15,7 @@ struct Journal {
     int64_t claim_floor;    /* of objects whose claims were forgotten */
     GHashTable *operations; /* id -> Operation */
     GHashTable *networks;   /* id -> json_t * */
+    bool is_releasing;      /* that it has no owner is on its way to the disk */
 };
 
 Operation *operation_new(const char *id, AgentMethodId method) {
@@ -166,7 +167,7 @@ const char *journal_host(const Journal *journal) {
 }
 
 const char *journal_owner(const Journal *journal) {
-    return journal->owner;
+    return journal->is_releasing ? NULL : journal->owner;
 }
 
 int64_t journal_epoch(const Journal *journal) {
@@ -232,10 +233,14 @@ static void bound_claims(Journal *journal) {
     forget_claims(journal, revisions[n / 2], revisions[n / 2]);
 }
 
+static void forget_owner(Journal *journal);
+
 void journal_own(Journal *journal, const char *owner, int64_t epoch, StoreDoneFn done, void *data) {
     char *copy = g_strdup(owner); /* may be the old owner itself */
     if (epoch > journal->epoch)   /* calls of earlier epochs are refused; revisions may begin again lower */
         forget_claims(journal, INT64_MAX, 0);
+    if (journal->is_releasing)
+        forget_owner(journal);
     g_free(journal->owner);
     journal->owner = copy;
     journal->epoch = epoch;
@@ -341,8 +346,16 @@ bool journal_is_busy(const Journal *journal) {
     return false;
 }
 
-/* The next owner's claims begin low again, and it asks for nobody else's results. */
-void journal_release(Journal *journal, StoreDoneFn done, void *data) {
+typedef struct Release {
+    Journal *journal;
+    StoreDoneFn done;
+    void *data;
+} Release;
+
+/* The next owner's claims begin low again, and it asks for nobody else's results. Unless somebody owns it
+ * already. */
+static void forget_owner(Journal *journal) {
+    journal->is_releasing = false;
     g_autoptr(GList) operations = journal_operations(journal);
     for (const GList *item = operations; item; item = item->next) {
         g_autofree char *id = g_strdup(((const Operation *)item->data)->id);
@@ -351,9 +364,24 @@ void journal_release(Journal *journal, StoreDoneFn done, void *data) {
     forget_claims(journal, INT64_MAX, 0);
     g_clear_pointer(&journal->owner, g_free);
     journal->epoch = 0;
+}
+
+static void release_is_durable(int64_t revision, const Error *err, void *data) {
+    Release *release = data;
+    if (!err && release->journal->is_releasing)
+        forget_owner(release->journal);
+    release->journal->is_releasing = false;
+    release->done(revision, err, release->data);
+    g_free(release);
+}
+
+void journal_release(Journal *journal, StoreDoneFn done, void *data) {
+    Release *release = g_new0(Release, 1);
+    *release = (Release){journal, done, data};
     StoreTransaction *transaction = store_transaction_new();
+    journal->is_releasing = true;
     store_transaction_delete(transaction, "owner");
-    store_commit(journal->store, transaction, done, data);
+    store_commit(journal->store, transaction, release_is_durable, release);
 }
 
 /* ---- repositories and networks ---- */

@@ -53,7 +53,8 @@ void journal_begin(Journal *journal, Operation *operation, const JournalClaim *c
 void journal_end(Journal *journal, Operation *operation, StoreDoneFn done, void *data);
 void journal_forget(Journal *journal, const char *id); /* not while it runs; an unknown one is no error */
 
-/* Whoever was owner is none any more; claims and operations that have ended are forgotten. */
+/* Whoever was owner is none any more, at once; on failure it is again. Once that is durable, claims and
+ * operations that have ended are forgotten. */
 void journal_release(Journal *journal, StoreDoneFn done, void *data);
 /* Whether one has not ended. */
 bool journal_is_busy(const Journal *journal);

@@ -76,10 +76,49 @@ static void test_a_new_epoch_begins_without_claims(Lab *lab, const void *data G_
     g_assert_cmpint(journal_claim(lab->journal, "vm/2"), ==, 0);
 }
 
+static void test_a_released_host_remembers_what_it_holds_only(Lab *lab, const void *data G_GNUC_UNUSED) {
+    g_auto(Network) network = {0};
+    g_auto(AgentHoldings) holdings = {0};
+    claim(lab, 7);
+    network_set_id(&network, "22222222-2222-4222-8222-222222222222");
+    network_set_name(&network, "office");
+    journal_network_put(lab->journal, &network);
+    lab->n_done = 0;
+    journal_release(lab->journal, done, lab);
+    g_assert_null(journal_owner(lab->journal)); /* obeyed no more, at once */
+    while (lab->n_done == 0)
+        g_main_context_iteration(NULL, TRUE);
+    for (int i = 0; i < 2; i++) {
+        g_assert_null(journal_owner(lab->journal));
+        g_assert_cmpint(journal_epoch(lab->journal), ==, 0);
+        g_assert_cmpint(journal_claim(lab->journal, "vm/7"), ==, 0);
+        open_again(lab);
+    }
+    g_assert_true(journal_holdings(lab->journal, &holdings, NULL));
+    g_assert_cmpuint(holdings.networks.n, ==, 1);
+    g_assert_cmpstr(holdings.networks.items[0].name, ==, "office");
+}
+
+/* The next owner may be there before that is on the disk. */
+static void test_who_owns_it_at_once_keeps_it(Lab *lab, const void *data G_GNUC_UNUSED) {
+    lab->n_done = 0;
+    journal_release(lab->journal, done, lab);
+    journal_own(lab->journal, "33333333-3333-4333-8333-333333333333", 3, done, lab);
+    while (lab->n_done < 2)
+        g_main_context_iteration(NULL, TRUE);
+    for (int i = 0; i < 2; i++) {
+        g_assert_cmpstr(journal_owner(lab->journal), ==, "33333333-3333-4333-8333-333333333333");
+        g_assert_cmpint(journal_epoch(lab->journal), ==, 3);
+        open_again(lab);
+    }
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function) g_test_add(name, Lab, NULL, set_up, function, tear_down)
     ADD("/journal/claims-are-bounded", test_old_claims_are_forgotten_but_stay_refused);
     ADD("/journal/new-epoch", test_a_new_epoch_begins_without_claims);
+    ADD("/journal/released", test_a_released_host_remembers_what_it_holds_only);
+    ADD("/journal/owned-at-once", test_who_owns_it_at_once_keeps_it);
     return g_test_run();
 }

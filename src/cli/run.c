@@ -203,6 +203,8 @@ static bool finish_job(Run *run, const json_t *submitted, uint64_t timeout_s, Er
     run->has_left = err->code == ERROR_CANCELLED && job && !wait_has_ended(job);
     if (job && is_making(run->method))
         show_made(run, job, false, NULL);
+    else if (job && json_object_get(json_object_get(job, "result"), "refused"))
+        tell_adopted(job);
     return false;
 }
 

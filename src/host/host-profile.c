@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 #include "base/file.h"
 
+enum { LONGEST_TEXT = 255, LONGEST_NAME = 64, MOST_WARNINGS = 60 };
 enum { FACT_LIMIT = 4096, MOST_NICS = 256, MOST_DISKS = 1024, SECTOR = 512, LEAST_FREE_PERCENT = 5 };
 #define LEAST_FREE_BYTES (UINT64_C(2) << 30)
 
@@ -31,13 +32,27 @@ static char *link_name(const char *folder, const char *name) {
     return target ? g_path_get_basename(target) : NULL;
 }
 
+/* As long as a field of the schema may be. */
+static void shorten(char *text) {
+    if (strlen(text) <= LONGEST_TEXT)
+        return;
+    char *end = g_utf8_find_prev_char(text, text + LONGEST_TEXT + 1);
+    *(end ? end : text) = '\0';
+}
+
 /* "A B", without what is not known; NULL when nothing is. */
 static char *joined(const char *separator, const char *const *words, size_t n) {
     GString *text = g_string_new(NULL);
     for (size_t i = 0; i < n; i++)
         if (words[i])
             g_string_append_printf(text, "%s%s", text->len ? separator : "", words[i]);
-    return g_string_free(text, text->len == 0);
+    if (text->len == 0) {
+        g_string_free(text, TRUE);
+        return NULL;
+    }
+    char *all = g_string_free(text, FALSE);
+    shorten(all);
+    return all;
 }
 
 static int compare_names(const void *a, const void *b) {
@@ -51,7 +66,7 @@ static GPtrArray *devices_in(const char *folder) {
     const char *name;
     while (all && (name = g_dir_read_name(all))) {
         g_autofree char *entry = g_build_filename(folder, name, NULL);
-        if (has(entry, "device"))
+        if (strlen(name) <= LONGEST_NAME && has(entry, "device"))
             g_ptr_array_add(names, g_strdup(name));
     }
     g_ptr_array_sort(names, compare_names);
@@ -79,13 +94,13 @@ static void fill_nic(const char *folder, const char *name, HostNic *nic) {
     g_autofree char *speed = fact(place, "speed"), *module = link_name(place, "device/driver/module");
     int64_t number = speed ? g_ascii_strtoll(speed, NULL, 10) : 0;
     host_nic_set_name(nic, name);
-    if (mac)
+    if (mac && strlen(mac) <= LONGEST_NAME)
         host_nic_set_mac(nic, mac);
     /* One that is switched off cannot be asked. */
     host_nic_set_link(nic, carrier && strcmp(carrier, "1") == 0);
     if (number > 0)
         host_nic_set_speed(nic, number);
-    if (module)
+    if (module && strlen(module) <= LONGEST_NAME)
         host_nic_set_module(nic, module);
 }
 
@@ -139,7 +154,9 @@ static void warn(HostStatus *status, const char *format, ...) {
     va_start(arguments, format);
     g_autofree char *text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
-    host_status_add_warnings(status, text);
+    shorten(text);
+    if (status->warnings.n < MOST_WARNINGS)
+        host_status_add_warnings(status, text);
 }
 
 static void warn_of_space(const char *state_folder, HostStatus *status) {

@@ -55,6 +55,34 @@ static void test_a_server(void) {
     g_assert_nonnull(strstr(all, "eno1 runs at 100"));
 }
 
+/* What is too long for a report is cut: the whole report would be refused. */
+static void test_odd_values(void) {
+    g_auto(TestRoot) root = {0};
+    g_auto(HostStatus) status = {0}, again = {0};
+    g_auto(Error) err = {0};
+    root_begin(&root);
+    g_autoptr(GString) text = g_string_new(NULL);
+    for (int i = 0; i < 300; i++)
+        g_string_append(text, "ä");
+    test_root_put(&root, "sys/class/dmi/id/sys_vendor", text->str);
+    test_root_put(&root, "sys/class/dmi/id/bios_vendor", text->str);
+    test_root_put(&root, "sys/block/sda/device/model", text->str);
+    for (int i = 0; i < 200; i++) {
+        g_autofree char *speed = g_strdup_printf("sys/class/net/eth%d/speed", i);
+        g_autofree char *carrier = g_strdup_printf("sys/class/net/eth%d/carrier", i);
+        g_autofree char *device = g_strdup_printf("sys/class/net/eth%d/device/uevent", i);
+        test_root_put(&root, speed, "10\n");
+        test_root_put(&root, carrier, "1\n");
+        test_root_put(&root, device, "");
+    }
+    host_status_set_state(&status, HOST_STATE_CONNECTED);
+    host_profile_fill(root.folder, &status);
+    host_warnings_fill(root.folder, &status);
+    g_autoptr(json_t) json = host_status_encode(&status, MODEL_ENCODE_ALL);
+    g_assert_true(host_status_decode(json, MODEL_STORED, &again, &err));
+    g_assert_true(g_utf8_validate(again.machine, -1, NULL));
+}
+
 /* A container shows next to nothing. */
 static void test_nothing(void) {
     g_auto(TestRoot) root = {0};
@@ -70,5 +98,6 @@ int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/host-profile/server", test_a_server);
     g_test_add_func("/host-profile/nothing", test_nothing);
+    g_test_add_func("/host-profile/odd", test_odd_values);
     return g_test_run();
 }

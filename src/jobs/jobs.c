@@ -173,7 +173,11 @@ static bool prepare(Jobs *jobs, const char *name, const JobRequest *request, Job
         job_step_set_description(step, kind->steps[i].description);
         job_step_set_state(step, "pending");
     }
-    return !kind->prepare || kind->prepare(jobs->inventory, request, job, err);
+    if (kind->prepare && !kind->prepare(jobs->inventory, request, job, err))
+        return false;
+    /* A record with more could not be read again. */
+    return job->claims.n <= (size_t)model_field(&job_type, "claims")->max_items ||
+           error_set(err, ERROR_TOO_LARGE, NULL, "it would need %zu claims", job->claims.n);
 }
 
 /* A key stands for one request. A child's is made from its parent, which asks again after a crash. */

@@ -5,9 +5,21 @@
  */
 #include <string.h>
 #include "manager/job-kinds.h"
+#include "model/format.h"
 
-/* An object and its index items each; a transaction of the smallest store has room for that. */
-enum { OBJECTS_AT_ONCE = 16, MOST_NAMES = 1000, MOST_TOLD = 500, LONGEST_TEXT = 1500 };
+#define HIGHEST_REVISION (INT64_MAX / 2)
+/* An object and its index items, the MACs too, must fit into one transaction (STORE_MAX_OPERATIONS). */
+enum { OPERATIONS_OF_ONE = 4, OPERATIONS_OF_NIC = 2, MOST_NICS = 48 };
+enum {
+    LONGEST_BASE = 58,
+    OPERATIONS_AT_ONCE = 100,
+    OBJECTS_AT_ONCE = 16,
+    CLAIMS_AT_MOST = 100,
+    SCAN_MS = 600 * 1000,
+    MOST_NAMES = 1000,
+    MOST_TOLD = 500,
+    LONGEST_TEXT = 1500
+};
 
 static const Object *target_host(JobRun *run) {
     return inventory_get(job_inventory(run), RESOURCE_HOST, job_definition(run)->target + strlen("host/"));
@@ -96,8 +108,8 @@ static void note_refused(Page *page, ResourceId kind, const char *name, const ch
     json_t *list = list_of(page->run, "refused");
     g_autofree char *text = error_text(err);
     if (json_array_size(list) < MOST_TOLD)
-        json_array_append_new(list, json_pack("{ss ss* ss* ss}", "kind", resources[kind].name, "name", name,
-                                        "id", id, "reason", text));
+        json_array_append_new(list, json_pack("{ss ss ss* ss}", "kind", resources[kind].name, "name",
+                                        name ? name : "(without name)", "id", id, "reason", text));
 }
 
 /* Its own, or with a number behind it when another object has that. NULL when there is none. */
@@ -105,7 +117,9 @@ static char *free_name(Page *self, ResourceId kind, const char *wanted) {
     Inventory *inventory = job_inventory(self->run);
     const char *base = wanted ? wanted : "adopted";
     for (int i = 1; i < MOST_NAMES; i++) {
-        g_autofree char *name = i == 1 ? g_strdup(base) : g_strdup_printf("%s-%d", base, i);
+        g_autofree char *name = i == 1 ? g_strdup(base) : g_strdup_printf("%.*s-%d", LONGEST_BASE, base, i);
+        if (!is_object_name(name))
+            return NULL;
         g_autofree char *lower = g_ascii_strdown(name, -1);
         g_autofree char *key = g_strdup_printf("%s/%s", resources[kind].name, lower);
         if (inventory_has_name(inventory, kind, name) || g_hash_table_contains(self->names, key))
@@ -128,16 +142,27 @@ static const char *host_id(const Page *self) {
 /* ---- one of each kind; false with an error when it cannot be taken, false without one when it is there ----
  */
 
+/* A host may say anything: what cannot be stored must not reach the store. */
+static bool is_sound(Page *self, const char *id, int64_t epoch, int64_t revision, Error *err) {
+    if (!id || !g_uuid_string_is_valid(id))
+        return error_set(err, ERROR_PROTOCOL, "/id", "it has no id");
+    if (epoch < 0 || epoch > HIGHEST_REVISION || revision < 0 || revision > HIGHEST_REVISION)
+        return error_set(err, ERROR_PROTOCOL, "/revision", "its revision is none");
+    return g_hash_table_add(self->names, g_strconcat("id/", id, NULL)) ||
+           error_set(err, ERROR_PROTOCOL, "/id", "its id is there twice");
+}
+
 static bool is_known(Page *self, ResourceId kind, const char *id) {
     return inventory_get(job_inventory(self->run), kind, id);
 }
 
 static bool name_is_found(char *name, Error *err) {
-    return name || error_set(err, ERROR_EXISTS, "/name", "no name is left for it");
+    return name || error_set(err, ERROR_INVALID, "/name", "it has no name that can be used here");
 }
 
 static bool take_network(Page *self, InventoryChange *change, const Network *found, Error *err) {
-    if (is_known(self, RESOURCE_NETWORK, found->id))
+    if (!is_sound(self, found->id, found->epoch, found->revision, err) ||
+        is_known(self, RESOURCE_NETWORK, found->id))
         return false;
     g_autofree char *name = free_name(self, RESOURCE_NETWORK, found->name);
     g_auto(Network) network = {0};
@@ -152,6 +177,8 @@ static bool take_network(Page *self, InventoryChange *change, const Network *fou
 }
 
 static bool take_repository(Page *self, InventoryChange *change, const Repository *found, Error *err) {
+    if (!is_sound(self, found->id, found->epoch, found->revision, err))
+        return false;
     const Object *known = inventory_get(job_inventory(self->run), RESOURCE_REPOSITORY, found->id);
     if (known && g_strcmp0(((const Repository *)known->data)->host, host_id(self)) != 0)
         return error_set(
@@ -177,7 +204,9 @@ static bool take_content(
     const TypeDescriptor *type = resources[kind].type;
     g_autoptr(json_t) json = model_encode(type, found, MODEL_ENCODE_DEFINITION);
     const char *id = json_text_at(json, "id");
-    if (!id || is_known(self, kind, id))
+    if (!is_sound(self, id, json_integer_value(json_object_get(json, "epoch")),
+            json_integer_value(json_object_get(json, "revision")), err) ||
+        is_known(self, kind, id))
         return false;
     g_autofree char *name = free_name(self, kind, json_text_at(json, "name"));
     if (!name_is_found(name, err))
@@ -199,6 +228,8 @@ static bool macs_are_free(Page *self, const Vm *vm, Error *err) {
     for (size_t i = 0; i < vm->nics.n; i++) {
         const char *mac = vm->nics.items[i].mac;
         g_autofree char *key = mac ? g_strconcat("mac/", mac, NULL) : NULL;
+        if (i >= MOST_NICS)
+            return error_set(err, ERROR_TOO_LARGE, "/nics", "it has more than %d NICs", MOST_NICS);
         if (mac && (inventory_has_mac(job_inventory(self->run), mac, NULL) ||
                        !g_hash_table_add(self->names, g_steal_pointer(&key))))
             return error_set(err, ERROR_EXISTS, "/nics", "another VM has its MAC %s", mac);
@@ -207,6 +238,8 @@ static bool macs_are_free(Page *self, const Vm *vm, Error *err) {
 }
 
 static bool take_vm(Page *self, InventoryChange *change, const Vm *found, Error *err) {
+    if (!is_sound(self, found->id, found->epoch, found->revision, err))
+        return false;
     const Object *known = inventory_get(job_inventory(self->run), RESOURCE_VM, found->id);
     const char *repository = self->content.repository.id;
     if (known && g_strcmp0(((const Vm *)known->data)->repository, repository) != 0)
@@ -259,9 +292,17 @@ static size_t put_some(Page *self, InventoryChange *change) {
         const Iso *found = &content->isos.items[self->next_iso++];
         n += TAKE(RESOURCE_ISO, found, take_content(self, change, RESOURCE_ISO, found, &refusal));
     }
-    while (n < OBJECTS_AT_ONCE && self->next_vm < content->vms.n) {
-        const Vm *found = &content->vms.items[self->next_vm++];
-        n += TAKE(RESOURCE_VM, found, take_vm(self, change, found, &refusal));
+    size_t operations = n * OPERATIONS_OF_ONE;
+    while (self->next_vm < content->vms.n) {
+        const Vm *found = &content->vms.items[self->next_vm];
+        size_t more = OPERATIONS_OF_ONE + OPERATIONS_OF_NIC * found->nics.n;
+        if (operations > 0 && operations + more > OPERATIONS_AT_ONCE)
+            break;
+        self->next_vm++;
+        if (TAKE(RESOURCE_VM, found, take_vm(self, change, found, &refusal))) {
+            operations += more;
+            n++;
+        }
     }
     return n;
 }
@@ -300,14 +341,26 @@ static size_t n_read(JobRun *run) {
     return (size_t)json_integer_value(list_of(run, "n_read"));
 }
 
-static void page_arrived(JobRun *run, const json_t *result) {
+static void page_arrived(const json_t *result, const Error *fault, void *data) {
+    JobRun *run = data;
     Page *page = page_new(run);
     const char *before = json_text_at(job_data(run), "after");
     g_auto(Error) err = {0};
-    bool is_good = agent_repository_content_decode(result, MODEL_STORED, &page->content, &err);
-    if (is_good && page->content.next && before && strcmp(page->content.next, before) <= 0)
-        error_set(&err, ERROR_PROTOCOL, NULL, "the pages of a repository have no end");
-    store_some(error_is_set(&err) ? &err : NULL, page);
+    if (!fault && agent_repository_content_decode(result, MODEL_STORED, &page->content, &err) &&
+        page->content.next && before && strcmp(page->content.next, before) <= 0)
+        error_set(&err, ERROR_PROTOCOL, NULL, "its pages have no end");
+    if (fault)
+        error_copy(&err, fault);
+    if (!error_is_set(&err) || err.code == ERROR_UNREACHABLE) {
+        store_some(error_is_set(&err) ? &err : NULL, page);
+        return;
+    }
+    /* What lies in it stays where it is; the others are read all the same. */
+    const json_t *repository = json_array_get(list_of(run, "repositories"), n_read(run));
+    note_refused(
+        page, RESOURCE_REPOSITORY, json_text_at(repository, "name"), json_text_at(repository, "id"), &err);
+    page_free(page);
+    read_on(run, NULL);
 }
 
 /* One that is listed under another host was refused, and is not read. */
@@ -331,9 +384,9 @@ static void read_on(JobRun *run, const char *after) {
     if (i < n) {
         json_t *repository = json_array_get(repositories, i);
         job_progress(run, (int)(i * 100 / n), json_text_at(repository, "name"));
-        fleet_call(run, job_definition(run)->target + strlen("host/"), AGENT_METHOD_REPOSITORY_SCAN,
-            json_pack("{sO ss*}", "repository", repository, "after", after), RESOURCE_MAX, NULL,
-            page_arrived);
+        fleet_ask_within(job_host(run), SCAN_MS, job_definition(run)->target + strlen("host/"),
+            AGENT_METHOD_REPOSITORY_SCAN, json_pack("{sO ss*}", "repository", repository, "after", after),
+            page_arrived, run);
         return;
     }
     fleet_look_again(job_host(run), job_definition(run)->target + strlen("host/"));
@@ -410,15 +463,16 @@ static GPtrArray *objects_on(Inventory *inventory, size_t which, const char *hos
 
 static bool prepare_release(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
     const Host *host = asked->target->data;
-    if (host->status.state != HOST_STATE_CONNECTED && host->status.state != HOST_STATE_DEGRADED)
+    HostState state = host->status.state;
+    if (state != HOST_STATE_CONNECTED && state != HOST_STATE_DEGRADED && state != HOST_STATE_REFUSED)
         return error_set(err, ERROR_WRONG_STATE, NULL,
-            "%s is not connected, so that it cannot be told; `host remove` forgets a host that is gone",
-            host->name);
+            "%s is not connected, so that it cannot be told that it is free", host->name);
     if (!prepare_with_host(asked, job, "it is released", err))
         return false;
     for (size_t which = 0; which < G_N_ELEMENTS(leaving); which++) {
         g_autoptr(GPtrArray) objects = objects_on(inventory, which, asked->target->id);
-        for (guint i = 0; i < objects->len; i++)
+        /* Of more the agent tells itself whether something works on them. */
+        for (guint i = 0; i < objects->len && job->claims.n < CLAIMS_AT_MOST; i++)
             job_claim_add(job, leaving[which].kind, ((const Object *)objects->pdata[i])->id, false,
                 "its host is released");
     }
@@ -426,7 +480,9 @@ static bool prepare_release(Inventory *inventory, const JobRequest *asked, Job *
 }
 
 static void release_run(JobRun *run) {
-    if (!target_host(run)) /* before a crash */
+    const Object *host = target_host(run);
+    bool is_anothers = host && ((const Host *)host->data)->status.state == HOST_STATE_REFUSED;
+    if (!host || is_anothers) /* before a crash, or by somebody else */
         job_step_done(run);
     else
         fleet_call(run, job_definition(run)->target + strlen("host/"), AGENT_METHOD_HOST_RELEASE,
@@ -446,12 +502,21 @@ static void forget_template(InventoryChange *change, const Template *template) {
     inventory_change_put(change, RESOURCE_TEMPLATE, &recipe);
 }
 
+static size_t operations_of(const Object *object) {
+    size_t n_nics = object->kind == RESOURCE_VM ? ((const Vm *)object->data)->nics.n : 0;
+    return OPERATIONS_OF_ONE + OPERATIONS_OF_NIC * n_nics;
+}
+
 static size_t put_leaving(Inventory *inventory, InventoryChange *change, const char *host) {
     size_t n = 0;
     for (size_t which = 0; which < G_N_ELEMENTS(leaving) && n == 0; which++) {
         g_autoptr(GPtrArray) objects = objects_on(inventory, which, host);
-        for (; n < MIN(objects->len, OBJECTS_AT_ONCE); n++) {
+        size_t operations = 0;
+        for (; n < objects->len; n++) {
             const Object *object = objects->pdata[n];
+            operations += operations_of(object);
+            if (n > 0 && operations > OPERATIONS_AT_ONCE)
+                break;
             if (leaving[which].kind == RESOURCE_TEMPLATE)
                 forget_template(change, object->data);
             else
@@ -489,6 +554,18 @@ static const JobStepKind release_steps[] = {
 };
 static const JobKind host_release = {
     "host.release", release_steps, G_N_ELEMENTS(release_steps), prepare_release};
+
+bool host_is_being_released(Inventory *inventory, const char *host) {
+    const GPtrArray *jobs = inventory_list(inventory, RESOURCE_JOB);
+    g_autofree char *target = g_strconcat("host/", host, NULL);
+    for (guint i = 0; i < jobs->len; i++) {
+        const Job *job = ((const Object *)jobs->pdata[i])->data;
+        if (job->state == JOB_STATE_RUNNING && g_strcmp0(job->target, target) == 0 &&
+            g_strcmp0(job->kind, host_release.name) == 0)
+            return true;
+    }
+    return false;
+}
 
 const JobKind *const adopt_job_kinds[] = {&host_adopt, &host_release};
 const size_t n_adopt_job_kinds = G_N_ELEMENTS(adopt_job_kinds);

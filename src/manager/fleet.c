@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "manager/fleet-private.h"
 #include "manager/host-advice.h"
+#include "manager/job-kinds.h"
 #include "rpc/rpc-connection.h"
 
 #define SOFTWARE "lodged " LODGE_VERSION
@@ -535,7 +536,8 @@ static void owned(const json_t *result G_GNUC_UNUSED, const Error *err, void *da
 /* As if the answer was given in the middle of the time that it took. */
 static void compare_clocks(Link *link, int64_t host_ns) {
     int64_t now = clock_realtime_ns(link->fleet->clock);
-    link->clock_ahead_ms = (host_ns - (link->hello_ns + now) / 2) / NS_PER_MS;
+    if (host_ns >= 0) /* a time is less than half of what the number holds */
+        link->clock_ahead_ms = (host_ns / NS_PER_MS) - (link->hello_ns / 2 + now / 2) / NS_PER_MS;
 }
 
 void fleet_look_again(Fleet *fleet, const char *host_id) {
@@ -569,12 +571,12 @@ static void greeted(const json_t *result, const Error *err, void *data) {
         compare_clocks(link, identity.time);
     Store *store = inventory_store(link->fleet->inventory);
     const char *owner = json_string_value(json_object_get(result, "owner"));
-    if (owner && !g_str_equal(owner, store_uuid(store))) {
-        lose(link, HOST_STATE_REFUSED, "its agent belongs to another manager");
-        return;
-    }
-    if (!owner && was_released(link)) {
-        lose(link, HOST_STATE_REFUSED, "it was released");
+    bool is_ours = owner && g_str_equal(owner, store_uuid(store));
+    bool is_released = !is_ours && was_released(link);
+    is_released |= !owner && host_is_being_released(link->fleet->inventory, link->host_id);
+    if (is_released || (owner && !is_ours)) {
+        lose(link, HOST_STATE_REFUSED,
+            is_released ? "it was released" : "its agent belongs to another manager");
         return;
     }
     set_host_state(link, HOST_STATE_CONNECTING, NULL);

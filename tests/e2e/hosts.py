@@ -260,11 +260,44 @@ def hosts_change_hands(house):
         definition = json.loads(web.read_text())
         definition["nics"][0]["mac"] = macs["stays"][0]
         web.write_text(json.dumps(definition))
+        odd = next(path for path in other.repository.rglob("vm.json") if json.loads(path.read_text())["name"] == "web-20")
+        odd.write_text(json.dumps({key: value for key, value in json.loads(odd.read_text()).items() if key != "id"}))
         take(house, other)
         wait_until("it is connected", is_connected(house))
         text = house.run("host", "adopt", "two", status=4).stderr
         require("1 objects" in text and "web-8" in text and macs["stays"][0] in text, f"a MAC that is taken: {text}")
         require("web-9" in house.states() and "web-8" not in house.states(), f"adopted: {house.states()}")
+        house.power_cut("lodged")
+        wait_until("it answers", house.answers)
+
+
+def many_vms_change_hands(house):
+    """More than a job can claim; both managers start again afterwards. A name as long as names may be is taken already."""
+    long_name = "n" * 63
+    with neighbour(house) as other, other_manager(house) as stranger:
+        take(house, other)
+        wait_until("it is connected", is_connected(house))
+        house.run("repository", "create", "far", "--host", "two", "--path", other.repository)
+        house.run("vm", "create", "web", "--template", "bench-boot", "--repository", "far", "--count", "140", seconds=120)
+        house.run("vm", "create", long_name, *BLANK, "--repository", "far", "--start")
+        for number in range(5):
+            house.run("vm", "attach-nic", "web-1", "--name", f"more{number}", "--network", "default")
+        house.run("host", "release", "two", "--yes")
+        require(not house.list("vm") and [host["name"] for host in house.list("host")] == ["one"], "something is still listed")
+        take(stranger, other, "first")
+        wait_until("it is connected", is_connected(stranger, "first"))
+        stranger.run("network", "create", "default", "--kind", "nat")
+        stranger.run("repository", "create", "own", "--host", "first", "--path", other.folder / "own")
+        stranger.run("vm", "create", long_name, *BLANK, "--repository", "own")
+        stranger.run("host", "adopt", "first")
+        for manager in (house, stranger):
+            manager.power_cut("lodged")
+            wait_until("it answers", manager.answers)
+        wait_until("it is connected", is_connected(stranger, "first"))
+        wait_until("states are known", lambda: "unknown" not in stranger.states().values())
+        states = stranger.states()
+        require(len(states) == 142 and states[long_name] == "stopped" and states["n" * 58 + "-2"] == "running", f"{len(states)} VMs: {states}")
+        require(len(stranger.json("vm", "show", "web-1")["nics"]) == 6, "NICs are lost")
 
 
 def a_lost_manager_is_replaced(house):
@@ -456,6 +489,7 @@ SCENARIOS = [
     a_host_with_another_key_is_not_believed,
     a_host_is_believed_again,
     hosts_change_hands,
+    many_vms_change_hands,
     a_lost_manager_is_replaced,
     knocking_keeps_nobody_out,
 ]

@@ -36,11 +36,11 @@ class Machine:
 
     def kernel_arguments(self, has_hypervisor):
         """Of the emulator: the hypervisor with the kernel of its control domain, or the same kernel alone."""
-        linux = f"root=LABEL=root rw net.ifnames=0 panic=-1 {self.overlay['mitigations']['linux']}"
+        linux = "root=LABEL=root rw net.ifnames=0 panic=-1"
         if not has_hypervisor:
             return ["-kernel", self.image / "kernel", "-append", f"{linux} console=ttyS0", "-initrd", self.image / "initrd"]
         hypervisor = ["console=com1", "com1=115200,8n1", "dom0_mem=1280M,max:1280M", "loglvl=warning", "guest_loglvl=error",
-                      *self.overlay["xen"]["arguments"], *self.overlay["mitigations"]["arguments"]]
+                      *self.overlay["xen"]["arguments"]]
         return ["-kernel", self.image / "xen", "-append", " ".join(hypervisor),
                 "-initrd", f"{self.image}/kernel {linux} console=hvc0,{self.image}/initrd"]
 
