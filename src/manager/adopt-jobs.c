@@ -21,8 +21,12 @@ enum {
     LONGEST_TEXT = 1500
 };
 
+static const char *host_id(const JobRun *run) {
+    return job_definition(run)->target + strlen("host/");
+}
+
 static const Object *target_host(JobRun *run) {
-    return inventory_get(job_inventory(run), RESOURCE_HOST, job_definition(run)->target + strlen("host/"));
+    return inventory_get(job_inventory(run), RESOURCE_HOST, host_id(run));
 }
 
 static bool prepare_with_host(const JobRequest *asked, Job *job, const char *why, Error *err) {
@@ -135,16 +139,12 @@ static const char *pool_of(Page *self) {
     return host ? ((const Host *)host->data)->pool : NULL;
 }
 
-static const char *host_id(const Page *self) {
-    return job_definition(self->run)->target + strlen("host/");
-}
-
 /* ---- one of each kind; false with an error when it cannot be taken, false without one when it is there ----
  */
 
 /* A host may say anything: what cannot be stored must not reach the store. */
 static bool is_sound(Page *self, const char *id, int64_t epoch, int64_t revision, Error *err) {
-    if (!id || !g_uuid_string_is_valid(id))
+    if (!id || !is_uuid(id))
         return error_set(err, ERROR_PROTOCOL, "/id", "it has no id");
     if (epoch < 0 || epoch > HIGHEST_REVISION || revision < 0 || revision > HIGHEST_REVISION)
         return error_set(err, ERROR_PROTOCOL, "/revision", "its revision is none");
@@ -180,7 +180,7 @@ static bool take_repository(Page *self, InventoryChange *change, const Repositor
     if (!is_sound(self, found->id, found->epoch, found->revision, err))
         return false;
     const Object *known = inventory_get(job_inventory(self->run), RESOURCE_REPOSITORY, found->id);
-    if (known && g_strcmp0(((const Repository *)known->data)->host, host_id(self)) != 0)
+    if (known && g_strcmp0(((const Repository *)known->data)->host, host_id(self->run)) != 0)
         return error_set(
             err, ERROR_EXISTS, NULL, "the repository %s of another host has the same id", known->name);
     if (known)
@@ -192,7 +192,7 @@ static bool take_repository(Page *self, InventoryChange *change, const Repositor
     repository_copy(&repository, found);
     repository_set_name(&repository, name);
     repository_set_pool(&repository, pool_of(self));
-    repository_set_host(&repository, host_id(self));
+    repository_set_host(&repository, host_id(self->run));
     inventory_change_put(change, RESOURCE_REPOSITORY, &repository);
     note_taken(self, RESOURCE_REPOSITORY, name, found->id, found->name);
     return true;
@@ -254,7 +254,7 @@ static bool take_vm(Page *self, InventoryChange *change, const Vm *found, Error 
     vm_copy(&vm, found);
     vm_set_name(&vm, name);
     vm_set_repository(&vm, repository);
-    vm_set_host(&vm, host_id(self));
+    vm_set_host(&vm, host_id(self->run));
     vm_set_pool(&vm, pool_of(self));
     inventory_change_put(change, RESOURCE_VM, &vm);
     note_taken(self, RESOURCE_VM, name, found->id, found->name);
@@ -384,12 +384,11 @@ static void read_on(JobRun *run, const char *after) {
     if (i < n) {
         json_t *repository = json_array_get(repositories, i);
         job_progress(run, (int)(i * 100 / n), json_text_at(repository, "name"));
-        fleet_ask_within(job_host(run), SCAN_MS, job_definition(run)->target + strlen("host/"),
-            AGENT_METHOD_REPOSITORY_SCAN, json_pack("{sO ss*}", "repository", repository, "after", after),
-            page_arrived, run);
+        fleet_ask_within(job_host(run), SCAN_MS, host_id(run), AGENT_METHOD_REPOSITORY_SCAN,
+            json_pack("{sO ss*}", "repository", repository, "after", after), page_arrived, run);
         return;
     }
-    fleet_look_again(job_host(run), job_definition(run)->target + strlen("host/"));
+    fleet_look_again(job_host(run), host_id(run));
     adoption_end(run, NULL);
 }
 
@@ -408,8 +407,7 @@ static void holdings_arrived(JobRun *run, const json_t *result) {
 }
 
 static void adopt_run(JobRun *run) {
-    fleet_call(run, job_definition(run)->target + strlen("host/"), AGENT_METHOD_HOLDINGS, json_object(),
-        RESOURCE_MAX, NULL, holdings_arrived);
+    fleet_call(run, host_id(run), AGENT_METHOD_HOLDINGS, json_object(), RESOURCE_MAX, NULL, holdings_arrived);
 }
 
 static bool prepare_adopt(Inventory *inventory G_GNUC_UNUSED, const JobRequest *asked, Job *job, Error *err) {
@@ -485,8 +483,7 @@ static void release_run(JobRun *run) {
     if (!host || is_anothers) /* before a crash, or by somebody else */
         job_step_done(run);
     else
-        fleet_call(run, job_definition(run)->target + strlen("host/"), AGENT_METHOD_HOST_RELEASE,
-            json_object(), RESOURCE_MAX, NULL, NULL);
+        fleet_call(run, host_id(run), AGENT_METHOD_HOST_RELEASE, json_object(), RESOURCE_MAX, NULL, NULL);
 }
 
 /* A template that can be built stays as a recipe. */

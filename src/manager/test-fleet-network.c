@@ -1,6 +1,8 @@
 /* Whom the manager believes over the network, and that certificates are renewed in time: on a pretended agent
  * and a clock that only moves when told. */
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 #include "base/file.h"
 #include "base/log.h"
 #include "manager/fleet.h"
@@ -269,6 +271,49 @@ static void test_the_own_certificate_is_renewed(World *world, const void *data G
     g_assert_true(iterate_until(is_connected, world));
 }
 
+static bool is_let_go(World *world) {
+    return status_of(world)->state == HOST_STATE_REFUSED;
+}
+
+/* The manager died after its agent had let go, and before it was forgotten. */
+static void test_a_released_host_is_not_owned_again(World *world, const void *data G_GNUC_UNUSED) {
+    g_auto(Job) job = {0};
+    job_set_id(&job, OTHER_HOST);
+    job_set_kind(&job, "host.release");
+    job_set_state(&job, JOB_STATE_RUNNING);
+    job_set_target(&job, "host/" HOST);
+    InventoryChange *change = inventory_change_new(world->inventory);
+    inventory_change_put(change, RESOURCE_JOB, &job);
+    inventory_commit(world->inventory, change, NULL, NULL);
+    certify(world, world->authority, HOST);
+    agent_listen(world);
+    add_host(world, world->key);
+    g_assert_true(iterate_until(is_let_go, world));
+    g_assert_cmpint(world->n_asked, ==, 1); /* hello */
+}
+
+/* ---- who knocks too often ---- */
+
+enum { KNOCKS = 300, LET_IN_AT_ONCE = 256 };
+
+static bool are_some_refused(World *world) {
+    return rpc_listener_refused(world->listener) >= KNOCKS - LET_IN_AT_ONCE;
+}
+
+/* Time stands still, so that none comes in after the first ones. */
+static void test_knocks_are_counted(World *world, const void *data G_GNUC_UNUSED) {
+    struct sockaddr_in place = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    certify(world, world->authority, HOST);
+    agent_listen(world);
+    place.sin_port = htons(world->port);
+    for (int i = 0; i < KNOCKS; i++) {
+        fd_auto int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        g_assert_cmpint(connect(fd, (const struct sockaddr *)&place, sizeof place), ==, 0);
+    }
+    g_assert_true(iterate_until(are_some_refused, world));
+    g_assert_cmpint(rpc_listener_refused(world->listener), ==, KNOCKS - LET_IN_AT_ONCE);
+}
+
 /* ---- not believed: nothing is asked of it ---- */
 
 static void expect_refused(World *world, const char *key, const char *word) {
@@ -331,6 +376,8 @@ int main(int argc, char **argv) {
     TEST("removed", test_a_removed_host_is_hung_up_on);
     TEST("moves", test_a_host_that_moves_is_followed);
     TEST("new-key", test_a_new_key_counts_at_once);
+    TEST("let-go", test_a_released_host_is_not_owned_again);
+    TEST("knocks", test_knocks_are_counted);
     TEST("own-renewed", test_the_own_certificate_is_renewed);
     return g_test_run();
 }

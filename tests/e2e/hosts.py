@@ -271,6 +271,20 @@ def hosts_change_hands(house):
         wait_until("it answers", house.answers)
 
 
+def a_host_on_a_socket_is_let_go(house):
+    """Its manager could own it again without being asked: not while it gives it away, and dies in the middle."""
+    with other_manager(house) as stranger:
+        house.run("vm", "create", "web", "--template", "bench-boot", "--count", "60", "--start", seconds=120)
+        house.run("host", "release", "one", "--yes", "--no-wait")
+        for _ in range(3):
+            house.power_cut("lodged")
+        wait_until("it is forgotten", lambda: house.answers() and not house.list("host") and not house.list("vm"))
+        stranger.run("host", "add", "mine", "--address", f"unix:{house.folder}/agent.sock")
+        wait_until("it is connected", is_connected(stranger, "mine"))
+        stranger.run("host", "adopt", "mine")
+        wait_until("all run", lambda: list(stranger.states().values()) == ["running"] * 60)
+
+
 def many_vms_change_hands(house):
     """More than a job can claim; both managers start again afterwards. A name as long as names may be is taken already."""
     long_name = "n" * 63
@@ -489,6 +503,7 @@ SCENARIOS = [
     a_host_with_another_key_is_not_believed,
     a_host_is_believed_again,
     hosts_change_hands,
+    a_host_on_a_socket_is_let_go,
     many_vms_change_hands,
     a_lost_manager_is_replaced,
     knocking_keeps_nobody_out,
