@@ -45,6 +45,7 @@ chroot "$tree" systemctl --quiet mask systemd-networkd-wait-online.service
 sed -i "/name='sep'/d" "$tree/usr/share/libvirt/cpu_map/x86_qemu64.xml"
 # What guests print is kept, so that it can be told why one died.
 echo 'XENCONSOLED_ARGS=--log=guest' >>"$tree/etc/default/xen"
+install -d "$tree/var/log/xen/console"
 cp "$tree"/boot/vmlinuz-* "$folder/kernel"
 cp "$tree"/boot/initrd.img-* "$folder/initrd"
 zcat "$tree"/boot/xen-[0-9]*amd64.gz >"$folder/xen"

@@ -20,7 +20,11 @@ class Trial:
 
     def __init__(self, mode):
         self.mode, self.name, self.console = mode, f"{mode}-guest", None
+        self.loader, self.firmware = None, None  # guests with a boot sector, with firmware that looks for the network
         self.faults = emulator.triple_faults()
+
+    def remove_others(self):
+        guests.remove_all(f"{self.mode}-", but=[self.name, self.loader, self.firmware])
 
     def was_struck(self):
         """Whether the emulated CPU has thrown the guest out of its course since last asked; then it is running again."""
@@ -56,39 +60,36 @@ class Trial:
         kind = self.console.run("cat /sys/hypervisor/guest_type").splitlines()[-1]
         require(kind.lower() == self.mode, f"the guest finds itself in {kind}")
 
-    def _loader(self, name, *words):
-        """A disk whose boot sector says over and over that it runs."""
-        image = pathlib.Path("/root/loader.img")
-        if not image.exists():
-            image.write_bytes(boot_sector().ljust(1 << 20, b"\0"))
-            lodge("template", "import", "loader", image, "--format", "raw", "--memory", "64M")
-        guests.make(name, "--mode", self.mode, *words, template="loader")
+    def _starts_by_loader(self, name, *words):
+        """From a disk whose boot sector says over and over that it runs, with an empty drive for CDs."""
+        lodge("vm", "create", name, "--template", the_loader(), "--mode", self.mode, *words)
+        lodge("vm", "attach-disk", name, "--kind", "cd", "--name", "drive")
+        lodge("vm", "start", name)
         with guests.Console(name) as console:
             console.wait_for(["loader ok"], GUEST_SECONDS)
 
     def boot_disk(self):
-        self._loader(f"{self.mode}-disk", "--guest-os", "debian12")
-        guests.remove(f"{self.mode}-disk")
+        self._starts_by_loader(f"{self.mode}-disk", "--guest-os", "debian12")
 
     def boot_any(self):
-        self._loader(f"{self.mode}-any")
-        guests.remove(f"{self.mode}-any")
+        self._starts_by_loader(f"{self.mode}-any")
+        self.loader = f"{self.mode}-any"
 
     def _asks_for_an_address(self, name, *words):
         """Firmware that starts from the network has a lease, whatever comes of it."""
         lodge("vm", "create", name, "--mode", self.mode, "--disk-size", "16M", "--memory", "192M", "--boot-order", "network", *words, "--start")
         wait_until("its firmware has an address", lambda: show("vm", name)["status"].get("addresses"), LEASE_SECONDS)
-        guests.remove(name)
 
     def boot_network(self):
-        self._asks_for_an_address(f"{self.mode}-network", "--guest-os", "debian12")
+        self._asks_for_an_address(f"{self.mode}-network", "--guest-os", "debian12", "--graphics", "vnc")
+        self.firmware = f"{self.mode}-network"
 
     def uefi(self):
         self._asks_for_an_address(f"{self.mode}-uefi", "--firmware", "uefi")
 
     def graphics(self):
-        name = f"{self.mode}-screen"
-        guests.make(name, "--mode", self.mode, "--graphics", "vnc")
+        """Of the guest that looks for the network, where there is one."""
+        name = self.firmware or guests.make(f"{self.mode}-screen", "--mode", self.mode, "--graphics", "vnc")
         path = f"/var/lib/lodge/agent/{show('vm', name)['id']}.vnc"
         with socket.socket(socket.AF_UNIX) as screen:
             screen.settimeout(60)
@@ -97,7 +98,7 @@ class Trial:
         others = subprocess.run(["runuser", "-u", "nobody", "--", "test", "-w", path], check=False)
         require(others.returncode != 0, "others may open the screen")
         require(text.startswith("RFB 003.008"), f"the screen says {text!r}")
-        guests.remove(name)
+        self.firmware = None
 
     # --- changes
 
@@ -143,16 +144,17 @@ class Trial:
         guests.counted(self.console, COUNT_NICS, self.nics)
 
     def cd_change(self):
-        name = f"{self.mode}-drive"
-        disc = guests.the_disc()
-        lodge("vm", "create", name, "--template", "tiny", "--mode", self.mode)
-        lodge("vm", "attach-disk", name, "--kind", "cd", "--name", "drive")
-        lodge("vm", "start", name)
+        """Of the guest with a boot sector, where there is one."""
+        name, disc = self.loader or f"{self.mode}-drive", guests.the_disc()
+        if not self.loader:
+            lodge("vm", "create", name, "--template", "tiny", "--mode", self.mode)
+            lodge("vm", "attach-disk", name, "--kind", "cd", "--name", "drive")
+            lodge("vm", "start", name)
         for verb, words, medium in (("insert-iso", [disc], True), ("eject-iso", [], False), ("insert-iso", [disc], True)):
             lodge("vm", verb, name, *words)
             require(not show("vm", name)["status"].get("pending"), "the medium waits for a restart")
             require((".iso" in run("virsh", "-c", "xen:///system", "domblklist", guests.domain(name))) == medium, f"{verb} did nothing")
-        guests.remove(name)
+        self.loader = None
 
     # --- holding
 
@@ -219,8 +221,8 @@ class Trial:
 
 COUNT_NICS = "ls /sys/class/net | grep -c eth"
 # In this order: what comes later uses the guest of what came before.
-ORDER = ("boot_kernel", "serial", "boot_disk", "boot_any", "boot_network", "uefi", "graphics", "vcpus_add", "vcpus_remove", "memory_add",
-         "memory_remove", "disk_attach", "disk_grow", "statistics", "disk_detach", "nic_attach", "nic_detach", "cd_change", "pause", "save", "copy",
+ORDER = ("boot_kernel", "serial", "boot_disk", "boot_any", "cd_change", "boot_network", "graphics", "uefi", "vcpus_add", "vcpus_remove", "memory_add",
+         "memory_remove", "disk_attach", "disk_grow", "statistics", "disk_detach", "nic_attach", "nic_detach", "pause", "save", "copy",
          "guest_agent", "reset", "migrate_live")
 
 
@@ -237,6 +239,15 @@ def boot_sector():
     return (code + text).ljust(510, b"\0") + struct.pack("<H", 0xaa55)
 
 
+def the_loader():
+    """The name of a template with that boot sector."""
+    image = pathlib.Path("/root/loader.img")
+    if not image.exists():
+        image.write_bytes(boot_sector().ljust(1 << 20, b"\0"))
+        lodge("template", "import", "loader", image, "--format", "raw", "--memory", "64M")
+    return "loader"
+
+
 def compare(mode, elsewhere=()):
     """Tries all; fails with each cell where the table says something else. `elsewhere`: tried by another scenario."""
     table = next(row for row in show("host", "dom0")["status"]["modes"] if row["mode"] == mode)
@@ -251,9 +262,10 @@ def compare(mode, elsewhere=()):
             if works or not table[ability] or not trial.was_struck():
                 break
             print(f"   {mode} {ability}: again, because the guest ended with a triple fault ({why[-100:]!r})", flush=True)
-            guests.remove_all(f"{mode}-", but=[trial.name])
+            trial.loader, trial.firmware = None, None
+            trial.remove_others()
             works, why = trial.attempt(ability)
-        guests.remove_all(f"{mode}-", but=[trial.name])
+        trial.remove_others()
         is_refused = any(word in why for word in REFUSALS)
         verdict = "agrees" if works == table[ability] and (works or is_refused) else "DIFFERS"
         print(f"   {mode} {ability}: {'yes' if works else 'no'}, {verdict} ({time.monotonic() - begun:.0f} s){': ' + why[-300:] if why else ''}", flush=True)

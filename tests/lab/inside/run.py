@@ -11,7 +11,7 @@ def main():
     module = importlib.import_module(f"{name}_scenarios")
     is_short = "--short" in words
     wanted = [word for word in words if not word.startswith("--")]
-    known = {scenario.__name__ for _, _, scenarios, more in module.PHASES for scenario in scenarios + more}
+    known = {name for _, _, scenarios, more in module.PHASES for name in lab.names(scenarios + more)}
     unknown = [word for word in wanted if word not in known]
     if unknown:
         print(f"FAILED there is no {', '.join(unknown)}; there are {', '.join(sorted(known))}")
@@ -21,7 +21,7 @@ def main():
         scenarios = module.SHORT
     elif wanted:
         scenarios = scenarios + more
-    chosen = [scenario for scenario in scenarios if not wanted or scenario.__name__ in wanted or scenario in module.SETUP]
+    chosen = lab.chosen(scenarios, lambda name: not wanted or name in wanted or name in lab.names(module.SETUP))
     is_good = lab.run_all(chosen, getattr(module, "EMULATOR", None))
     print("complete", flush=True)
     return 0 if is_good else 1
