@@ -479,6 +479,132 @@ static void test_recipes_are_buildable_templates(void) {
     g_assert_cmpstr(json_text_at(lab.result, "recipes.0.state"), ==, "buildable");
 }
 
+/* ---- two managers that want the same host ---- */
+
+enum { FIGHT_ROUNDS = 1000, FIGHT_KILLS_EACH = 100, FIGHT_CALLS = 10 };
+
+typedef struct Rival {
+    const char *manager;
+    RpcConnection *connection;
+    int n_won, n_open; /* calls of this round that succeeded; that are not answered */
+    ErrorCode last;
+} Rival;
+
+static void on_fought(const json_t *result G_GNUC_UNUSED, const Error *error, void *data) {
+    Rival *rival = data;
+    rival->n_open--;
+    rival->n_won += !error;
+    rival->last = error ? error->code : ERROR_NONE;
+}
+
+static void rival_send(Rival *rival, const char *method, int64_t epoch, json_t *take_parameters) {
+    static int number;
+    g_autofree char *operation = g_strdup_printf("fight-%d", ++number);
+    const RpcClaim claim = {CLAIM, number};
+    const RpcContext context = {
+        .owner = rival->manager, .epoch = epoch, .operation = operation, .claims = &claim, .n_claims = 1};
+    rival->n_open++;
+    rpc_call(rival->connection, method, take_parameters, &context, 20000, on_fought, NULL, rival);
+}
+
+static void rival_own(Rival *rival, int64_t epoch) {
+    rival_send(
+        rival, "own", epoch, json_pack("{ss sI}", "manager", rival->manager, "epoch", (json_int_t)epoch));
+}
+
+static void rivals_wait(Rival rivals[2]) {
+    while (rivals[0].n_open + rivals[1].n_open > 0)
+        g_main_context_iteration(NULL, TRUE);
+}
+
+static void rivals_connect(Lab *lab, Rival rivals[2]) {
+    for (int i = 0; i < 2; i++) {
+        lab_connect(lab); /* waits for an agent that has just been started */
+        g_clear_pointer(&rivals[i].connection, rpc_connection_free);
+        rivals[i].connection = g_steal_pointer(&lab->connection);
+    }
+}
+
+/* The one whose host it is now, by what the agent says; -1: nobody's. */
+static int rivals_owner(Lab *lab, const Rival rivals[2]) {
+    lab_connect(lab);
+    call_good(lab, "hello", NULL, json_pack("{ss si}", "manager", STRANGER, "epoch", 1));
+    const char *owner = json_text_at(lab->result, "owner");
+    return !owner ? -1 : strcmp(owner, rivals[1].manager) == 0;
+}
+
+/* Both ask for the host and command it, in any order, not waiting for answers. */
+static void rivals_fight(Lab *lab, Rival rivals[2], int64_t epoch) {
+    for (int i = 0; i < FIGHT_CALLS; i++) {
+        Rival *rival = &rivals[g_test_rand_int_range(0, 2)];
+        switch (g_test_rand_int_range(0, 4)) {
+        case 0:
+            rival_own(rival, epoch);
+            break;
+        case 1:
+            rival_send(rival, "inventory", epoch, NULL);
+            break;
+        default:
+            rival_send(rival, "vm.kill", epoch, ref_json(lab));
+        }
+        for (int n = g_test_rand_int_range(0, 4); n > 0; n--)
+            g_main_context_iteration(NULL, FALSE);
+    }
+}
+
+/* Both release it, the owner while changes of its own are under way, until it is free. */
+static void rivals_part(Lab *lab, Rival rivals[2], int owner, int64_t epoch) {
+    Rival *other = &rivals[!owner];
+    while (rivals_owner(lab, rivals) == owner) {
+        other->n_won = 0;
+        rival_send(&rivals[owner], "vm.kill", epoch, ref_json(lab));
+        rival_send(other, "host.release", epoch, NULL);
+        rival_send(&rivals[owner], "host.release", epoch, NULL);
+        rival_send(other, "vm.kill", epoch, ref_json(lab));
+        rivals_wait(rivals);
+        g_assert_cmpint(other->n_won, ==, 0);
+    }
+    g_assert_cmpint(rivals_owner(lab, rivals), ==, -1);
+    for (int i = 0; i < 2; i++) {
+        rivals[i].n_won = 0;
+        rival_send(&rivals[i], "vm.kill", epoch, ref_json(lab));
+    }
+    rivals_wait(rivals);
+    g_assert_cmpint(rivals[0].n_won + rivals[1].n_won, ==, 0);
+}
+
+static void test_of_two_managers_one_commands(void) {
+    g_auto(Lab) lab;
+    lab_init(&lab);
+    Rival rivals[2] = {{.manager = MANAGER}, {.manager = OTHER_VM}};
+    rivals_connect(&lab, rivals);
+    for (int round = 1; round <= FIGHT_ROUNDS; round++) {
+        int64_t epoch = g_test_rand_int_range(1, 1000);
+        rivals[0].n_won = rivals[1].n_won = 0;
+        rivals_fight(&lab, rivals, epoch);
+        if (round % FIGHT_KILLS_EACH == 0) {
+            lab_end(&lab, SIGKILL);
+            rivals_wait(rivals); /* who is not answered may have won, or not */
+            lab_start(&lab);
+            rivals_connect(&lab, rivals);
+        }
+        rivals_wait(rivals);
+        int owner = rivals_owner(&lab, rivals);
+        g_assert_false(rivals[0].n_won > 0 && rivals[1].n_won > 0);
+        g_assert_true(owner >= 0 ? rivals[!owner].n_won == 0 : rivals[0].n_won + rivals[1].n_won == 0);
+        if (owner < 0)
+            continue;
+        rival_own(&rivals[owner], epoch + 1); /* restored from a backup: its former self goes on commanding */
+        rivals_wait(rivals);
+        rival_send(&rivals[owner], "vm.kill", epoch, ref_json(&lab));
+        rivals_wait(rivals);
+        g_assert_cmpint(rivals[owner].last, ==, ERROR_STALE_EPOCH);
+        rivals_part(&lab, rivals, owner, epoch + 1);
+    }
+    for (int i = 0; i < 2; i++)
+        rpc_connection_free(rivals[i].connection);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     agent_program = g_getenv("LODGE_AGENT");
@@ -501,5 +627,6 @@ int main(int argc, char **argv) {
     g_test_add_func("/agent/recipes-are-buildable-templates", test_recipes_are_buildable_templates);
     g_test_add_func("/agent/kernel-only-from-a-repository", test_kernel_comes_only_from_a_repository);
     g_test_add_func("/agent/deleted-vm-leaves-no-log", test_a_deleted_vm_leaves_no_log);
+    g_test_add_func("/agent/of-two-managers-one-commands", test_of_two_managers_one_commands);
     return g_test_run();
 }

@@ -86,7 +86,7 @@ static void test_a_released_host_remembers_what_it_holds_only(Lab *lab, const vo
     lab->n_done = 0;
     journal_release(lab->journal, done, lab);
     g_assert_null(journal_owner(lab->journal)); /* obeyed no more, at once */
-    while (lab->n_done < 3) /* the claim's two, and this */
+    while (lab->n_done < 3)                     /* the claim's two, and this */
         g_main_context_iteration(NULL, TRUE);
     for (int i = 0; i < 2; i++) {
         g_assert_null(journal_owner(lab->journal));

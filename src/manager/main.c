@@ -46,6 +46,7 @@ typedef struct Manager {
     BootPolicy *policy;
     Api *api;
     HttpServer *server;
+    HttpListener *web; /* NULL: none */
     FleetNetwork network;
     DiscoveryMeans discovery_means;
     WorkPool *searches;              /* for hosts: a thread each */
@@ -290,20 +291,37 @@ static bool open_state(Manager *manager, Error *err) {
 static bool load_certificates(Manager *manager, Error *err) {
     g_auto(TlsIdentity) authority = {0}, server = {0};
     if (!load_or_make_authority(manager, &authority, err) ||
-        !load_or_make_certificate(manager, &authority, &server, err) ||
-        !tls_fingerprint(authority.certificate_pem, &manager->fingerprint, err))
+        !load_or_make_certificate(manager, &authority, &server, err))
         return false;
+    if (!manager->fingerprint && !tls_fingerprint(authority.certificate_pem, &manager->fingerprint, err))
+        return false;
+    g_free(manager->chain);
+    g_free(manager->key);
     /* the leaf, then the authority, so that a first log-in can pin it */
     manager->chain = g_strconcat(server.certificate_pem, authority.certificate_pem, NULL);
     manager->key = g_steal_pointer(&server.key_pem);
     return true;
 }
 
+/* Of the web address; connections that are open go on. */
+static bool renew_web(Manager *manager, Error *err) {
+    g_autofree char *before = g_strdup(manager->chain);
+    if (!load_certificates(manager, err))
+        return false;
+    if (!manager->web || g_str_equal(before, manager->chain))
+        return true;
+    log_info("the web address shows another certificate now");
+    return http_listener_reload(manager->web, manager->chain, manager->key, err);
+}
+
+/* Each day, and when somebody asks by SIGHUP. */
 static gboolean renew(void *data) {
-    const Manager *manager = data;
-    g_auto(Error) err = {0};
+    Manager *manager = data;
+    g_auto(Error) err = {0}, web_err = {0};
     if (!host_authority_renew(manager->authority, &err))
         log_warning("the certificate that is shown to hosts cannot be renewed: %s", err.message);
+    if (!renew_web(manager, &web_err))
+        log_warning("the certificate of the web address cannot be renewed: %s", web_err.message);
     return G_SOURCE_CONTINUE;
 }
 
@@ -329,9 +347,8 @@ static bool listen_tls(Manager *manager, Error *err) {
     if (!colon || !g_ascii_string_to_unsigned(colon + 1, 10, 0, UINT16_MAX, &port, NULL))
         return error_set(err, ERROR_INVALID, NULL, "--listen: %s is not ADDRESS:PORT", text);
     g_autofree char *address = g_strndup(text, (gsize)(colon - text));
-    HttpListener *listener = NULL;
     return http_server_listen_tls(
-        manager->server, address, (uint16_t)port, manager->chain, manager->key, NULL, &listener, err);
+        manager->server, address, (uint16_t)port, manager->chain, manager->key, NULL, &manager->web, err);
 }
 
 /* Never to the log: into a file that only root and this daemon's user can read; quickstart shows and removes
@@ -449,6 +466,7 @@ static gboolean end(void *data) {
     manager->is_ending = true;
     /* VMs that stop from now on may stop because the host does: what ran stays remembered. */
     boot_policy_free(g_steal_pointer(&manager->policy));
+    manager->web = NULL;
     http_server_stop(manager->server, STOP_DEADLINE_MS, stopped, manager);
     return G_SOURCE_REMOVE;
 }
@@ -491,6 +509,7 @@ int main(int argc, char **argv) {
         log_error("cannot start: %s", text);
         return 1;
     }
+    g_unix_signal_add(SIGHUP, renew, &manager);
     g_unix_signal_add(SIGTERM, on_signal, &manager);
     g_unix_signal_add(SIGINT, on_signal, &manager);
     log_info("version %s, instance %s, socket %s", LODGE_VERSION, manager.instance, manager.socket_path);

@@ -69,7 +69,8 @@ static PlacementNames anti_affinity_of(const Vm *vm) {
     return (PlacementNames){(const char *const *)vm->anti_affinity.items, vm->anti_affinity.n};
 }
 
-/* Beside VMs that run there now. Affinity does not count: a VM that starts has no other host to go to. */
+/* Beside VMs that run there now, whose names not everybody may see. Affinity does not count: a VM that starts
+ * has no other host to go to. */
 static bool may_run_beside(Inventory *inventory, const Vm *vm, const Host *host, Error *err) {
     const GPtrArray *all = inventory_list(inventory, RESOURCE_VM);
     for (guint i = 0; i < all->len; i++) {
@@ -81,8 +82,8 @@ static bool may_run_beside(Inventory *inventory, const Vm *vm, const Host *host,
                    *theirs = placement_common(anti_affinity_of(other), tags_of(vm));
         if (own || theirs)
             return error_set(err, ERROR_WRONG_STATE, "/anti_affinity",
-                "%s runs on the host %s and %s the tag %s; stop it first", other->name, host->name,
-                own ? "has" : "keeps away from", own ? own : theirs);
+                "a VM that %s the tag %s runs on the host %s; stop it first", own ? "has" : "keeps away from",
+                own ? own : theirs, host->name);
     }
     return true;
 }

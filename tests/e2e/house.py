@@ -11,7 +11,7 @@ import time
 
 # Of the programs, below meson's build folder.
 PLACES = {"lodged": "src/manager/lodged", "lodge-agent": "src/agent/lodge-agent", "lodge": "src/cli/lodge",
-          "lodge-fetch": "src/fetch/lodge-fetch"}
+          "lodge-fetch": "src/fetch/lodge-fetch", "clock": "tests/e2e/clock-shift.so"}
 ENDED = {"succeeded", "failed", "cancelled", "lost"}
 
 

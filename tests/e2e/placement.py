@@ -74,7 +74,7 @@ def vms_keep_apart_or_together(house):
         require({host for name, host in places(house).items() if name.startswith("app")} == {home}, f"they are not beside the cache: {places(house)}")
         # What came later counts when it starts.
         house.run("vm", "update", "app-1", "--anti-affinity", "cache")
-        refused(house, "cache runs on the host", "vm", "start", "app-1")
+        refused(house, "a VM that has the tag cache runs on the host", "vm", "start", "app-1")
         house.run("vm", "stop", "cache")
         house.run("vm", "start", "app-1")
         refused(house, "keeps away from the tag cache", "vm", "start", "cache")
