@@ -19,6 +19,7 @@ enum {
     LONGEST_DEBOUNCE_MS = 1000,
     REST = 3,
     POLL_S = 10,
+    PATIENCE_S = 25, /* with a round: libvirt's keep-alive has given up before, if that is what hangs */
     TOUCHED_S = 300,
     MESSAGE_BYTES = RPC_MAX_FRAME / 2, /* of VMs in one message; the host and the envelope need some too */
 };
@@ -30,6 +31,7 @@ struct Reporter {
     GHashTable *touched; /* id -> when an operation on it ended, in µs: what was asked before is stale */
     guint poll_source, due_source;
     bool is_asking;
+    gint64 asked_us;     /* while it is: since when */
     GMutex lock;         /* guards what is below */
     GHashTable *changed; /* ids */
     bool is_all_changed, is_due;
@@ -279,6 +281,7 @@ static void ask(Reporter *reporter, GHashTable *take_ids, bool is_all) {
         .is_all = is_all,
         .begun_us = g_get_monotonic_time()};
     reporter->is_asking = true;
+    reporter->asked_us = round->begun_us;
     if (work_pool_add(reporter->agent->pools[LANE_PROBE], round_run, round_done, round, NULL))
         return;
     round->is_good = false;
@@ -324,11 +327,30 @@ static gboolean is_old(void *id G_GNUC_UNUSED, void *ended_us, void *now_us) {
     return *(gint64 *)ended_us < *(gint64 *)now_us - TOUCHED_S * G_USEC_PER_SEC;
 }
 
+/* Whatever it is that hangs: nobody takes for true what was known before. The round's end says more. */
+static void report_silence(Reporter *reporter) {
+    Report report = {0};
+    g_auto(HostStatus) host = {0};
+    gint64 silent_s = (g_get_monotonic_time() - reporter->asked_us) / G_USEC_PER_SEC;
+    if (silent_s < PATIENCE_S || reporter->host.state == HOST_STATE_DEGRADED)
+        return;
+    g_autofree char *reason =
+        g_strdup_printf("the hypervisor's tools have not answered for %" G_GINT64_FORMAT " s", silent_s);
+    log_warning("%s", reason);
+    host_status_copy(&host, &reporter->host);
+    host_status_set_state(&host, HOST_STATE_DEGRADED);
+    host_status_set_reason(&host, reason);
+    report_host(reporter, &report, &host);
+    send_report(reporter, &report);
+}
+
 static gboolean poll_all(void *data) {
     Reporter *reporter = data;
     gint64 now_us = g_get_monotonic_time();
     g_hash_table_foreach_remove(reporter->touched, is_old, &now_us);
-    if (!reporter->is_asking)
+    if (reporter->is_asking)
+        report_silence(reporter);
+    else
         ask(reporter, NULL, true);
     return G_SOURCE_CONTINUE;
 }

@@ -114,6 +114,26 @@ def a_host_that_hangs_holds_nobody(house):
         require(not house.guests() and len(other.guests()) == 1, f"here run {house.guests()}, there {other.guests()}")
 
 
+def a_hypervisor_that_hangs_is_told(house):
+    """Its agent answers, it does not: the host says so, and is right again when it answers."""
+    with neighbour(house) as other:
+        take(house, other)
+        wait_until("it is connected", is_connected(house))
+        house.run("repository", "create", "far", "--host", "two", "--path", other.repository)
+        house.run("vm", "create", "far", *BLANK, "--repository", "far", "--start")
+        control = other.folder / "agent" / "fake" / "control"
+        control.write_text("hang=probe\n")
+        try:
+            wait_until("the host is degraded", lambda: state(house, "two")["state"] == "degraded", 60)
+            require("not answered" in state(house, "two").get("reason", ""), f"the reason: {state(house, 'two')}")
+            in_time(house, "vm", "list")
+            in_time(house, "vm", "kill", "far")
+        finally:
+            control.write_text("")
+        wait_until("it is connected", is_connected(house))
+        house.wait_for_states({"far": "stopped"})
+
+
 def a_bad_wire_loses_nothing(house, seed=None):
     """Messages come late, and connections end in the middle of one, while VMs are made, started, stopped and deleted."""
     seed = random.randrange(2**32) if seed is None else seed
@@ -266,5 +286,5 @@ def the_web_certificate_is_renewed_in_time(house):
         context.wrap_socket(plain, server_hostname="127.0.0.1").close()
 
 
-SCENARIOS = [a_host_that_hangs_holds_nobody, a_bad_wire_loses_nothing, a_copied_machine_is_not_taken_for_another, another_disk_in_a_host_is_noticed,
+SCENARIOS = [a_host_that_hangs_holds_nobody, a_hypervisor_that_hangs_is_told, a_bad_wire_loses_nothing, a_copied_machine_is_not_taken_for_another, another_disk_in_a_host_is_noticed,
              a_clock_that_jumps_changes_nothing, the_web_certificate_is_renewed_in_time]

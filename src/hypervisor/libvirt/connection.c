@@ -90,8 +90,11 @@ static virConnect *open_and_register(Connection *self, int ret_event_ids[static 
     virConnect *connection = virConnectOpen(self->uri);
     if (!connection)
         return NULL;
+    if (virConnectSetKeepAlive(connection, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT) < 0) {
+        virConnectClose(connection); /* a daemon that hangs would hold its callers for ever */
+        return NULL;
+    }
     virConnectRegisterCloseCallback(connection, connection_closed, g_atomic_rc_box_acquire(self), release);
-    virConnectSetKeepAlive(connection, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT);
     ret_event_ids[0] = virConnectDomainEventRegisterAny(connection, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
         VIR_DOMAIN_EVENT_CALLBACK(lifecycle_changed), g_atomic_rc_box_acquire(self), release);
     ret_event_ids[1] = virConnectDomainEventRegisterAny(connection, NULL, VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE,

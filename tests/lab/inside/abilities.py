@@ -60,32 +60,38 @@ class Trial:
         kind = self.console.run("cat /sys/hypervisor/guest_type").splitlines()[-1]
         require(kind.lower() == self.mode, f"the guest finds itself in {kind}")
 
-    def _starts_by_loader(self, name, *words):
-        """From a disk whose boot sector says over and over that it runs, with an empty drive for CDs."""
-        lodge("vm", "create", name, "--template", the_loader(), "--mode", self.mode, *words)
-        lodge("vm", "attach-disk", name, "--kind", "cd", "--name", "drive")
-        lodge("vm", "start", name)
+    def _loads(self, name):
         with guests.Console(name) as console:
             console.wait_for(["loader ok"], GUEST_SECONDS)
 
-    def boot_disk(self):
-        self._starts_by_loader(f"{self.mode}-disk", "--guest-os", "debian12")
-
-    def boot_any(self):
-        self._starts_by_loader(f"{self.mode}-any")
-        self.loader = f"{self.mode}-any"
-
     def _asks_for_an_address(self, name, *words):
         """Firmware that starts from the network has a lease, whatever comes of it."""
-        lodge("vm", "create", name, "--mode", self.mode, "--disk-size", "16M", "--memory", "192M", "--boot-order", "network", *words, "--start")
+        lodge("vm", "create", name, "--mode", self.mode, "--memory", "192M", *words, "--start")
         wait_until("its firmware has an address", lambda: show("vm", name)["status"].get("addresses"), LEASE_SECONDS)
 
     def boot_network(self):
-        self._asks_for_an_address(f"{self.mode}-network", "--guest-os", "debian12", "--graphics", "vnc")
-        self.firmware = f"{self.mode}-network"
+        name = f"{self.mode}-network"
+        self._asks_for_an_address(name, "--template", the_loader(), "--guest-os", "debian12", "--boot-order", "network", "--boot-order", "disk", "--graphics", "vnc")
+        self.firmware = name
+
+    def boot_disk(self):
+        """The guest that found nothing on the network, where there is one: its disk's boot sector says over and over that it runs."""
+        name = self.firmware or f"{self.mode}-disk"
+        if not self.firmware:
+            lodge("vm", "create", name, "--template", the_loader(), "--mode", self.mode, "--guest-os", "debian12", "--start")
+        self._loads(name)
+
+    def boot_any(self):
+        """With an empty drive for CDs."""
+        name = f"{self.mode}-any"
+        lodge("vm", "create", name, "--template", the_loader(), "--mode", self.mode)
+        lodge("vm", "attach-disk", name, "--kind", "cd", "--name", "drive")
+        lodge("vm", "start", name)
+        self._loads(name)
+        self.loader = name
 
     def uefi(self):
-        self._asks_for_an_address(f"{self.mode}-uefi", "--firmware", "uefi")
+        self._asks_for_an_address(f"{self.mode}-uefi", "--disk-size", "16M", "--firmware", "uefi", "--boot-order", "network")
 
     def graphics(self):
         """Of the guest that looks for the network, where there is one."""
@@ -197,7 +203,7 @@ class Trial:
 
     def reset(self):
         self.console.__exit__()
-        time.sleep(5)
+        time.sleep(1)
         begun = time.monotonic()
         lodge("vm", "reset", self.name)
         self.console = guests.log_in(self.name)
@@ -221,7 +227,7 @@ class Trial:
 
 COUNT_NICS = "ls /sys/class/net | grep -c eth"
 # In this order: what comes later uses the guest of what came before.
-ORDER = ("boot_kernel", "serial", "boot_disk", "boot_any", "cd_change", "boot_network", "graphics", "uefi", "vcpus_add", "vcpus_remove", "memory_add",
+ORDER = ("boot_kernel", "serial", "boot_network", "boot_disk", "graphics", "boot_any", "cd_change", "uefi", "vcpus_add", "vcpus_remove", "memory_add",
          "memory_remove", "disk_attach", "disk_grow", "statistics", "disk_detach", "nic_attach", "nic_detach", "pause", "save", "copy",
          "guest_agent", "reset", "migrate_live")
 

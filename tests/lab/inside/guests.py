@@ -35,7 +35,7 @@ def domain_is_there(name):
     return domain(name) in run("xl", "list")
 
 
-def log_in(name, tries=3):
+def log_in(name, tries=10):
     """Again when the console ends: a daemon that was just started may not answer yet."""
     console = Console(name)
     try:
@@ -44,7 +44,7 @@ def log_in(name, tries=3):
         console.__exit__()
         if tries == 1 or not isinstance(failure, ConsoleFailure):
             raise
-        time.sleep(20)
+        time.sleep(5)
         return log_in(name, tries - 1)
     return console
 
