@@ -4,6 +4,16 @@
 
 /* Hosts: into the only pool, under the id that the agent has given itself. */
 
+/* Another address of it, or its image was cloned with its agent's state folder. */
+static bool check_is_new(const ApiCall *call, const AgentIdentity *identity, Error *err) {
+    const Object *known = inventory_get(call->api->inventory, RESOURCE_HOST, identity->host);
+    return !known ||
+           error_set(err, ERROR_EXISTS, "/address",
+               "the host at this address has the id of %s, which is managed already; if it is a copy of that "
+               "machine, remove its agent's state folder and start the agent anew",
+               known->name);
+}
+
 static void host_owned(const AgentIdentity *identity, const char *key, const Error *err, void *data) {
     ApiCall *call = data;
     g_auto(Error) inner = {0};
@@ -11,8 +21,8 @@ static void host_owned(const AgentIdentity *identity, const char *key, const Err
         error_copy(&inner, err);
     else if (call->api->is_closed)
         error_set(&inner, ERROR_UNREACHABLE, NULL, "the manager ends");
-    else if (inventory_get(call->api->inventory, RESOURCE_HOST, identity->host))
-        error_set(&inner, ERROR_EXISTS, "/address", "the host at this address is managed already");
+    else
+        check_is_new(call, identity, &inner);
     if (error_is_set(&inner)) {
         call_fail(call, &inner);
     } else {

@@ -1,6 +1,5 @@
 /* Preloaded into a daemon: its clock of day is off by as many seconds as the file LODGE_TEST_CLOCK says now;
  * the monotonic one is not. */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdlib.h>
