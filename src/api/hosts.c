@@ -120,27 +120,18 @@ bool check_host_delete(ApiCall *call, const Object *host, Error *err) {
 
 /* ---- into another pool: with what lies on it ---- */
 
-static size_t count_vms(Inventory *inventory, const char *host_id) {
-    const GPtrArray *vms = inventory_list(inventory, RESOURCE_VM);
-    size_t n = 0;
-    for (guint i = 0; i < vms->len; i++)
-        n += g_strcmp0(((const Vm *)((const Object *)vms->pdata[i])->data)->host, host_id) == 0;
-    return n;
-}
-
 static bool check_host_move(ApiCall *call, const Object *host, const char *pool_id, Error *err) {
     const ApiOptions *options = &call->api->options;
     const char *job = options->job_on_host ? options->job_on_host(host->id, options->hook_data) : NULL;
-    size_t n_vms = count_vms(call->api->inventory, host->id);
+    guint n_vms = inventory_vms_on(call->api->inventory, host->id)->len;
     if (g_strcmp0(((const Host *)host->data)->pool, pool_id) == 0)
         return error_set(err, ERROR_EXISTS, "/pool", "pool: %s is in it already", host->name);
     if (job)
         return error_set(
             err, ERROR_IN_USE, NULL, "job %.8s works on the host %s or waits for it", job, host->name);
-    return n_vms == 0 ||
-           error_set(err, ERROR_IN_USE, NULL,
-               "%s has %zu VMs, whose networks are those of its pool; move or delete them first", host->name,
-               n_vms);
+    return n_vms == 0 || error_set(err, ERROR_IN_USE, NULL,
+                             "%s has %u VMs, whose networks are those of its pool; move or delete them first",
+                             host->name, n_vms);
 }
 
 /* Its own repositories go with it. */

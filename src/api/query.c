@@ -48,6 +48,7 @@ struct Query {
     size_t limit;
     json_t *after; /* the cursor's array of keys, or NULL */
     char **fields; /* or NULL for all */
+    uint64_t deciding;
     bool is_default_sort;
 };
 
@@ -235,6 +236,25 @@ static bool parse_fields(const TypeDescriptor *type, const char *text, Query *qu
     return true;
 }
 
+/* A name of what another field refers to follows from that one. */
+static void note_deciding(const TypeDescriptor *type, const char *name, Query *query) {
+    static const char suffix[] = "_name";
+    g_autofree char *other =
+        g_str_has_suffix(name, suffix) ? g_strndup(name, strlen(name) - strlen(suffix)) : NULL;
+    const FieldDescriptor *field = model_field(type, name),
+                          *reference = other ? model_field(type, other) : NULL;
+    query->deciding |=
+        (field ? MODEL_BIT(field - type->fields) : 0) | (reference ? MODEL_BIT(reference - type->fields) : 0);
+}
+
+static void collect_deciding(const TypeDescriptor *type, Query *query) {
+    note_deciding(type, "id", query);
+    for (guint i = 0; i < query->conditions->len; i++)
+        note_deciding(type, g_array_index(query->conditions, Condition, i).path[0], query);
+    for (guint i = 0; i < query->sort->len; i++)
+        note_deciding(type, g_array_index(query->sort, SortKey, i).path[0], query);
+}
+
 static bool check_names(const HttpTarget *target, Error *err) {
     static const char *const known[] = {"filter", "sort", "limit", "cursor", "fields", NULL};
     for (guint i = 0; i < target->parameter_names->len; i++) {
@@ -262,6 +282,7 @@ bool query_parse(const TypeDescriptor *type, const HttpTarget *target, const cha
         !parse_cursor(http_target_parameter(target, "cursor"), query, err) ||
         !parse_fields(type, http_target_parameter(target, "fields"), query, err))
         return false;
+    collect_deciding(type, query);
     *ret_query = g_steal_pointer(&query);
     return true;
 }
@@ -350,6 +371,10 @@ static bool condition_holds(const Condition *condition, const json_t *row) {
     return condition->comparison == COMPARE_DIFFERENT ? !found : found;
 }
 
+uint64_t query_fields(const Query *query) {
+    return query->deciding;
+}
+
 bool query_matches(const Query *query, const json_t *row) {
     for (guint i = 0; i < query->conditions->len; i++)
         if (!condition_holds(&g_array_index(query->conditions, Condition, i), row))
@@ -431,7 +456,7 @@ static void clear_sorted_row(void *row) {
     json_decref(((SortedRow *)row)->keys);
 }
 
-static json_t *choose_fields(const Query *query, json_t *row) {
+json_t *query_choose(const Query *query, json_t *row) {
     if (!query->fields)
         return json_incref(row);
     json_t *chosen = json_object();
@@ -467,7 +492,7 @@ json_t *query_page(const Query *query, GPtrArray *rows) {
             json_object_set_new(page, "next", json_string(cursor));
             break;
         }
-        json_array_append_new(items, choose_fields(query, item->row));
+        json_array_append_new(items, query_choose(query, item->row));
     }
     return page;
 }

@@ -27,7 +27,11 @@ size_t query_limit(const Query *query);
 /* In the order by name: whether the cursor's item comes before this one; true without a cursor. */
 bool query_is_behind(const Query *query, const char *name, const char *id);
 
+/* The fields (MODEL_BIT) that decide about a row: whether it matches, and where it stands. */
+uint64_t query_fields(const Query *query);
 bool query_matches(const Query *query, const json_t *row);
+/* What was asked for of a row, a new reference. */
+json_t *query_choose(const Query *query, json_t *row);
 /* {"items":[…],"next":"…"}; `next` only when more follow. `rows` is an array of json_t that match. Reorders
  * it. */
 json_t *query_page(const Query *query, GPtrArray *rows);

@@ -24,11 +24,25 @@ static bool is_shown(ApiCall *call, const Object *object) {
     return access_check_object(inventory, &call->who, call->method->permission, object, NULL);
 }
 
-/* The list stands in the order of names: behind the cursor, no more than the page and one. */
+/* In a list in the order of names, which is the order of pages. */
+static guint first_behind(const Query *query, const GPtrArray *objects) {
+    guint low = 0, high = objects->len;
+    while (low < high) {
+        guint middle = low + (high - low) / 2;
+        const Object *object = g_ptr_array_index(objects, middle);
+        if (query_is_behind(query, object->name, object->id))
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+/* No more than the page and one. */
 static void collect_by_name(ApiCall *call, const Query *query, const GPtrArray *objects, GPtrArray *rows) {
-    for (guint i = 0; i < objects->len && rows->len <= query_limit(query); i++) {
+    for (guint i = first_behind(query, objects); i < objects->len && rows->len <= query_limit(query); i++) {
         const Object *object = g_ptr_array_index(objects, i);
-        if (query_is_behind(query, object->name, object->id) && is_shown(call, object))
+        if (is_shown(call, object))
             g_ptr_array_add(rows, inventory_encode(call->api->inventory, object));
     }
 }
@@ -53,14 +67,28 @@ static void collect_newest(ApiCall *call, const Query *query, const GPtrArray *o
     }
 }
 
+/* Only what decides: there may be very many. Lines of the audit have no id by which the rest is found. */
 static void collect_matching(ApiCall *call, const Query *query, const GPtrArray *objects, GPtrArray *rows) {
+    uint64_t fields = call->method->resource == RESOURCE_EVENT ? UINT64_MAX : query_fields(query);
     for (guint i = 0; i < objects->len; i++) {
         const Object *object = g_ptr_array_index(objects, i);
         if (!is_shown(call, object))
             continue;
-        g_autoptr(json_t) row = inventory_encode(call->api->inventory, object);
+        g_autoptr(json_t) row = inventory_encode_some(call->api->inventory, object, fields);
         if (query_matches(query, row))
             g_ptr_array_add(rows, g_steal_pointer(&row));
+    }
+}
+
+static void complete(ApiCall *call, const Query *query, json_t *page) {
+    json_t *items = json_object_get(page, "items"), *item;
+    size_t i;
+    json_array_foreach (items, i, item) {
+        const Object *object =
+            inventory_get(call->api->inventory, call->method->resource, json_text_at(item, "id"));
+        g_autoptr(json_t) row = object ? inventory_encode(call->api->inventory, object) : NULL;
+        if (row)
+            json_array_set_new(items, i, query_choose(query, row));
     }
 }
 
@@ -68,13 +96,18 @@ static json_t *collect_page(ApiCall *call, const Query *query) {
     ResourceId kind = call->method->resource;
     const GPtrArray *objects = inventory_list(call->api->inventory, kind);
     g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func((GDestroyNotify)json_decref);
-    if (query_is_plain(query) && !is_newest_first(kind))
+    bool is_by_name = query_is_plain(query) && !is_newest_first(kind);
+    bool is_newest = query_is_plain(query) && !is_by_name && !query_has_cursor(query);
+    if (is_by_name)
         collect_by_name(call, query, objects, rows);
-    else if (query_is_plain(query) && !query_has_cursor(query))
+    else if (is_newest)
         collect_newest(call, query, objects, rows);
     else
         collect_matching(call, query, objects, rows);
-    return query_page(query, rows);
+    json_t *page = query_page(query, rows);
+    if (!is_by_name && !is_newest)
+        complete(call, query, page);
+    return page;
 }
 
 void handle_list(ApiCall *call) {

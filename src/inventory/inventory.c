@@ -29,7 +29,10 @@ struct Inventory {
     GHashTable *objects[RESOURCE_MAX]; /* id -> Object */
     GPtrArray *lists[RESOURCE_MAX];    /* the same objects; sorted when is_sorted */
     bool is_sorted[RESOURCE_MAX];
-    GHashTable *macs;   /* mac -> id of its VM */
+    GHashTable *names[RESOURCE_MAX]; /* name, whatever its case -> the first Object that has it */
+    GHashTable *macs;                /* mac -> id of its VM */
+    GHashTable *vms_on;              /* host id -> GPtrArray of Object */
+    GPtrArray *no_vms;
     GQueue *remembered; /* Remembered, oldest first */
     size_t remembered_bytes;
     GArray *subscriptions;
@@ -44,6 +47,17 @@ static void object_free(void *data) {
     g_free(object);
 }
 
+static guint name_hash(const void *name) {
+    guint hash = 5381;
+    for (const char *c = name; *c; c++)
+        hash = hash * 33 + (guchar)g_ascii_tolower(*c);
+    return hash;
+}
+
+static gboolean name_equal(const void *a, const void *b) {
+    return g_ascii_strcasecmp(a, b) == 0;
+}
+
 Inventory *inventory_new(Store *store, const Clock *clock) {
     Inventory *inventory = g_new0(Inventory, 1);
     inventory->store = store;
@@ -52,7 +66,11 @@ Inventory *inventory_new(Store *store, const Clock *clock) {
     for (ResourceId kind = 0; kind < RESOURCE_MAX; kind++) {
         inventory->objects[kind] = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, object_free);
         inventory->lists[kind] = g_ptr_array_new();
+        inventory->names[kind] = g_hash_table_new(name_hash, name_equal);
     }
+    inventory->vms_on =
+        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_ptr_array_unref);
+    inventory->no_vms = g_ptr_array_new();
     inventory->macs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     inventory->remembered = g_queue_new();
     inventory->subscriptions = g_array_new(FALSE, TRUE, sizeof(Subscription));
@@ -71,8 +89,11 @@ void inventory_free(Inventory *inventory) {
         return;
     for (ResourceId kind = 0; kind < RESOURCE_MAX; kind++) {
         g_ptr_array_unref(inventory->lists[kind]);
+        g_hash_table_unref(inventory->names[kind]);
         g_hash_table_unref(inventory->objects[kind]);
     }
+    g_hash_table_unref(inventory->vms_on);
+    g_ptr_array_unref(inventory->no_vms);
     g_hash_table_unref(inventory->macs);
     g_queue_free_full(inventory->remembered, remembered_free);
     g_array_unref(inventory->subscriptions);
@@ -94,6 +115,88 @@ int64_t inventory_sequence(const Inventory *inventory) {
 
 /* ---- the cache ---- */
 
+static int compare_objects(const void *a, const void *b) {
+    const Object *left = *(Object *const *)a, *right = *(Object *const *)b;
+    int order;
+    if (left->kind == RESOURCE_JOB) {
+        const Job *x = left->data, *y = right->data;
+        order = x->created < y->created ? -1 : x->created > y->created;
+    } else {
+        order = natural_compare(left->name ? left->name : "", right->name ? right->name : "");
+    }
+    return order ? order : strcmp(left->id, right->id);
+}
+
+/* Where it stands in the sorted list, or belongs. */
+static guint place_in(const GPtrArray *list, const Object *object) {
+    guint low = 0, high = list->len;
+    while (low < high) {
+        guint middle = low + (high - low) / 2;
+        if (compare_objects(&list->pdata[middle], &object) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void list_add(Inventory *inventory, Object *object) {
+    GPtrArray *list = inventory->lists[object->kind];
+    if (inventory->is_sorted[object->kind])
+        g_ptr_array_insert(list, (int)place_in(list, object), object);
+    else
+        g_ptr_array_add(list, object);
+}
+
+/* The audit stands in the order in which it was written. */
+static void list_remove(Inventory *inventory, Object *object) {
+    GPtrArray *list = inventory->lists[object->kind];
+    guint place = inventory->is_sorted[object->kind] ? place_in(list, object) : list->len;
+    if (place < list->len && list->pdata[place] == object)
+        g_ptr_array_remove_index(list, place);
+    else if (inventory->is_sorted[object->kind])
+        g_ptr_array_remove(list, object);
+    else
+        g_ptr_array_remove_fast(list, object);
+}
+
+/* Names are unique but for the moment in which one object takes over another's. */
+static void index_name(Inventory *inventory, Object *object) {
+    if (!object->name)
+        return;
+    object->namesake = g_hash_table_lookup(inventory->names[object->kind], object->name);
+    g_hash_table_replace(inventory->names[object->kind], object->name, object);
+}
+
+static void forget_name(Inventory *inventory, Object *object) {
+    GHashTable *names = inventory->names[object->kind];
+    Object *before = object->name ? g_hash_table_lookup(names, object->name) : NULL;
+    if (before == object && object->namesake)
+        g_hash_table_replace(names, object->namesake->name, object->namesake);
+    else if (before == object)
+        g_hash_table_remove(names, object->name);
+    while (before && before != object && before->namesake != object)
+        before = before->namesake;
+    if (before && before != object)
+        before->namesake = object->namesake;
+    object->namesake = NULL;
+}
+
+static void index_host(Inventory *inventory, Object *object, bool is_added) {
+    const char *host = ((const Vm *)object->data)->host;
+    GPtrArray *vms = host ? g_hash_table_lookup(inventory->vms_on, host) : NULL;
+    if (host && is_added && !vms) {
+        vms = g_ptr_array_new();
+        g_hash_table_insert(inventory->vms_on, g_strdup(host), vms);
+    }
+    if (vms && is_added)
+        g_ptr_array_add(vms, object);
+    else if (vms)
+        g_ptr_array_remove_fast(vms, object);
+    if (vms && vms->len == 0)
+        g_hash_table_remove(inventory->vms_on, host);
+}
+
 static void index_macs(Inventory *inventory, const Vm *vm, bool is_added) {
     for (size_t i = 0; i < vm->nics.n; i++) {
         const char *mac = vm->nics.items[i].mac;
@@ -104,16 +207,19 @@ static void index_macs(Inventory *inventory, const Vm *vm, bool is_added) {
     }
 }
 
+static void index_vm(Inventory *inventory, Object *object, bool is_added) {
+    index_macs(inventory, object->data, is_added);
+    index_host(inventory, object, is_added);
+}
+
 static void forget_object(Inventory *inventory, ResourceId kind, const char *id) {
     Object *object = g_hash_table_lookup(inventory->objects[kind], id);
     if (!object)
         return;
     if (kind == RESOURCE_VM)
-        index_macs(inventory, object->data, false);
-    if (inventory->is_sorted[kind])
-        g_ptr_array_remove(inventory->lists[kind], object);
-    else
-        g_ptr_array_remove_fast(inventory->lists[kind], object);
+        index_vm(inventory, object, false);
+    list_remove(inventory, object);
+    forget_name(inventory, object);
     g_hash_table_remove(inventory->objects[kind], id);
 }
 
@@ -135,33 +241,45 @@ static void carry_runtime(const TypeDescriptor *type, void *to, void *from) {
     }
 }
 
+/* Under its new name, if that has changed. */
+static void rename_object(Inventory *inventory, Object *object, const char *name) {
+    if (g_strcmp0(object->name, name) == 0)
+        return;
+    list_remove(inventory, object);
+    forget_name(inventory, object);
+    g_free(object->name);
+    object->name = g_strdup(name);
+    index_name(inventory, object);
+    list_add(inventory, object);
+}
+
+static Object *add_object(
+    Inventory *inventory, ResourceId kind, const char *id, const char *name, void *take_data) {
+    Object *object = g_new0(Object, 1);
+    *object = (Object){.kind = kind, .id = g_strdup(id), .name = g_strdup(name), .data = take_data};
+    g_hash_table_insert(inventory->objects[kind], object->id, object);
+    index_name(inventory, object);
+    list_add(inventory, object);
+    return object;
+}
+
 static Object *remember_object(Inventory *inventory, ResourceId kind, void *take_data, int64_t mod_revision) {
     const TypeDescriptor *type = resources[kind].type;
     const char *id = object_text(type, take_data, "id"), *name = object_text(type, take_data, "name");
     Object *object = g_hash_table_lookup(inventory->objects[kind], id);
     if (object) {
         if (kind == RESOURCE_VM)
-            index_macs(inventory, object->data, false);
+            index_vm(inventory, object, false);
+        rename_object(inventory, object, name);
         carry_runtime(type, take_data, object->data);
         model_free(type, object->data);
-        if (g_strcmp0(object->name, name) != 0) {
-            g_free(object->name);
-            object->name = g_strdup(name);
-            inventory->is_sorted[kind] = false;
-        }
+        object->data = take_data;
     } else {
-        object = g_new0(Object, 1);
-        object->kind = kind;
-        object->id = g_strdup(id);
-        object->name = g_strdup(name);
-        g_hash_table_insert(inventory->objects[kind], object->id, object);
-        g_ptr_array_add(inventory->lists[kind], object);
-        inventory->is_sorted[kind] = false;
+        object = add_object(inventory, kind, id, name, take_data);
     }
-    object->data = take_data;
     object->mod_revision = mod_revision;
     if (kind == RESOURCE_VM)
-        index_macs(inventory, take_data, true);
+        index_vm(inventory, object, true);
     return object;
 }
 
@@ -217,16 +335,6 @@ bool inventory_load(Inventory *inventory, Error *err) {
 
 /* ---- look-ups ---- */
 
-static int compare_objects(const void *a, const void *b) {
-    const Object *left = *(Object *const *)a, *right = *(Object *const *)b;
-    if (left->kind == RESOURCE_JOB) {
-        const Job *x = left->data, *y = right->data;
-        return x->created < y->created ? -1 : x->created > y->created;
-    }
-    int order = natural_compare(left->name ? left->name : "", right->name ? right->name : "");
-    return order ? order : strcmp(left->id, right->id);
-}
-
 const GPtrArray *inventory_list(Inventory *inventory, ResourceId kind) {
     if (!inventory->is_sorted[kind])
         g_ptr_array_sort(inventory->lists[kind], compare_objects);
@@ -238,39 +346,47 @@ const Object *inventory_get(Inventory *inventory, ResourceId kind, const char *i
     return id ? g_hash_table_lookup(inventory->objects[kind], id) : NULL;
 }
 
-static bool is_called(const Object *object, const char *name) {
-    if (object->kind == RESOURCE_JOB)
-        return strlen(name) >= SHORT_ID && g_str_has_prefix(object->id, name);
-    return object->name && g_ascii_strcasecmp(object->name, name) == 0;
+const GPtrArray *inventory_vms_on(Inventory *inventory, const char *host_id) {
+    const GPtrArray *vms = host_id ? g_hash_table_lookup(inventory->vms_on, host_id) : NULL;
+    return vms ? vms : inventory->no_vms;
+}
+
+/* The first of those that are meant, and whether there are more. */
+static const Object *find_job(Inventory *inventory, const char *short_id, bool *ret_has_more) {
+    const Object *found = NULL;
+    const GPtrArray *jobs = inventory->lists[RESOURCE_JOB];
+    for (guint i = 0; strlen(short_id) >= SHORT_ID && i < jobs->len && !*ret_has_more; i++) {
+        const Object *object = jobs->pdata[i];
+        if (!g_str_has_prefix(object->id, short_id))
+            continue;
+        *ret_has_more = found;
+        found = object;
+    }
+    return found;
+}
+
+static const Object *find_named(Inventory *inventory, ResourceId kind, const char *name, bool *ret_has_more) {
+    const Object *found = g_hash_table_lookup(inventory->names[kind], name);
+    *ret_has_more = found && found->namesake;
+    return found;
 }
 
 const Object *inventory_find(Inventory *inventory, ResourceId kind, const char *name_or_id, Error *err) {
     const Object *found = inventory_get(inventory, kind, name_or_id);
+    bool has_more = false;
     if (found)
         return found;
-    for (guint i = 0; i < inventory->lists[kind]->len; i++) {
-        const Object *object = inventory->lists[kind]->pdata[i];
-        if (!is_called(object, name_or_id))
-            continue;
-        if (found) {
-            error_set(
-                err, ERROR_AMBIGUOUS, NULL, "several %s are called %s", resources[kind].plural, name_or_id);
-            return NULL;
-        }
-        found = object;
-    }
-    if (!found)
+    found = kind == RESOURCE_JOB ? find_job(inventory, name_or_id, &has_more)
+                                 : find_named(inventory, kind, name_or_id, &has_more);
+    if (has_more)
+        error_set(err, ERROR_AMBIGUOUS, NULL, "several %s are called %s", resources[kind].plural, name_or_id);
+    else if (!found)
         error_set(err, ERROR_NOT_FOUND, NULL, "there is no %s %s", resources[kind].name, name_or_id);
-    return found;
+    return has_more ? NULL : found;
 }
 
 bool inventory_has_name(Inventory *inventory, ResourceId kind, const char *name) {
-    for (guint i = 0; name && i < inventory->lists[kind]->len; i++) {
-        const Object *object = inventory->lists[kind]->pdata[i];
-        if (object->name && g_ascii_strcasecmp(object->name, name) == 0)
-            return true;
-    }
-    return false;
+    return name && g_hash_table_contains(inventory->names[kind], name);
 }
 
 bool inventory_has_mac(Inventory *inventory, const char *mac, const char **ret_vm_id) {
@@ -482,8 +598,12 @@ static void add_reference_names(Inventory *inventory, const TypeDescriptor *type
 }
 
 json_t *inventory_encode(Inventory *inventory, const Object *object) {
+    return inventory_encode_some(inventory, object, UINT64_MAX);
+}
+
+json_t *inventory_encode_some(Inventory *inventory, const Object *object, uint64_t fields) {
     const TypeDescriptor *type = resources[object->kind].type;
-    json_t *json = model_encode(type, object->data, MODEL_ENCODE_PUBLIC);
+    json_t *json = model_encode_some(type, object->data, MODEL_ENCODE_PUBLIC, fields);
     add_reference_names(inventory, type, json);
     if (object->kind == RESOURCE_POOL)
         count_pool(inventory, object->id, json);

@@ -14,8 +14,9 @@ typedef struct Inventory Inventory;
 typedef struct Object {
     ResourceId kind;
     char *id, *name;
-    void *data;           /* the generated struct: Vm, Host, Pool… */
-    int64_t mod_revision; /* the store's; the compare of the next change */
+    void *data;              /* the generated struct: Vm, Host, Pool… */
+    int64_t mod_revision;    /* the store's; the compare of the next change */
+    struct Object *namesake; /* the inventory's own: the next one of that name, while one takes it over */
 } Object;
 
 /* What changed, for the event stream: a definition (`created`, `changed`, `deleted`), runtime state, an audit
@@ -37,7 +38,9 @@ const Object *inventory_find(Inventory *inventory, ResourceId kind, const char *
 const Object *inventory_get(Inventory *inventory, ResourceId kind, const char *id);
 /* All of a kind in the order of their names (jobs, events: of their making). Borrowed array of Object. */
 const GPtrArray *inventory_list(Inventory *inventory, ResourceId kind);
-/* How many have that name (VM names are unique). */
+/* The VMs whose definition names that host, in no order; borrowed. */
+const GPtrArray *inventory_vms_on(Inventory *inventory, const char *host_id);
+/* Whether one has that name; names ignore case. */
 bool inventory_has_name(Inventory *inventory, ResourceId kind, const char *name);
 /* True when a VM has that MAC; its id in *ret_vm_id (may be NULL), borrowed. */
 bool inventory_has_mac(Inventory *inventory, const char *mac, const char **ret_vm_id);
@@ -74,3 +77,5 @@ void inventory_unsubscribe(Inventory *inventory, int subscription);
 
 /* The object as clients see it (PUBLIC encoding), with names of what it refers to; a new reference. */
 json_t *inventory_encode(Inventory *inventory, const Object *object);
+/* Only these fields of it (MODEL_BIT); what follows from others may be there, too. */
+json_t *inventory_encode_some(Inventory *inventory, const Object *object, uint64_t fields);

@@ -76,6 +76,15 @@ static ErrorCode put_vm(World *world, const char *id, const char *name, const ch
     return commit(world, change);
 }
 
+static ErrorCode put_vm_on(World *world, const char *id, const char *host) {
+    g_auto(Vm) vm = {0};
+    vm_copy(&vm, inventory_get(world->inventory, RESOURCE_VM, id)->data);
+    vm_set_host(&vm, host);
+    InventoryChange *change = inventory_change_new(world->inventory);
+    inventory_change_put(change, RESOURCE_VM, &vm);
+    return commit(world, change);
+}
+
 static ErrorCode delete_vm(World *world, const char *id) {
     InventoryChange *change = inventory_change_new(world->inventory);
     inventory_change_delete(change, RESOURCE_VM, id);
@@ -86,6 +95,8 @@ static ErrorCode delete_vm(World *world, const char *id) {
 #define ID_2 "00000000-0000-4000-8000-000000000002"
 #define MAC_1 "52:54:00:00:00:01"
 #define MAC_2 "52:54:00:00:00:02"
+#define ID_3 "00000000-0000-4000-8000-000000000003"
+#define MAC_3 "52:54:00:00:00:03"
 
 static void test_definitions_survive_a_restart_and_runtime_does_not(
     World *world, const void *data G_GNUC_UNUSED) {
@@ -205,6 +216,83 @@ static void test_the_audit_survives_a_restart(World *world, const void *data G_G
     g_assert_cmpstr(((const Event *)((const Object *)list->pdata[0])->data)->method, ==, "vm.delete");
 }
 
+static char *listed_names(World *world) {
+    GString *names = g_string_new(NULL);
+    const GPtrArray *list = inventory_list(world->inventory, RESOURCE_VM);
+    for (guint i = 0; i < list->len; i++)
+        g_string_append_printf(names, "%s ", ((const Object *)list->pdata[i])->name);
+    return g_string_free(names, FALSE);
+}
+
+static void assert_listed(World *world, const char *expected) {
+    g_autofree char *names = listed_names(world);
+    g_assert_cmpstr(names, ==, expected);
+}
+
+static void test_a_list_stays_in_order(World *world, const void *data G_GNUC_UNUSED) {
+    put_vm(world, ID_1, "web-10", MAC_1);
+    put_vm(world, ID_2, "web-2", MAC_2);
+    assert_listed(world, "web-2 web-10 ");
+    put_vm(world, ID_3, "web-1", MAC_3); /* into the list that is sorted */
+    assert_listed(world, "web-1 web-2 web-10 ");
+    put_vm(world, ID_3, "web-3", MAC_3);
+    assert_listed(world, "web-2 web-3 web-10 ");
+    delete_vm(world, ID_2);
+    assert_listed(world, "web-3 web-10 ");
+    close_world(world);
+    open_world(world);
+    assert_listed(world, "web-3 web-10 ");
+}
+
+static void test_a_name_leads_to_who_has_it_now(World *world, const void *data G_GNUC_UNUSED) {
+    g_auto(Error) err = {0};
+    put_vm(world, ID_1, "web", MAC_1);
+    put_vm(world, ID_2, "db", MAC_2);
+    g_assert_cmpint(put_vm(world, ID_1, "mail", MAC_1), ==, ERROR_NONE);
+    g_assert_false(inventory_has_name(world->inventory, RESOURCE_VM, "web"));
+    g_assert_true(inventory_has_name(world->inventory, RESOURCE_VM, "MAIL"));
+    g_assert_null(inventory_find(world->inventory, RESOURCE_VM, "web", &err));
+    g_assert_cmpint(err.code, ==, ERROR_NOT_FOUND);
+    g_assert_cmpint(put_vm(world, ID_2, "web", MAC_2), ==, ERROR_NONE);
+    g_assert_cmpstr(inventory_find(world->inventory, RESOURCE_VM, "web", NULL)->id, ==, ID_2);
+    g_assert_cmpstr(inventory_find(world->inventory, RESOURCE_VM, "mail", NULL)->id, ==, ID_1);
+    delete_vm(world, ID_1);
+    g_assert_null(inventory_find(world->inventory, RESOURCE_VM, "mail", NULL));
+}
+
+/* Before it is durable that the other one has it no more. */
+static void test_a_name_may_be_taken_over(World *world, const void *data G_GNUC_UNUSED) {
+    put_vm(world, ID_1, "web", MAC_1);
+    put_vm(world, ID_2, "db", MAC_2);
+    g_auto(Vm) vm = {0};
+    vm_copy(&vm, inventory_get(world->inventory, RESOURCE_VM, ID_1)->data);
+    vm_set_name(&vm, "mail");
+    InventoryChange *change = inventory_change_new(world->inventory);
+    inventory_change_put(change, RESOURCE_VM, &vm);
+    inventory_commit(world->inventory, change, NULL, NULL);
+    g_assert_cmpint(put_vm(world, ID_2, "web", MAC_2), ==, ERROR_NONE);
+    g_assert_cmpstr(inventory_find(world->inventory, RESOURCE_VM, "web", NULL)->id, ==, ID_2);
+    assert_listed(world, "mail web ");
+}
+
+static void test_vms_are_known_by_their_host(World *world, const void *data G_GNUC_UNUSED) {
+    put_vm(world, ID_1, "web", MAC_1);
+    put_vm(world, ID_2, "db", MAC_2);
+    g_assert_cmpint((int)inventory_vms_on(world->inventory, "one")->len, ==, 0);
+    put_vm_on(world, ID_1, "one");
+    put_vm_on(world, ID_2, "one");
+    g_assert_cmpint((int)inventory_vms_on(world->inventory, "one")->len, ==, 2);
+    put_vm_on(world, ID_1, "two");
+    close_world(world);
+    open_world(world);
+    const GPtrArray *vms = inventory_vms_on(world->inventory, "two");
+    g_assert_cmpint((int)vms->len, ==, 1);
+    g_assert_cmpstr(((const Object *)vms->pdata[0])->id, ==, ID_1);
+    delete_vm(world, ID_2);
+    g_assert_cmpint((int)inventory_vms_on(world->inventory, "one")->len, ==, 0);
+    g_assert_cmpint((int)inventory_vms_on(world->inventory, NULL)->len, ==, 0);
+}
+
 static void test_names_are_ordered_as_people_count(
     World *world G_GNUC_UNUSED, const void *data G_GNUC_UNUSED) {
     g_assert_cmpint(natural_compare("web-2", "web-10"), <, 0);
@@ -225,5 +313,9 @@ int main(int argc, char **argv) {
     ADD("/inventory/large-events", test_large_events_are_forgotten_earlier);
     ADD("/inventory/audit", test_the_audit_survives_a_restart);
     ADD("/inventory/order", test_names_are_ordered_as_people_count);
+    ADD("/inventory/list", test_a_list_stays_in_order);
+    ADD("/inventory/names", test_a_name_leads_to_who_has_it_now);
+    ADD("/inventory/name-taken-over", test_a_name_may_be_taken_over);
+    ADD("/inventory/hosts", test_vms_are_known_by_their_host);
     return g_test_run();
 }

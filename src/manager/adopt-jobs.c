@@ -17,6 +17,7 @@ enum {
     CLAIMS_AT_MOST = 100,
     SCAN_MS = 600 * 1000,
     MOST_NAMES = 1000,
+    MOST_TRIES = 100,
     MOST_TOLD = 500,
     LONGEST_TEXT = 1500
 };
@@ -38,13 +39,21 @@ static bool prepare_with_host(const JobRequest *asked, Job *job, const char *why
 
 /* ---- host.adopt ---- */
 
+/* How far an answer is dealt with, and what was told of that. */
+typedef struct Place {
+    size_t networks, repositories, templates, isos, vms;
+    size_t n_adopted_told, n_refused_told;
+    json_int_t n_adopted;
+} Place;
+
 /* What arrived in one answer, until all of it is stored. What lasts longer is in the job's data: the
  * repositories to read, how many were, and what was taken and refused. */
 typedef struct Page {
     JobRun *run;
     AgentHoldings holdings;
     AgentRepositoryContent content;
-    size_t next_network, next_repository, next_template, next_iso, next_vm;
+    Place next, begun; /* `begun`: of the change that is being stored */
+    int n_tries;       /* of that change */
     GHashTable *names; /* "kind/name" and MACs that this change takes */
 } Page;
 
@@ -114,6 +123,31 @@ static void note_refused(Page *page, ResourceId kind, const char *name, const ch
     if (json_array_size(list) < MOST_TOLD)
         json_array_append_new(list, json_pack("{ss ss ss* ss}", "kind", resources[kind].name, "name",
                                         name ? name : "(without name)", "id", id, "reason", text));
+}
+
+/* Names, MACs and ids that other jobs take meanwhile are seen when it is put together anew. */
+static bool was_overtaken(Page *page, const Error *err) {
+    return err && (err->code == ERROR_EXISTS || err->code == ERROR_PRECONDITION) &&
+           page->n_tries++ < MOST_TRIES;
+}
+
+static void begin_change(Page *page) {
+    page->begun = page->next;
+    page->begun.n_adopted_told = json_array_size(list_of(page->run, "adopted"));
+    page->begun.n_refused_told = json_array_size(list_of(page->run, "refused"));
+    page->begun.n_adopted = json_integer_value(list_of(page->run, "n_adopted"));
+}
+
+static void cut(json_t *list, size_t n) {
+    while (json_array_size(list) > n)
+        json_array_remove(list, json_array_size(list) - 1);
+}
+
+static void take_back(Page *page) {
+    page->next = page->begun;
+    cut(list_of(page->run, "adopted"), page->begun.n_adopted_told);
+    cut(list_of(page->run, "refused"), page->begun.n_refused_told);
+    job_remember(page->run, "n_adopted", json_integer(page->begun.n_adopted));
 }
 
 /* Its own, or with a number behind it when another object has that. NULL when there is none. */
@@ -276,29 +310,29 @@ static bool take_vm(Page *self, InventoryChange *change, const Vm *found, Error 
 static size_t put_some(Page *self, InventoryChange *change) {
     AgentRepositoryContent *content = &self->content;
     size_t n = 0;
-    while (n < OBJECTS_AT_ONCE && self->next_network < self->holdings.networks.n) {
-        const Network *found = &self->holdings.networks.items[self->next_network++];
+    while (n < OBJECTS_AT_ONCE && self->next.networks < self->holdings.networks.n) {
+        const Network *found = &self->holdings.networks.items[self->next.networks++];
         n += TAKE(RESOURCE_NETWORK, found, take_network(self, change, found, &refusal));
     }
-    while (n < OBJECTS_AT_ONCE && self->next_repository < self->holdings.repositories.n) {
-        const Repository *found = &self->holdings.repositories.items[self->next_repository++];
+    while (n < OBJECTS_AT_ONCE && self->next.repositories < self->holdings.repositories.n) {
+        const Repository *found = &self->holdings.repositories.items[self->next.repositories++];
         n += TAKE(RESOURCE_REPOSITORY, found, take_repository(self, change, found, &refusal));
     }
-    while (n < OBJECTS_AT_ONCE && self->next_template < content->templates.n) {
-        const Template *found = &content->templates.items[self->next_template++];
+    while (n < OBJECTS_AT_ONCE && self->next.templates < content->templates.n) {
+        const Template *found = &content->templates.items[self->next.templates++];
         n += TAKE(RESOURCE_TEMPLATE, found, take_content(self, change, RESOURCE_TEMPLATE, found, &refusal));
     }
-    while (n < OBJECTS_AT_ONCE && self->next_iso < content->isos.n) {
-        const Iso *found = &content->isos.items[self->next_iso++];
+    while (n < OBJECTS_AT_ONCE && self->next.isos < content->isos.n) {
+        const Iso *found = &content->isos.items[self->next.isos++];
         n += TAKE(RESOURCE_ISO, found, take_content(self, change, RESOURCE_ISO, found, &refusal));
     }
     size_t operations = n * OPERATIONS_OF_ONE;
-    while (self->next_vm < content->vms.n) {
-        const Vm *found = &content->vms.items[self->next_vm];
+    while (self->next.vms < content->vms.n) {
+        const Vm *found = &content->vms.items[self->next.vms];
         size_t more = OPERATIONS_OF_ONE + OPERATIONS_OF_NIC * found->nics.n;
         if (operations > 0 && operations + more > OPERATIONS_AT_ONCE)
             break;
-        self->next_vm++;
+        self->next.vms++;
         if (TAKE(RESOURCE_VM, found, take_vm(self, change, found, &refusal))) {
             operations += more;
             n++;
@@ -314,6 +348,12 @@ static void store_some(const Error *err, void *data) {
     JobRun *run = self->run;
     g_auto(Error) fault = {0};
     g_hash_table_remove_all(self->names); /* the inventory has them now */
+    if (was_overtaken(self, err)) {
+        take_back(self);
+        err = NULL;
+    } else {
+        self->n_tries = 0;
+    }
     if (!err && (job_is_abandoned(run) || job_is_cancelled(run))) {
         error_set(&fault, ERROR_CANCELLED, NULL, "what was taken over before stays");
         err = &fault;
@@ -323,6 +363,7 @@ static void store_some(const Error *err, void *data) {
         adoption_end(run, err);
         return;
     }
+    begin_change(self);
     InventoryChange *change = inventory_change_new(job_inventory(run));
     if (put_some(self, change) > 0) {
         inventory_change_by(change, job_definition(run)->principal, job_definition(run)->id);

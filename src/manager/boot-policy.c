@@ -3,6 +3,7 @@
 #include "manager/boot-policy.h"
 #include <string.h>
 #include "base/log.h"
+#include "inventory/names.h"
 
 #define BOOT_PREFIX "boot/"
 #define RAN_PREFIX "ran/"
@@ -137,12 +138,18 @@ static void submitted(const char *job_id G_GNUC_UNUSED, const Error *err, void *
         log_warning("%s cannot be started, as its run policy says: %s", name, err->message);
 }
 
+static int compare_names(const void *a, const void *b) {
+    return natural_compare((*(const Object *const *)a)->name, (*(const Object *const *)b)->name);
+}
+
 static void start_vms(BootPolicy *policy, const Host *host) {
-    const GPtrArray *vms = inventory_list(policy->inventory, RESOURCE_VM);
+    g_autoptr(GPtrArray) vms =
+        g_ptr_array_copy((GPtrArray *)inventory_vms_on(policy->inventory, host->id), NULL, NULL);
+    g_ptr_array_sort(vms, compare_names);
     for (guint i = 0; i < vms->len; i++) {
         const Object *object = vms->pdata[i];
         const Vm *vm = object->data;
-        if (g_strcmp0(vm->host, host->id) != 0 || !is_wanted(policy, vm))
+        if (!is_wanted(policy, vm))
             continue;
         log_info("the host %s has started; so does %s (run policy)", host->name, vm->name);
         g_autoptr(json_t) parameters = json_object();
@@ -151,6 +158,12 @@ static void start_vms(BootPolicy *policy, const Host *host) {
             .target_kind = RESOURCE_VM, .target = object, .parameters = parameters, .principal = PRINCIPAL};
         job_submit(policy->jobs, "vm.start", &request, key, submitted, g_strdup(vm->name));
     }
+}
+
+static void look_at_vms(BootPolicy *policy, const char *host_id) {
+    const GPtrArray *vms = inventory_vms_on(policy->inventory, host_id);
+    for (guint i = 0; i < vms->len; i++)
+        vm_changed(policy, ((const Object *)vms->pdata[i])->id);
 }
 
 static gboolean decide(void *data) {
@@ -166,9 +179,7 @@ static gboolean decide(void *data) {
             start_vms(policy, host);
         g_hash_table_replace(policy->boots, g_strdup(host->id), g_strdup(host->status.boot_id));
         put(policy, BOOT_PREFIX, host->id, host->status.boot_id);
-        const GPtrArray *vms = inventory_list(policy->inventory, RESOURCE_VM);
-        for (guint k = 0; k < vms->len; k++)
-            vm_changed(policy, ((const Object *)vms->pdata[k])->id);
+        look_at_vms(policy, host->id);
     }
     return G_SOURCE_REMOVE;
 }
@@ -180,14 +191,8 @@ static void look_again(BootPolicy *policy, const char *host_id) {
     const Host *host = object ? object->data : NULL;
     if (host && host_has(host, HOST_FIELD_STATUS) && host->status.state == HOST_STATE_STOPPING)
         g_hash_table_add(policy->going_down, g_strdup(host_id));
-    if (!is_dealt_with(policy, host_id) || !g_hash_table_remove(policy->going_down, host_id))
-        return;
-    const GPtrArray *vms = inventory_list(policy->inventory, RESOURCE_VM);
-    for (guint i = 0; i < vms->len; i++) {
-        const Vm *vm = ((const Object *)vms->pdata[i])->data;
-        if (g_strcmp0(vm->host, host_id) == 0)
-            vm_changed(policy, vm->id);
-    }
+    if (is_dealt_with(policy, host_id) && g_hash_table_remove(policy->going_down, host_id))
+        look_at_vms(policy, host_id);
 }
 
 static void host_changed(BootPolicy *policy, const Event *event, const char *host_id) {

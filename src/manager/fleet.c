@@ -11,6 +11,7 @@
 enum {
     RETRY_MS = 500, /* on this machine; a host's agent at first, then twice as long each time */
     LONGEST_RETRY_MS = 15000,
+    SPREAD_MS = 10, /* at the start: of a thousand hosts each costs some milliseconds, and others wait too */
     MAX_AGENT_REQUESTS = 1024,
     CALL_TIMEOUT_MS = 60000,
     MAX_UNMANAGED = 4096,
@@ -42,8 +43,8 @@ struct Fleet {
     Inventory *inventory;
     const Clock *clock;
     FleetNetwork network;
-    GHashTable *links; /* host id -> Link */
-    int subscription;
+    GHashTable *links;    /* host id -> Link */
+    int subscription;     /* 0: it starts, and nobody can know yet of what it finds */
     GHashTable *answered; /* operation -> id of the host that answered it; what came of it is not durable */
     GQueue *orphans;      /* Call, whose host was removed */
     guint orphan_source;
@@ -63,10 +64,6 @@ typedef struct Call {
     int64_t claim_revision, rpc_id;
     FleetDoneFn done;
 } Call;
-
-static Fleet *only_fleet(JobRun *run) {
-    return job_host(run);
-}
 
 static void call_free(Call *call) {
     if (call->link)
@@ -121,15 +118,16 @@ static void set_vm_state(Fleet *fleet, const char *vm_id, VmState state, const c
     vm_status_clear(vm_put_status(vm));
     vm_status_set_state(&vm->status, state);
     vm_status_set_reason(&vm->status, reason);
-    inventory_runtime_changed(fleet->inventory, RESOURCE_VM, vm_id);
+    if (fleet->subscription)
+        inventory_runtime_changed(fleet->inventory, RESOURCE_VM, vm_id);
 }
 
 static void for_vms_of(Link *link, VmState state, const char *reason, GHashTable *except) {
-    const GPtrArray *vms = inventory_list(link->fleet->inventory, RESOURCE_VM);
+    const GPtrArray *vms = inventory_vms_on(link->fleet->inventory, link->host_id);
     for (guint i = 0; i < vms->len; i++) {
-        const Vm *vm = ((const Object *)vms->pdata[i])->data;
-        if (g_strcmp0(vm->host, link->host_id) == 0 && !(except && g_hash_table_contains(except, vm->id)))
-            set_vm_state(link->fleet, vm->id, state, reason);
+        const char *id = ((const Object *)vms->pdata[i])->id;
+        if (!(except && g_hash_table_contains(except, id)))
+            set_vm_state(link->fleet, id, state, reason);
     }
 }
 
@@ -324,7 +322,7 @@ static void cancel_call(JobRun *run, void *data) {
 
 void fleet_call(JobRun *run, const char *host_id, AgentMethodId method, json_t *take_parameters,
     ResourceId claim_kind, const char *claim_id, FleetDoneFn done) {
-    Fleet *fleet = only_fleet(run);
+    Fleet *fleet = job_host(run);
     Link *link = host_id ? g_hash_table_lookup(fleet->links, host_id) : NULL;
     if (!link) {
         g_auto(Error) err = {0};
@@ -655,7 +653,7 @@ static void link_free(void *data) {
     g_free(link);
 }
 
-static void add_host(Fleet *fleet, const Host *host) {
+static void add_host(Fleet *fleet, const Host *host, guint delay_ms) {
     g_auto(RpcAddress) address = {0};
     if (g_hash_table_contains(fleet->links, host->id) || !rpc_address_parse(host->address, &address, NULL))
         return;
@@ -672,7 +670,7 @@ static void add_host(Fleet *fleet, const Host *host) {
     g_hash_table_insert(fleet->links, link->host_id, link);
     set_host_state(link, HOST_STATE_CONNECTING, NULL); /* until something else is known */
     for_vms_of(link, VM_STATE_UNKNOWN, "its host was not asked yet", NULL);
-    connect_link(link);
+    link->retry_source = g_timeout_add(delay_ms, retry, link);
 }
 
 static bool is_at(const Link *link, const RpcAddress *address) {
@@ -738,13 +736,12 @@ static void on_inventory_event(const Event *event, void *data) {
         return;
     const char *id = event->object + strlen("host/");
     const Object *object = inventory_get(fleet->inventory, RESOURCE_HOST, id);
-    if (g_str_equal(event->kind, "created") && object) {
-        add_host(fleet, object->data);
-    } else if (g_str_equal(event->kind, "changed") && object) {
+    if (g_str_equal(event->kind, "created") && object)
+        add_host(fleet, object->data, 0);
+    else if (g_str_equal(event->kind, "changed") && object)
         change_host(fleet, object->data);
-    } else if (g_str_equal(event->kind, "deleted")) {
+    else if (g_str_equal(event->kind, "deleted"))
         remove_host(fleet, id);
-    }
 }
 
 Fleet *fleet_new(Inventory *inventory, const Clock *clock, const FleetNetwork *network) {
@@ -777,7 +774,7 @@ const FleetNetwork *fleet_network(const Fleet *fleet) {
 void fleet_start(Fleet *fleet) {
     const GPtrArray *hosts = inventory_list(fleet->inventory, RESOURCE_HOST);
     for (guint i = 0; i < hosts->len; i++)
-        add_host(fleet, ((const Object *)hosts->pdata[i])->data);
+        add_host(fleet, ((const Object *)hosts->pdata[i])->data, i * SPREAD_MS);
     fleet->subscription = inventory_subscribe(fleet->inventory, on_inventory_event, fleet);
 }
 

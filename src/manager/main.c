@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "api/api.h"
 #include "base/file.h"
@@ -478,6 +479,17 @@ static gboolean on_signal(void *data) {
     return end(data);
 }
 
+/* A connection for each host and each client: the usual soft limit of 1,024 would end that at a thousand
+ * hosts. */
+static void allow_many_files(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warning("more than the usual number of open files is not allowed: %s", g_strerror(errno));
+}
+
 /* A signal that nobody would take any more between here and the new start must end the process. */
 static void leave_signals(void) {
     signal(SIGTERM, SIG_DFL);
@@ -503,6 +515,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     log_init("lodged", manager.is_verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    allow_many_files();
     manager.loop = g_main_loop_new(NULL, FALSE);
     if (!start(&manager, &err)) {
         g_autofree char *text = error_text(&err);

@@ -121,10 +121,11 @@ static void compare(Inventory *inventory, const AgentRepositoryContent *content,
     for (guint i = 0; i < vms->len; i++) {
         const Vm *vm = ((const Object *)vms->pdata[i])->data;
         bool is_being_made = vm_has(vm, VM_FIELD_STATUS) && vm->status.state == VM_STATE_CREATING;
+        if (g_strcmp0(vm->repository, content->repository.id) != 0 || is_being_made ||
+            g_hash_table_contains(present, vm->id))
+            continue;
         g_autofree char *text = name_and_id(vm);
-        if (g_strcmp0(vm->repository, content->repository.id) == 0 && !is_being_made &&
-            !g_hash_table_contains(present, vm->id))
-            repository_status_add_missing_vms(status, text);
+        repository_status_add_missing_vms(status, text);
     }
 }
 

@@ -40,11 +40,11 @@ static bool occupies_memory(const Vm *vm) {
 }
 
 uint64_t host_promised_memory(Inventory *inventory, const char *host_id, const char *without_vm_id) {
-    const GPtrArray *vms = inventory_list(inventory, RESOURCE_VM);
+    const GPtrArray *vms = inventory_vms_on(inventory, host_id);
     uint64_t promised = 0;
     for (guint i = 0; i < vms->len; i++) {
         const Vm *vm = ((const Object *)vms->pdata[i])->data;
-        if (g_strcmp0(vm->host, host_id) == 0 && g_strcmp0(vm->id, without_vm_id) != 0 && occupies_memory(vm))
+        if (g_strcmp0(vm->id, without_vm_id) != 0 && occupies_memory(vm))
             promised += vm->memory;
     }
     return promised;
@@ -72,11 +72,10 @@ static PlacementNames anti_affinity_of(const Vm *vm) {
 /* Beside VMs that run there now, whose names not everybody may see. Affinity does not count: a VM that starts
  * has no other host to go to. */
 static bool may_run_beside(Inventory *inventory, const Vm *vm, const Host *host, Error *err) {
-    const GPtrArray *all = inventory_list(inventory, RESOURCE_VM);
+    const GPtrArray *all = inventory_vms_on(inventory, host->id);
     for (guint i = 0; i < all->len; i++) {
         const Vm *other = ((const Object *)all->pdata[i])->data;
-        if (g_strcmp0(other->host, host->id) != 0 || g_strcmp0(other->id, vm->id) == 0 ||
-            !occupies_memory(other))
+        if (g_strcmp0(other->id, vm->id) == 0 || !occupies_memory(other))
             continue;
         const char *own = placement_common(anti_affinity_of(vm), tags_of(other)),
                    *theirs = placement_common(anti_affinity_of(other), tags_of(vm));

@@ -186,8 +186,13 @@ static json_t *encode_list(const FieldDescriptor *field, const void *place, Mode
 }
 
 json_t *model_encode(const TypeDescriptor *type, const void *object, ModelEncoding encoding) {
+    return model_encode_some(type, object, encoding, UINT64_MAX);
+}
+
+json_t *model_encode_some(
+    const TypeDescriptor *type, const void *object, ModelEncoding encoding, uint64_t fields) {
     json_t *json = json_object();
-    uint64_t present = *(const uint64_t *)object;
+    uint64_t present = *(const uint64_t *)object & fields;
     for (size_t i = 0; i < type->n_fields; i++) {
         const FieldDescriptor *field = &type->fields[i];
         if (!(present & MODEL_BIT(i)) || !is_shown(field, encoding))

@@ -115,6 +115,9 @@ typedef enum ModelEncoding {
 bool model_decode(const TypeDescriptor *type, const json_t *json, ModelMode mode, void *object, Error *err);
 /* A new JSON object with the present fields in the schema's order. */
 json_t *model_encode(const TypeDescriptor *type, const void *object, ModelEncoding encoding);
+/* Those of them whose MODEL_BIT is in `fields`. */
+json_t *model_encode_some(
+    const TypeDescriptor *type, const void *object, ModelEncoding encoding, uint64_t fields);
 /* Removes from JSON without a type of its own (parameters, plans, what steps remember) every member that has
  * the name of a secret field of any type but the agent's own, at any depth. NULL is accepted. */
 void model_drop_secrets(json_t *json);

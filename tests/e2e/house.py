@@ -11,7 +11,7 @@ import time
 
 # Of the programs, below meson's build folder.
 PLACES = {"lodged": "src/manager/lodged", "lodge-agent": "src/agent/lodge-agent", "lodge": "src/cli/lodge",
-          "lodge-fetch": "src/fetch/lodge-fetch", "clock": "tests/e2e/clock-shift.so"}
+          "lodge-fetch": "src/fetch/lodge-fetch", "clock": "tests/e2e/clock-shift.so", "fake-fleet": "tools/fake-fleet/fake-fleet"}
 ENDED = {"succeeded", "failed", "cancelled", "lost"}
 
 
@@ -56,7 +56,8 @@ class House:
         self.agent_options = []  # beside the usual ones
         self.environment = dict(os.environ, LODGE_SERVER=f"unix:{self.folder}/lodged.sock", LODGE_INSTANCE=self.instance)
         self.repository = self.folder / "repository"
-        self.repository.mkdir()
+        self.repository.mkdir(exist_ok=True)
+        self.is_kept = False  # the folder, at the end
 
     def guests(self):
         """Ids of all VMs that the hypervisor runs; one that runs twice is there twice."""
@@ -76,7 +77,8 @@ class House:
                 log = self.log(name)
                 text = log.read_text(errors="replace") if log.exists() else "(never started)"
                 print(f"---- last lines of {name}\n" + "\n".join(text.splitlines()[-25:]), flush=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self.is_kept:
+            shutil.rmtree(self.folder, ignore_errors=True)
         if stuck and not error:
             raise stuck[0]
 
