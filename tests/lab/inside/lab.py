@@ -68,7 +68,7 @@ def state(name):
     return show("vm", name)["status"]["state"]
 
 
-def wait_until(what, condition, seconds, pause=0.5):
+def wait_until(what, condition, seconds, pause=1):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
