@@ -2,6 +2,7 @@
 import collections
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -88,6 +89,17 @@ def processor_note(before):
     used.subtract(before)
     busy = ", ".join(f"{name} {value:.1f}" for name, value in used.most_common(5) if value >= 0.1)
     return f"processor {sum(used.values()):.1f} s: {busy}"
+
+
+def memory_figure(pid, name):
+    """One of the sizes of /proc/PID/status, in kB."""
+    return int(re.search(rf"^{name}:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1])
+
+
+def used_seconds(pid):
+    """Of processor time, by that process."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def wait_for_boots(folder, count, limit=300):

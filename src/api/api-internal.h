@@ -67,6 +67,8 @@ void call_reply_json(
 void call_reply_object(ApiCall *call, unsigned status, const Object *object);
 /* Of a list, with the position from which events miss nothing. */
 void call_reply_page(ApiCall *call, json_t *take_page);
+/* JSON that is text already; status 200. */
+void call_reply_text(ApiCall *call, GString *take_text);
 void call_reply_empty(ApiCall *call);
 void call_fail(ApiCall *call, const Error *err);
 /* Before there is a handler: `allowed` is the Allow header, or NULL. */

@@ -89,16 +89,27 @@ HttpHeader call_request_id_header(const ApiCall *call) {
     return (HttpHeader){"X-Request-Id", call->request_id};
 }
 
-static void send_json(ApiCall *call, unsigned status, const char *type, const json_t *body,
-    const HttpHeader *more, size_t n_more) {
+static void send_bytes(
+    ApiCall *call, unsigned status, const char *type, GBytes *body, const HttpHeader *more, size_t n_more) {
     HttpHeader headers[MAX_HEADERS] = {{"Content-Type", type}, {"Cache-Control", "no-store"},
         {"X-Content-Type-Options", "nosniff"}, call_request_id_header(call)};
     size_t n = 4;
     for (size_t i = 0; i < n_more && n < MAX_HEADERS; i++)
         headers[n++] = more[i];
+    http_reply(call->request, status, headers, n, body);
+}
+
+static void send_json(ApiCall *call, unsigned status, const char *type, const json_t *body,
+    const HttpHeader *more, size_t n_more) {
     char *text = json_to_text(body);
     g_autoptr(GBytes) bytes = g_bytes_new_take(text, strlen(text));
-    http_reply(call->request, status, headers, n, bytes);
+    send_bytes(call, status, type, bytes, more, n_more);
+}
+
+void call_reply_text(ApiCall *call, GString *take_text) {
+    g_autoptr(GBytes) bytes = g_string_free_to_bytes(take_text);
+    call_audit(call, "ok", NULL);
+    send_bytes(call, 200, "application/json", bytes, NULL, 0);
 }
 
 void call_reply_json(

@@ -48,7 +48,7 @@ struct Query {
     size_t limit;
     json_t *after; /* the cursor's array of keys, or NULL */
     char **fields; /* or NULL for all */
-    uint64_t deciding;
+    uint64_t deciding, chosen;
     bool is_default_sort;
 };
 
@@ -247,6 +247,14 @@ static void note_deciding(const TypeDescriptor *type, const char *name, Query *q
         (field ? MODEL_BIT(field - type->fields) : 0) | (reference ? MODEL_BIT(reference - type->fields) : 0);
 }
 
+static void collect_chosen(const TypeDescriptor *type, Query *query) {
+    query->chosen = query->fields ? 0 : UINT64_MAX;
+    for (size_t i = 0; query->fields && i < type->n_fields; i++)
+        if (g_str_equal(type->fields[i].name, "id") ||
+            g_strv_contains((const char *const *)query->fields, type->fields[i].name))
+            query->chosen |= MODEL_BIT(i);
+}
+
 static void collect_deciding(const TypeDescriptor *type, Query *query) {
     note_deciding(type, "id", query);
     for (guint i = 0; i < query->conditions->len; i++)
@@ -283,6 +291,7 @@ bool query_parse(const TypeDescriptor *type, const HttpTarget *target, const cha
         !parse_fields(type, http_target_parameter(target, "fields"), query, err))
         return false;
     collect_deciding(type, query);
+    collect_chosen(type, query);
     *ret_query = g_steal_pointer(&query);
     return true;
 }
@@ -369,6 +378,10 @@ static bool condition_holds(const Condition *condition, const json_t *row) {
     for (guint i = 0; i < values->len && !found; i++)
         found = value_matches(condition, g_ptr_array_index(values, i));
     return condition->comparison == COMPARE_DIFFERENT ? !found : found;
+}
+
+uint64_t query_chosen(const Query *query) {
+    return query->chosen;
 }
 
 uint64_t query_fields(const Query *query) {
@@ -471,6 +484,11 @@ json_t *query_choose(const Query *query, json_t *row) {
 static char *make_cursor(const json_t *keys) {
     g_autofree char *text = json_to_text(keys);
     return g_base64_encode((const guchar *)text, strlen(text));
+}
+
+char *query_cursor_behind(const char *name, const char *id) {
+    g_autoptr(json_t) keys = json_pack("[s?s]", name, id);
+    return make_cursor(keys);
 }
 
 json_t *query_page(const Query *query, GPtrArray *rows) {

@@ -30,6 +30,10 @@ bool query_is_behind(const Query *query, const char *name, const char *id);
 /* The fields (MODEL_BIT) that decide about a row: whether it matches, and where it stands. */
 uint64_t query_fields(const Query *query);
 bool query_matches(const Query *query, const json_t *row);
+/* The fields that were asked for. */
+uint64_t query_chosen(const Query *query);
+/* Where a page goes on that ends with that object, in the order by name; newly allocated. */
+char *query_cursor_behind(const char *name, const char *id);
 /* What was asked for of a row, a new reference. */
 json_t *query_choose(const Query *query, json_t *row);
 /* {"items":[…],"next":"…"}; `next` only when more follow. `rows` is an array of json_t that match. Reorders

@@ -38,6 +38,28 @@ static guint first_behind(const Query *query, const GPtrArray *objects) {
     return low;
 }
 
+/* Most lists are that, and may be long: no tree is made of them. */
+static GString *write_by_name(ApiCall *call, const Query *query, const GPtrArray *objects) {
+    Inventory *inventory = call->api->inventory;
+    GString *text = g_string_new("{\"items\":[");
+    const Object *last = NULL;
+    size_t n = 0;
+    for (guint i = first_behind(query, objects); i < objects->len && n <= query_limit(query); i++) {
+        const Object *object = g_ptr_array_index(objects, i);
+        if (!is_shown(call, object) || n++ == query_limit(query))
+            continue;
+        if (last)
+            g_string_append_c(text, ',');
+        inventory_write(inventory, object, query_chosen(query), text);
+        last = object;
+    }
+    g_autofree char *next = n > query_limit(query) ? query_cursor_behind(last->name, last->id) : NULL;
+    g_string_append_printf(text, "]%s%s%s,\"position\":\"%s:%" G_GINT64_FORMAT "\"}",
+        next ? ",\"next\":\"" : "", next ? next : "", next ? "\"" : "", inventory_epoch(inventory),
+        inventory_sequence(inventory));
+    return text;
+}
+
 /* No more than the page and one. */
 static void collect_by_name(ApiCall *call, const Query *query, const GPtrArray *objects, GPtrArray *rows) {
     for (guint i = first_behind(query, objects); i < objects->len && rows->len <= query_limit(query); i++) {
@@ -119,7 +141,11 @@ void handle_list(ApiCall *call) {
         call_fail(call, &err);
         return;
     }
-    call_reply_page(call, collect_page(call, query));
+    ResourceId kind = call->method->resource;
+    if (query_is_plain(query) && !is_newest_first(kind) && inventory_can_write(kind))
+        call_reply_text(call, write_by_name(call, query, inventory_list(call->api->inventory, kind)));
+    else
+        call_reply_page(call, collect_page(call, query));
 }
 
 void call_reply_page(ApiCall *call, json_t *take_page) {

@@ -1,4 +1,4 @@
-/* What change.c needs of inventory.c, and nobody else. */
+/* What change.c, load.c and inventory.c need of each other, and nobody else. */
 #pragma once
 #include "inventory/inventory.h"
 
@@ -8,3 +8,4 @@ void inventory_forget(Inventory *inventory, ResourceId kind, const char *id);
 void inventory_announce(
     Inventory *inventory, const char *what, const Object *object, const char *principal, const char *job);
 bool inventory_load_audit(Inventory *inventory, Error *err);
+bool inventory_load_kind(Inventory *inventory, ResourceId kind, Error *err);

@@ -21,6 +21,12 @@ typedef struct Remembered {
     size_t bytes; /* of the data */
 } Remembered;
 
+/* A field that shows the name of what another one refers to. */
+typedef struct NameField {
+    const FieldDescriptor *reference, *name;
+    ResourceId kind;
+} NameField;
+
 struct Inventory {
     Store *store;
     const Clock *clock;
@@ -29,9 +35,10 @@ struct Inventory {
     GHashTable *objects[RESOURCE_MAX]; /* id -> Object */
     GPtrArray *lists[RESOURCE_MAX];    /* the same objects; sorted when is_sorted */
     bool is_sorted[RESOURCE_MAX];
-    GHashTable *names[RESOURCE_MAX]; /* name, whatever its case -> the first Object that has it */
-    GHashTable *macs;                /* mac -> id of its VM */
-    GHashTable *vms_on;              /* host id -> GPtrArray of Object */
+    GHashTable *names[RESOURCE_MAX];   /* name, whatever its case -> the first Object that has it */
+    GArray *name_fields[RESOURCE_MAX]; /* NameField */
+    GHashTable *macs;                  /* mac -> id of its VM */
+    GHashTable *vms_on;                /* host id -> GPtrArray of Object */
     GPtrArray *no_vms;
     GQueue *remembered; /* Remembered, oldest first */
     size_t remembered_bytes;
@@ -58,6 +65,8 @@ static gboolean name_equal(const void *a, const void *b) {
     return g_ascii_strcasecmp(a, b) == 0;
 }
 
+static GArray *name_fields_of(const TypeDescriptor *type);
+
 Inventory *inventory_new(Store *store, const Clock *clock) {
     Inventory *inventory = g_new0(Inventory, 1);
     inventory->store = store;
@@ -67,6 +76,7 @@ Inventory *inventory_new(Store *store, const Clock *clock) {
         inventory->objects[kind] = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, object_free);
         inventory->lists[kind] = g_ptr_array_new();
         inventory->names[kind] = g_hash_table_new(name_hash, name_equal);
+        inventory->name_fields[kind] = name_fields_of(resources[kind].type);
     }
     inventory->vms_on =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_ptr_array_unref);
@@ -90,6 +100,7 @@ void inventory_free(Inventory *inventory) {
     for (ResourceId kind = 0; kind < RESOURCE_MAX; kind++) {
         g_ptr_array_unref(inventory->lists[kind]);
         g_hash_table_unref(inventory->names[kind]);
+        g_array_unref(inventory->name_fields[kind]);
         g_hash_table_unref(inventory->objects[kind]);
     }
     g_hash_table_unref(inventory->vms_on);
@@ -283,39 +294,6 @@ static Object *remember_object(Inventory *inventory, ResourceId kind, void *take
     return object;
 }
 
-static bool load_item(Inventory *inventory, ResourceId kind, const StoreItem *item, Error *err) {
-    size_t length = 0;
-    const char *text = g_bytes_get_data(item->value, &length);
-    g_autoptr(json_t) json = json_parse(text, length, err);
-    if (!json)
-        return error_wrap(err, ERROR_CORRUPT, "the store's item %s cannot be read", item->key);
-    const TypeDescriptor *type = resources[kind].type;
-    void *data = g_malloc0(type->size);
-    if (!model_decode(type, json, MODEL_STORED, data, err)) {
-        g_free(data);
-        return error_wrap(err, ERROR_CORRUPT, "the store's item %s cannot be read", item->key);
-    }
-    remember_object(inventory, kind, data, item->mod_revision);
-    return true;
-}
-
-static bool load_kind(Inventory *inventory, ResourceId kind, Error *err) {
-    g_autofree char *prefix = g_strconcat(resources[kind].name, "/", NULL);
-    g_autofree char *last = NULL;
-    for (bool has_more = true; has_more;) {
-        g_auto(StoreRange) range = {0};
-        if (!store_range(inventory->store, prefix, last, STORE_MAX_RANGE, &range, err))
-            return false;
-        for (size_t i = 0; i < range.n_items; i++)
-            if (!load_item(inventory, kind, &range.items[i], err))
-                return false;
-        has_more = range.has_more && range.n_items > 0;
-        g_free(g_steal_pointer(&last));
-        last = range.n_items > 0 ? g_strdup(range.items[range.n_items - 1].key) : NULL;
-    }
-    return true;
-}
-
 /* Built in: listed and found like what is stored, never changed. */
 static void add_guest_oses(Inventory *inventory) {
     for (size_t i = 0; i < n_guest_oses; i++) {
@@ -326,9 +304,11 @@ static void add_guest_oses(Inventory *inventory) {
 }
 
 bool inventory_load(Inventory *inventory, Error *err) {
+    json_object_seed(0); /* before threads make objects */
     add_guest_oses(inventory);
     for (ResourceId kind = 0; kind < RESOURCE_MAX; kind++)
-        if (!resources[kind].is_singleton && kind != RESOURCE_EVENT && !load_kind(inventory, kind, err))
+        if (!resources[kind].is_singleton && kind != RESOURCE_EVENT &&
+            !inventory_load_kind(inventory, kind, err))
             return false;
     return inventory_load_audit(inventory, err);
 }
@@ -582,19 +562,65 @@ static void count_pool(Inventory *inventory, const char *pool, json_t *json) {
 }
 
 /* `repository_name` is the name of what `repository` refers to: a rule of the schema. */
-static void add_reference_names(Inventory *inventory, const TypeDescriptor *type, json_t *json) {
+static GArray *name_fields_of(const TypeDescriptor *type) {
+    GArray *fields = g_array_new(FALSE, FALSE, sizeof(NameField));
     for (size_t i = 0; i < type->n_fields; i++) {
         const FieldDescriptor *field = &type->fields[i];
         if (field->format != FORMAT_REFERENCE || field->is_list || !field->reference)
             continue;
-        g_autofree char *name_field = g_strconcat(field->name, "_name", NULL);
-        const char *id = json_string_value(json_object_get(json, field->name));
-        if (!id || !model_field(type, name_field))
-            continue;
-        const Object *other = inventory_get(inventory, resource_find(field->reference), id);
-        if (other && other->name)
-            json_object_set_new(json, name_field, json_string(other->name));
+        g_autofree char *name = g_strconcat(field->name, "_name", NULL);
+        NameField row = {field, model_field(type, name), resource_find(field->reference)};
+        if (row.name)
+            g_array_append_val(fields, row);
     }
+    return fields;
+}
+
+/* NULL: it refers to nothing, or that has no name. */
+static const char *name_of_other(
+    Inventory *inventory, const TypeDescriptor *type, const void *data, const NameField *row) {
+    if (!(*(const uint64_t *)data & MODEL_BIT(row->reference - type->fields)))
+        return NULL;
+    const char *id = *(char *const *)((const char *)data + row->reference->offset);
+    const Object *other = inventory_get(inventory, row->kind, id);
+    return other ? other->name : NULL;
+}
+
+static void add_reference_names(Inventory *inventory, const Object *object, uint64_t fields, json_t *json) {
+    const TypeDescriptor *type = resources[object->kind].type;
+    const GArray *rows = inventory->name_fields[object->kind];
+    for (guint i = 0; i < rows->len; i++) {
+        const NameField *row = &g_array_index(rows, NameField, i);
+        const char *name = name_of_other(inventory, type, object->data, row);
+        if (name && (fields & MODEL_BIT(row->reference - type->fields)))
+            json_object_set_new(json, row->name->name, json_string(name));
+    }
+}
+
+bool inventory_can_write(ResourceId kind) {
+    return kind != RESOURCE_JOB && kind != RESOURCE_POOL;
+}
+
+void inventory_write(Inventory *inventory, const Object *object, uint64_t fields, GString *text) {
+    g_assert(inventory_can_write(object->kind));
+    const TypeDescriptor *type = resources[object->kind].type;
+    const GArray *rows = inventory->name_fields[object->kind];
+    gsize begun = text->len;
+    model_write(type, object->data, MODEL_ENCODE_PUBLIC, fields, text);
+    g_string_truncate(text, text->len - 1);
+    for (guint i = 0; i < rows->len; i++) {
+        const NameField *row = &g_array_index(rows, NameField, i);
+        const char *name = fields & MODEL_BIT(row->name - type->fields)
+                               ? name_of_other(inventory, type, object->data, row)
+                               : NULL;
+        if (!name)
+            continue;
+        g_string_append(text, text->len > begun + 1 ? ",\"" : "\"");
+        g_string_append(text, row->name->name);
+        g_string_append(text, "\":");
+        json_append_string(text, name);
+    }
+    g_string_append_c(text, '}');
 }
 
 json_t *inventory_encode(Inventory *inventory, const Object *object) {
@@ -604,7 +630,7 @@ json_t *inventory_encode(Inventory *inventory, const Object *object) {
 json_t *inventory_encode_some(Inventory *inventory, const Object *object, uint64_t fields) {
     const TypeDescriptor *type = resources[object->kind].type;
     json_t *json = model_encode_some(type, object->data, MODEL_ENCODE_PUBLIC, fields);
-    add_reference_names(inventory, type, json);
+    add_reference_names(inventory, object, fields, json);
     if (object->kind == RESOURCE_POOL)
         count_pool(inventory, object->id, json);
     if (object->kind == RESOURCE_JOB) {

@@ -79,3 +79,6 @@ void inventory_unsubscribe(Inventory *inventory, int subscription);
 json_t *inventory_encode(Inventory *inventory, const Object *object);
 /* Only these fields of it (MODEL_BIT); what follows from others may be there, too. */
 json_t *inventory_encode_some(Inventory *inventory, const Object *object, uint64_t fields);
+/* Exactly these, as text. Not of kinds of which something is computed: jobs and pools. */
+void inventory_write(Inventory *inventory, const Object *object, uint64_t fields, GString *text);
+bool inventory_can_write(ResourceId kind);

@@ -53,6 +53,23 @@ char *json_to_pretty_text(const json_t *json) {
     return g_strconcat(text, "\n", NULL);
 }
 
+void json_append_string(GString *text, const char *value) {
+    g_string_append_c(text, '"');
+    for (const char *from = value, *at = value;; at++) {
+        if (*at && (guchar)*at >= ' ' && *at != '"' && *at != '\\')
+            continue;
+        g_string_append_len(text, from, at - from);
+        if (!*at)
+            break;
+        if ((guchar)*at < ' ')
+            g_string_append_printf(text, "\\u%04x", (unsigned)*at);
+        else
+            g_string_append_printf(text, "\\%c", *at);
+        from = at + 1;
+    }
+    g_string_append_c(text, '"');
+}
+
 const json_t *json_at(const json_t *json, const char *dotted_path) {
     g_auto(GStrv) parts = g_strsplit(dotted_path, ".", -1);
     for (char **part = parts; *part && json; part++) {

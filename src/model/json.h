@@ -19,6 +19,9 @@ char *json_to_text(const json_t *json);
 /* For people and for files: indented, with a newline at the end. */
 char *json_to_pretty_text(const json_t *json);
 
+/* Appends the value as a JSON string; it is UTF-8. */
+void json_append_string(GString *text, const char *value);
+
 /* The value at a path such as "status.addresses.0.address", borrowed, or NULL. */
 const json_t *json_at(const json_t *json, const char *dotted_path);
 /* The string there, borrowed, or NULL when it is no string. */

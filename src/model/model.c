@@ -206,6 +206,73 @@ json_t *model_encode_some(
     return json;
 }
 
+static void write_value(
+    const FieldDescriptor *field, const void *value, ModelEncoding encoding, GString *text) {
+    switch (field->kind) {
+    case FIELD_BOOL:
+        g_string_append(text, *(const bool *)value ? "true" : "false");
+        return;
+    case FIELD_INT:
+    case FIELD_SIZE:
+        g_string_append_printf(text, "%" G_GINT64_FORMAT, *(const int64_t *)value);
+        return;
+    case FIELD_STRING:
+        json_append_string(text, *(char *const *)value);
+        return;
+    case FIELD_ENUM:
+        json_append_string(text, model_enum_name(field->enumeration, *(const int *)value));
+        return;
+    case FIELD_TIME: {
+        g_autofree char *time = time_to_text(*(const int64_t *)value);
+        json_append_string(text, time);
+        return;
+    }
+    case FIELD_OBJECT:
+        model_write(field->type, value, encoding, UINT64_MAX, text);
+        return;
+    case FIELD_JSON: {
+        g_autofree char *json = json_to_text(*(json_t *const *)value);
+        g_string_append(text, json);
+        return;
+    }
+    }
+    g_assert_not_reached();
+}
+
+static void write_list(
+    const FieldDescriptor *field, const void *place, ModelEncoding encoding, GString *text) {
+    ModelList list = list_at(place);
+    size_t size = model_value_size(field);
+    g_string_append_c(text, '[');
+    for (size_t i = 0; i < list.n; i++) {
+        if (i > 0)
+            g_string_append_c(text, ',');
+        write_value(field, (const char *)list.items + i * size, encoding, text);
+    }
+    g_string_append_c(text, ']');
+}
+
+void model_write(
+    const TypeDescriptor *type, const void *object, ModelEncoding encoding, uint64_t fields, GString *text) {
+    uint64_t present = *(const uint64_t *)object & fields;
+    gsize begun = text->len;
+    g_string_append_c(text, '{');
+    for (size_t i = 0; i < type->n_fields; i++) {
+        const FieldDescriptor *field = &type->fields[i];
+        const void *place = (const char *)object + field->offset;
+        if (!(present & MODEL_BIT(i)) || !is_shown(field, encoding))
+            continue;
+        g_string_append(text, text->len > begun + 1 ? ",\"" : "\"");
+        g_string_append(text, field->name);
+        g_string_append(text, "\":");
+        if (field->is_list)
+            write_list(field, place, encoding, text);
+        else
+            write_value(field, place, encoding, text);
+    }
+    g_string_append_c(text, '}');
+}
+
 /* Children wait in a list of their own: no recursion on what may have come from outside. */
 static void drop_secret_members(json_t *json, GPtrArray *waiting) {
     size_t i;

@@ -118,6 +118,9 @@ json_t *model_encode(const TypeDescriptor *type, const void *object, ModelEncodi
 /* Those of them whose MODEL_BIT is in `fields`. */
 json_t *model_encode_some(
     const TypeDescriptor *type, const void *object, ModelEncoding encoding, uint64_t fields);
+/* The same as text, without the tree between: several times as fast. */
+void model_write(
+    const TypeDescriptor *type, const void *object, ModelEncoding encoding, uint64_t fields, GString *text);
 /* Removes from JSON without a type of its own (parameters, plans, what steps remember) every member that has
  * the name of a secret field of any type but the agent's own, at any depth. NULL is accepted. */
 void model_drop_secrets(json_t *json);

@@ -16,6 +16,7 @@ struct TlsSession {
     bool is_ready;
     bool waits_to_write;
     bool is_record_held; /* GnuTLS holds one that the socket did not take whole */
+    bool may_hold_bytes; /* that came and were not read: it was not asked in vain since */
 };
 
 /* ---- 1. the handshake ---- */
@@ -190,7 +191,7 @@ static TlsIo get_ready(TlsSession *self, Error *err) {
         gnutls_alert_send(self->session, GNUTLS_AL_FATAL, GNUTLS_A_ACCESS_DENIED);
         return TLS_IO_FAILED;
     }
-    self->is_ready = true;
+    self->is_ready = self->may_hold_bytes = true;
     return TLS_IO_DONE;
 }
 
@@ -205,6 +206,7 @@ TlsIo tls_session_read(TlsSession *session, void *buffer, size_t size, size_t *r
     do
         n = gnutls_record_recv(session->session, buffer, size);
     while (n == GNUTLS_E_INTERRUPTED || n == GNUTLS_E_WARNING_ALERT_RECEIVED || n == GNUTLS_E_REHANDSHAKE);
+    session->may_hold_bytes = n != GNUTLS_E_AGAIN;
     if (n == GNUTLS_E_AGAIN)
         return wait_for_socket(session);
     if (n < 0)
@@ -252,7 +254,7 @@ bool tls_session_is_ready(const TlsSession *session) {
 }
 
 bool tls_session_has_buffered(const TlsSession *session) {
-    return session->is_ready && gnutls_record_check_pending(session->session) > 0;
+    return session->may_hold_bytes && session->is_ready && gnutls_record_check_pending(session->session) > 0;
 }
 
 bool tls_session_binding(const TlsSession *session, uint8_t ret_binding[TLS_BINDING_BYTES], Error *err) {

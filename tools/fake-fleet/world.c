@@ -70,7 +70,7 @@ World *world_new(int n_hosts, int n_vms, uint32_t seed) {
     World *world = g_new0(World, 1);
     *world = (World){.n_hosts = n_hosts, .n_vms = n_vms, .seed = seed, .random = g_rand_new_with_seed(seed)};
     world->guests = g_new0(Guest, (size_t)n_hosts * (size_t)n_vms);
-    world->beats = g_new0(int, n_hosts);
+    world->beats = g_new0(int, (size_t)n_hosts);
     for (int host = 0; host < n_hosts; host++)
         for (int vm = 0; vm < n_vms; vm++) {
             bool runs = (draw(world, KIND_VM, host, vm) >> 16) % 100 < RUNNING_PERCENT;
