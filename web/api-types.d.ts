@@ -1,5 +1,11 @@
 // Generated from schema/ by tools/generate. Do not edit.
 
+/** Sockets of a migration. */
+export type MigrationChannel = 'control' | 'memory' | 'disks';
+
+/** What the source's agent asks of the target's. */
+export type MigrationAct = 'start_target' | 'drop_target';
+
 /** Where an operation is. */
 export type OperationState = 'unknown' | 'running' | 'done' | 'failed' | 'interrupted';
 
@@ -1430,6 +1436,16 @@ export interface VmDelete {
   purge?: boolean;
 }
 
+/** Where a VM goes while it runs. */
+export interface VmMigrate {
+  /** The host that is to run it. */
+  to_host: string;
+  /** Where its disks are copied to; the only one of that host when absent. */
+  repository?: string;
+  /** At most so many bytes a second; no limit when absent. Bytes. */
+  bandwidth?: number;
+}
+
 /** A copy of a VM with new MACs. */
 export interface VmClone {
   /** Name of the copy; with a count above one NAME-1, NAME-2…, or by number where it contains `{n}`. */
@@ -1594,6 +1610,7 @@ export interface Methods {
   'vm.delete': { http: 'DELETE'; path: '/v1/vms/{id}'; parameters: VmDelete; result: Job };
   'vm.start': { http: 'POST'; path: '/v1/vms/{id}/start'; parameters: Empty; result: Job };
   'vm.stop': { http: 'POST'; path: '/v1/vms/{id}/stop'; parameters: VmStop; result: Job };
+  'vm.migrate': { http: 'POST'; path: '/v1/vms/{id}/migrate'; parameters: VmMigrate; result: Job };
   'vm.kill': { http: 'POST'; path: '/v1/vms/{id}/kill'; parameters: Empty; result: Job };
   'vm.reset': { http: 'POST'; path: '/v1/vms/{id}/reset'; parameters: Empty; result: Job };
   'vm.pause': { http: 'POST'; path: '/v1/vms/{id}/pause'; parameters: Empty; result: Job };

@@ -8,9 +8,12 @@
 #include "agent/remote.h"
 #include "base/work.h"
 #include "image/progress.h"
+#include "rpc/rpc-connect.h"
 #include "rpc/rpc-connection.h"
 #include "rpc/rpc-listener.h"
 #include "storage/repository-kind.h"
+
+enum { AGENT_PROTOCOL_VERSION = 1 };
 
 /* Pools of threads: what hangs in one does not hold the others. They share the queues of objects: one call
  * after the other for each object, on whichever lane. */
@@ -19,6 +22,7 @@ typedef enum AgentLane {
     LANE_START, /* starts: they keep processors busy */
     LANE_MAKE,  /* VMs' files by shared blocks or overlays */
     LANE_COPY,  /* VMs' files copied byte by byte: perhaps for hours */
+    LANE_MOVE,  /* live migrations from here: each takes long and waits for the other host */
     LANE_STOP,  /* waits for guests that were asked to stop */
     LANE_KILL,  /* pulling the plug waits for nobody */
     LANE_PROBE, /* inventory, state, consoles */
@@ -38,6 +42,7 @@ struct Agent {
     const Hypervisor *driver;
     HypervisorSession *session;
     Acceleration acceleration;
+    char *helpers;      /* folder of lodge-fetch and lodge-migrate */
     char *fetch_helper; /* path of lodge-fetch */
     bool fetches_from_itself;
     bool has_allowed_user;
@@ -47,6 +52,7 @@ struct Agent {
     WorkPool *pools[LANE_MAX];
     RpcTickets *tickets;
     RpcListener *listener, *remote_listener; /* the latter may be NULL */
+    RpcConnector *connector;                 /* to other agents */
     Remote *remote;
     char *address;       /* that it listens on; NULL: on its socket only */
     GPtrArray *clients;  /* AgentClient, owned */
@@ -75,6 +81,7 @@ struct Agent {
 typedef enum AgentAccess {
     ACCESS_LOCAL,    /* the machine's own socket: root, or whom root named */
     ACCESS_OWNER,    /* over the network: the owner, by its certificate or by the code that it proved */
+    ACCESS_PEER,     /* over the network: another host of the owner, for what is between hosts */
     ACCESS_STRANGER, /* over the network: may say hello, and prove a code */
 } AgentAccess;
 
@@ -122,6 +129,7 @@ RpcHandler agent_lookup(const char *method, void *client);
 
 /* agent.c */
 AgentAccess client_access(const AgentClient *client);
+bool client_is_believed(const AgentClient *client); /* the machine itself, or the owner */
 /* What was written for the network counts for connections from now on. */
 bool agent_take_credentials(Agent *agent, Error *err);
 /* The same at once: other connections than `keep` (may be NULL) that came
@@ -165,6 +173,23 @@ const char *key_of_modules(const void *parameters);
 /* handle-control.c: adds what became of the host's `control`. Any thread. */
 void control_fill(const Agent *agent, HostStatus *status);
 const char *key_of_control(const void *parameters);
+
+/* peer.c */
+void serve_peer_expect(AgentClient *client, const void *parameters, RpcRequest *request);
+
+/* migration.c */
+bool migration_check_peer(const AgentClient *client, const json_t *parameters, Error *err);
+void serve_migration_stream(AgentClient *client, const void *parameters, RpcRequest *request);
+const char *key_of_migration(const void *parameters);
+const char *key_of_migration_ref(const void *parameters);
+const char *key_of_migration_step(const void *parameters);
+bool handle_migration_expect(AgentCall *call, Error *err);
+bool finish_migration_expect(AgentCall *call, Error *err);
+bool handle_migration_move(AgentCall *call, Error *err);
+bool handle_migration_look(AgentCall *call, Error *err);
+bool handle_migration_act(AgentCall *call, Error *err);
+bool handle_migration_end(AgentCall *call, Error *err);
+bool finish_migration_end(AgentCall *call, Error *err);
 
 /* owning.c: answered at once. */
 void serve_own(AgentClient *client, const void *parameters, RpcRequest *request);

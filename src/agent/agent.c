@@ -1,6 +1,7 @@
 /* The agent's life: journal, driver, pools, socket, connections; and its end. */
 #include "agent/agent-private.h"
 #include "agent/host-end.h"
+#include "agent/migration.h"
 #include "agent/saved-watch.h"
 #include <string.h>
 #include <unistd.h>
@@ -9,7 +10,7 @@
 #include "image/jail.h"
 #include "rpc/rpc-splice.h"
 
-enum { TICKETS_LIMIT = 256, QUEUE_LIMIT = 4096, PROTOCOL_VERSION = 1, HELD_S = 10, HELD_END_MS = 5000 };
+enum { TICKETS_LIMIT = 256, QUEUE_LIMIT = 4096, HELD_S = 10, HELD_END_MS = 5000 };
 enum { MOST_REMOTE = 512, MOST_STRANGERS = 32 };
 /* In place of a number of threads: twice as many as there are processors, and at least 4. More at once only
  * get into each other's way: 128 guests on 2 cores started 8 % later with sixteen at once than with four. */
@@ -22,6 +23,7 @@ static const struct {
     [LANE_START] = {"start", BY_PROCESSORS},
     [LANE_MAKE] = {"make", BY_PROCESSORS},
     [LANE_COPY] = {"copy", 4},
+    [LANE_MOVE] = {"move", 16},
     [LANE_STOP] = {"stop", 128},
     [LANE_KILL] = {"kill", 4},
     [LANE_PROBE] = {"probe", 4},
@@ -56,8 +58,15 @@ AgentAccess client_access(const AgentClient *client) {
     const char *owner = journal_owner(agent->journal);
     const RpcStream *stream = client->connection ? rpc_connection_stream(client->connection) : NULL;
     bool has_proved = owner && client->proved_for && strcmp(client->proved_for, owner) == 0;
-    bool is_owner = has_proved || (stream && remote_is_owner(agent->remote, rpc_stream_shown(stream)));
-    return is_owner ? ACCESS_OWNER : ACCESS_STRANGER;
+    const TlsShown *shown = stream ? rpc_stream_shown(stream) : NULL;
+    if (has_proved || remote_is_owner(agent->remote, shown))
+        return ACCESS_OWNER;
+    return remote_peer(agent->remote, shown) ? ACCESS_PEER : ACCESS_STRANGER;
+}
+
+bool client_is_believed(const AgentClient *client) {
+    AgentAccess access = client_access(client);
+    return access == ACCESS_LOCAL || access == ACCESS_OWNER;
 }
 
 /* The oldest of too many makes room: nobody keeps the owner out by knocking. */
@@ -113,8 +122,8 @@ static void on_stream(RpcStream *take_stream, const RpcPeer *peer, void *data) {
         .on_closed = on_closed,
         .data = client,
         .software = "lodge-agent " LODGE_VERSION,
-        .lowest_version = PROTOCOL_VERSION,
-        .highest_version = PROTOCOL_VERSION,
+        .lowest_version = AGENT_PROTOCOL_VERSION,
+        .highest_version = AGENT_PROTOCOL_VERSION,
         .tickets = agent->tickets,
         .max_requests = peer ? 1024 : 256,
     };
@@ -220,6 +229,7 @@ static bool open_driver(Agent *agent, Error *err) {
     const HypervisorOptions options = {.instance = agent->instance,
         .state_folder = agent->state,
         .acceleration = agent->acceleration,
+        .helpers = agent->helpers,
         .on_change = reporter_changed,
         .on_change_data = agent->reporter};
     agent->session = agent->driver->open(&options, err);
@@ -263,6 +273,7 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
     agent->state = g_strdup(options->state);
     agent->driver = options->driver;
     agent->acceleration = options->acceleration;
+    agent->helpers = g_strdup(options->helpers);
     agent->fetch_helper = g_build_filename(options->helpers, "lodge-fetch", NULL);
     agent->fetches_from_itself = options->fetches_from_itself;
     agent->has_allowed_user = options->has_allowed_user;
@@ -271,6 +282,7 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
     agent->splices = g_hash_table_new(g_direct_hash, g_direct_equal);
     agent->uploads = g_hash_table_new(g_str_hash, g_str_equal);
     agent->tickets = rpc_tickets_new(NULL, TICKETS_LIMIT);
+    agent->connector = rpc_connector_new();
     open_lanes(agent);
     agent->held = held_new(agent->driver, &agent->session, agent->state);
     agent->system_root = g_strdup(options->system_root);
@@ -289,6 +301,7 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
         open_remote(agent, options->enrol_secret, err) && listen_on(agent, options, err) &&
         listen_to_network(agent, options, err)) {
         trash_start(agent);
+        migrations_resume(agent);
         agent->saved_watch = saved_watch_new(agent);
         held_look(agent);
         modules_resume(agent);
@@ -343,6 +356,7 @@ void agent_free(Agent *agent) {
     remote_free(agent->remote);
     g_free(agent->address);
     rpc_tickets_free(agent->tickets);
+    rpc_connector_free(agent->connector);
     g_clear_handle_id(&agent->trim_source, g_source_remove);
     if (agent->session)
         agent->driver->close(agent->session);
@@ -357,6 +371,7 @@ void agent_free(Agent *agent) {
     g_free(agent->instance);
     g_free(agent->state);
     g_free(agent->fetch_helper);
+    g_free(agent->helpers);
     g_free(agent);
 }
 

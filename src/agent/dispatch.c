@@ -248,6 +248,11 @@ static bool check_access(const AgentClient *client, const AgentMethodDescriptor 
     AgentAccess access = client_access(client);
     if (method->is_local && access != ACCESS_LOCAL)
         return error_set(err, ERROR_DENIED, NULL, "%s is asked on the host itself only", method->name);
+    if (access == ACCESS_PEER)
+        return method->is_peer || method->is_free ||
+               error_set(err, ERROR_DENIED, NULL, "another host may not ask for %s", method->name);
+    if (method->is_peer)
+        return error_set(err, ERROR_DENIED, NULL, "%s is between hosts", method->name);
     return access != ACCESS_STRANGER || method->is_free ||
            error_set(err, ERROR_DENIED, NULL, "show the host's code first");
 }
@@ -353,11 +358,11 @@ static void serve_hello(AgentClient *client, const void *parameters, RpcRequest 
     const AgentHello *hello = parameters;
     Journal *journal = client->agent->journal;
     g_auto(AgentIdentity) identity = {0};
-    client->is_owner = client_access(client) != ACCESS_STRANGER &&
-                       g_strcmp0(journal_owner(journal), hello->manager) == 0 &&
+    bool is_believed = client_is_believed(client);
+    client->is_owner = is_believed && g_strcmp0(journal_owner(journal), hello->manager) == 0 &&
                        hello->epoch >= journal_epoch(journal);
     agent_identity_fill(client->agent, &identity);
-    if (client_access(client) != ACCESS_STRANGER)
+    if (is_believed)
         agent_identity_set_time(&identity, clock_realtime_ns(clock_system()));
     rpc_reply(request, agent_identity_encode(&identity, MODEL_ENCODE_ALL));
 }
@@ -413,6 +418,8 @@ static const ServeFn served_at_once[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_HOST_RELEASE] = serve_host_release,
     [AGENT_METHOD_ENROL_RELEASE] = serve_enrol_release,
     [AGENT_METHOD_HOLDINGS] = serve_holdings,
+    [AGENT_METHOD_PEER_EXPECT] = serve_peer_expect,
+    [AGENT_METHOD_MIGRATION_STREAM] = serve_migration_stream,
     [AGENT_METHOD_HOST_END] = serve_host_end,
     [AGENT_METHOD_HOST_BEGIN] = serve_host_begin,
 };
@@ -428,12 +435,15 @@ static void serve(RpcRequest *take_request, void *data) {
         return;
     }
     if (!check_access(client, method, &err) ||
-        (!method->is_free && !check_owner(client->agent, rpc_request_context(request), &err))) {
+        (!method->is_free && !method->is_peer &&
+            !check_owner(client->agent, rpc_request_context(request), &err))) {
         rpc_fail(request, &err);
         return;
     }
     void *parameters = g_malloc0(method->parameters->size);
     if (!model_decode(method->parameters, rpc_request_parameters(request), MODEL_STORED, parameters, &err)) {
+        rpc_fail(request, &err);
+    } else if (method->is_peer && !migration_check_peer(client, rpc_request_parameters(request), &err)) {
         rpc_fail(request, &err);
     } else if (served_at_once[id]) {
         served_at_once[id](client, parameters, request);

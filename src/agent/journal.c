@@ -15,6 +15,7 @@ struct Journal {
     int64_t claim_floor;    /* of objects whose claims were forgotten */
     GHashTable *operations; /* id -> Operation */
     GHashTable *networks;   /* id -> json_t * */
+    GHashTable *migrations; /* id -> json_t * */
     bool is_releasing;      /* that it has no owner is on its way to the disk */
 };
 
@@ -87,6 +88,9 @@ static void take_item(Journal *journal, const char *key, const json_t *json) {
     } else if (g_str_has_prefix(key, "network/")) {
         g_hash_table_replace(
             journal->networks, g_strdup(key + strlen("network/")), json_incref((json_t *)json));
+    } else if (g_str_has_prefix(key, "migration/")) {
+        g_hash_table_replace(
+            journal->migrations, g_strdup(key + strlen("migration/")), json_incref((json_t *)json));
     } else if (g_str_has_prefix(key, "operation/")) {
         take_operation(journal, key + strlen("operation/"), json);
     }
@@ -144,6 +148,7 @@ Journal *journal_open(const char *path, Error *err) {
     journal->claims = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     journal->operations = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, release_operation);
     journal->networks = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, release_json);
+    journal->migrations = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, release_json);
     if (read_all(journal, err) && name_host(journal, err))
         return journal;
     journal_close(journal);
@@ -156,6 +161,7 @@ void journal_close(Journal *journal) {
     store_close(journal->store);
     g_hash_table_unref(journal->operations);
     g_hash_table_unref(journal->networks);
+    g_hash_table_unref(journal->migrations);
     g_hash_table_unref(journal->claims);
     g_free(journal->host);
     g_free(journal->owner);
@@ -382,6 +388,54 @@ void journal_release(Journal *journal, StoreDoneFn done, void *data) {
     journal->is_releasing = true;
     store_transaction_delete(transaction, "owner");
     store_commit(journal->store, transaction, release_is_durable, release);
+}
+
+/* ---- migrations ---- */
+
+typedef struct MigrationPut {
+    Journal *journal;
+    char *id;
+    json_t *record;
+    StoreDoneFn done;
+    void *data;
+} MigrationPut;
+
+static void migration_is_durable(int64_t revision, const Error *err, void *data) {
+    MigrationPut *put = data;
+    if (err)
+        json_decref(put->record);
+    else
+        g_hash_table_replace(put->journal->migrations, g_strdup(put->id), put->record);
+    if (put->done)
+        put->done(revision, err, put->data);
+    g_free(put->id);
+    g_free(put);
+}
+
+void journal_migration_put(
+    Journal *journal, const char *id, json_t *take_record, StoreDoneFn done, void *data) {
+    MigrationPut *put = g_new0(MigrationPut, 1);
+    *put = (MigrationPut){journal, g_strdup(id), take_record, done, data};
+    StoreTransaction *transaction = store_transaction_new();
+    g_autofree char *key = g_strdup_printf("migration/%s", id);
+    put_json(transaction, key, json_incref(take_record));
+    store_commit(journal->store, transaction, migration_is_durable, put);
+}
+
+void journal_migration_delete(Journal *journal, const char *id, StoreDoneFn done, void *data) {
+    StoreTransaction *transaction = store_transaction_new();
+    g_autofree char *key = g_strdup_printf("migration/%s", id);
+    store_transaction_delete(transaction, key);
+    g_hash_table_remove(journal->migrations, id);
+    store_commit(journal->store, transaction, done, data);
+}
+
+const json_t *journal_migration(const Journal *journal, const char *id) {
+    return g_hash_table_lookup(journal->migrations, id);
+}
+
+GHashTable *journal_migrations(const Journal *journal) {
+    return journal->migrations;
 }
 
 /* ---- repositories and networks ---- */

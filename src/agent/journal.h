@@ -59,6 +59,14 @@ void journal_release(Journal *journal, StoreDoneFn done, void *data);
 /* Whether one has not ended. */
 bool journal_is_busy(const Journal *journal);
 
+/* Migrations of VMs to and from this host that are under way: what they are to remember, any JSON object.
+ * A record is seen once it is durable, whereupon `done` (may be NULL) comes; what is deleted, at once. */
+void journal_migration_put(
+    Journal *journal, const char *id, json_t *take_record, StoreDoneFn done, void *data);
+void journal_migration_delete(Journal *journal, const char *id, StoreDoneFn done, void *data);
+const json_t *journal_migration(const Journal *journal, const char *id); /* borrowed, or NULL */
+GHashTable *journal_migrations(const Journal *journal);                  /* id -> json_t; borrowed */
+
 /* Repositories and networks in use: for cleaning up at start, and for the next owner. */
 void journal_repository_put(Journal *journal, const Repository *repository);
 void journal_repository_delete(Journal *journal, const char *id);

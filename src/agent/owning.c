@@ -139,7 +139,7 @@ void serve_own(AgentClient *client, const void *parameters, RpcRequest *request)
     owning->request = rpc_request_ref(request);
     agent_own_copy(&owning->own, parameters);
     /* An owner that proves a code again did not get the answer. */
-    bool needs_proof = client_access(client) == ACCESS_STRANGER || (client->is_remote && owning->own.proof);
+    bool needs_proof = !client_is_believed(client) || (client->is_remote && owning->own.proof);
     bool is_begun =
         check_claim(client->agent, &owning->own, &err) && (!needs_proof || begin_proof(owning, client, &err));
     if (!is_begun) {

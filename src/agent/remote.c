@@ -16,7 +16,20 @@ struct Remote {
     char *code, *code_for;     /* `code_for`: the manager that proved it */
     int64_t code_end_ns, secret_next_ns;
     int tries;
+    GHashTable *peers; /* id -> Peer */
 };
+
+typedef struct Peer {
+    char *id, *key;
+    int64_t end_ns;
+} Peer;
+
+static void peer_free(void *data) {
+    Peer *peer = data;
+    g_free(peer->id);
+    g_free(peer->key);
+    g_free(peer);
+}
 
 /* ---- key and certificates ---- */
 
@@ -109,6 +122,7 @@ Remote *remote_new(const RemoteOptions *options, Error *err) {
     remote->secret_path = g_strdup(options->secret_path);
     remote->journal = options->journal;
     remote->clock = options->clock;
+    remote->peers = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, peer_free);
     if (!folder_make(remote->folder, 0700, err))
         return NULL;
     file_replace_sweep(remote->folder);
@@ -124,6 +138,7 @@ void remote_free(Remote *remote) {
     if (!remote)
         return;
     end_code(remote);
+    g_hash_table_unref(remote->peers);
     tls_credentials_unref(remote->credentials);
     g_free(remote->authority_pem);
     g_free(remote->key);
@@ -149,6 +164,35 @@ bool remote_is_owner(const Remote *remote, const TlsShown *shown) {
     return g_strcmp0(tls_shown_name(shown, TLS_URI_PREFIX "manager:"), owner) == 0;
 }
 
+static gboolean is_over(void *id G_GNUC_UNUSED, void *value, void *clock) {
+    return ((const Peer *)value)->end_ns <= clock_monotonic_ns(clock);
+}
+
+bool remote_expect(Remote *remote, const char *host_id, const char *key, int64_t seconds, Error *err) {
+    g_hash_table_foreach_remove(remote->peers, is_over, (void *)remote->clock);
+    if (seconds <= 0) {
+        g_hash_table_remove(remote->peers, host_id);
+        return true;
+    }
+    if (g_hash_table_size(remote->peers) >= REMOTE_PEERS_LIMIT &&
+        !g_hash_table_contains(remote->peers, host_id))
+        return error_set(err, ERROR_BUSY, NULL, "more than %d hosts are expected", REMOTE_PEERS_LIMIT);
+    Peer *peer = g_new0(Peer, 1);
+    *peer = (Peer){g_strdup(host_id), g_strdup(key), clock_monotonic_ns(remote->clock) + seconds * NS_PER_S};
+    g_hash_table_replace(remote->peers, peer->id, peer);
+    return true;
+}
+
+const char *remote_peer(const Remote *remote, const TlsShown *shown) {
+    if (!journal_owner(remote->journal) || !shown || !shown->is_trusted || !remote->authority_pem)
+        return NULL;
+    const char *id = tls_shown_name(shown, TLS_URI_PREFIX "host:");
+    const Peer *peer = id ? g_hash_table_lookup(remote->peers, id) : NULL;
+    bool is_expected = peer && clock_monotonic_ns(remote->clock) < peer->end_ns &&
+                       g_strcmp0(shown->key_fingerprint, peer->key) == 0;
+    return is_expected ? peer->id : NULL;
+}
+
 static bool is_code_open(const Remote *self) {
     return self->code && self->tries > 0 && clock_monotonic_ns(self->clock) < self->code_end_ns;
 }
@@ -156,7 +200,7 @@ static bool is_code_open(const Remote *self) {
 bool remote_check(const TlsShown *shown, void *remote, Error *err) {
     const Remote *self = remote;
     const char *owner = journal_owner(self->journal);
-    if (remote_is_owner(self, shown))
+    if (remote_is_owner(self, shown) || remote_peer(self, shown))
         return true;
     if (owner && !is_code_open(self))
         return error_set(err, ERROR_NOT_OWNER, NULL, "this host belongs to the manager %s: %s", owner,

@@ -33,6 +33,15 @@ const char *remote_key(const Remote *remote);             /* fingerprint of the 
 bool remote_check(const TlsShown *shown, void *remote, Error *err);
 bool remote_is_owner(const Remote *remote, const TlsShown *shown);
 
+/* ---- other hosts of the owner ---- */
+
+enum { REMOTE_PEERS_LIMIT = 1024 };
+/* Lets in the host with that id and that key (fingerprint), whose certificate the owner's authority signed,
+ * for so long; 0: no more. Nobody is expected any more when the agent starts anew. ERROR_BUSY: too many. */
+bool remote_expect(Remote *remote, const char *host_id, const char *key, int64_t seconds, Error *err);
+/* Its id when somebody who is expected shows this; borrowed. NULL when not. */
+const char *remote_peer(const Remote *remote, const TlsShown *shown);
+
 /* ---- the one-time code ---- */
 
 /* A new one, which ends the one before; borrowed. Never log it. */

@@ -90,6 +90,31 @@ static void test_who_is_let_in(World *world, const void *data G_GNUC_UNUSED) {
     g_assert_false(lets_in(world, NULL, false, true));
 }
 
+static void test_another_host_that_is_expected(World *world, const void *data G_GNUC_UNUSED) {
+    const char *name = "lodge:host:" STRANGER;
+    g_assert_true(remote_expect(world->remote, STRANGER, "sha256:01", 60, NULL));
+    own(world);
+    g_assert_true(lets_in(world, name, true, true));
+    g_assert_false(lets_in(world, name, false, true)); /* signed by somebody else */
+    g_assert_false(lets_in(world, "lodge:host:" OWNER, true, true));
+    g_assert_true(remote_expect(world->remote, STRANGER, "sha256:02", 60, NULL)); /* it has another key */
+    g_assert_false(lets_in(world, name, true, true));
+    g_assert_true(remote_expect(world->remote, STRANGER, "sha256:01", 60, NULL));
+    g_assert_true(lets_in(world, name, true, true));
+    fake_clock_advance(&world->clock, 60 * NS_PER_S);
+    g_assert_false(lets_in(world, name, true, true));
+    g_assert_true(remote_expect(world->remote, STRANGER, "sha256:01", 60, NULL));
+    g_assert_true(remote_expect(world->remote, STRANGER, "sha256:01", 0, NULL)); /* no more */
+    g_assert_false(lets_in(world, name, true, true));
+    for (int i = 0; i < REMOTE_PEERS_LIMIT; i++) {
+        g_autofree char *id = g_strdup_printf("host-%d", i);
+        g_assert_true(remote_expect(world->remote, id, "sha256:03", 60, NULL));
+    }
+    g_assert_false(remote_expect(world->remote, STRANGER, "sha256:01", 60, NULL));
+    fake_clock_advance(&world->clock, 60 * NS_PER_S); /* those are over */
+    g_assert_true(remote_expect(world->remote, STRANGER, "sha256:01", 60, NULL));
+}
+
 static bool try_code(World *world, const char *manager) {
     g_auto(RemoteCodes) codes = {0};
     g_auto(Error) err = {0};
@@ -170,6 +195,7 @@ int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define TEST(name, function) g_test_add("/remote/" name, World, NULL, set_up, function, tear_down)
     TEST("let-in", test_who_is_let_in);
+    TEST("expected", test_another_host_that_is_expected);
     TEST("code", test_what_a_code_is_worth);
     TEST("secret", test_what_a_secret_is_worth);
     TEST("key", test_the_key_stays);

@@ -23,18 +23,12 @@
 #include "hypervisor/host-facts.h"
 #include "hypervisor/crash-mark.h"
 #include "hypervisor/device-change.h"
-#include "hypervisor/hypervisor.h"
+#include "hypervisor/fake-private.h"
 #include "hypervisor/restart.h"
 #include "hypervisor/vm-files.h"
 #include "model/vm-mode.h"
 
 enum { VM_FILE_LIMIT = 4 * 1024 * 1024, CONTROL_LIMIT = 4096, SLICE_MS = 20, FAKE_VCPUS_LIMIT = 288 };
-
-struct HypervisorSession {
-    char *folder, *instance;
-    HypervisorChangeFn on_change;
-    void *on_change_data;
-};
 
 static HypervisorSession *fake_open(const HypervisorOptions *options, Error *err) {
     g_autofree char *folder = g_build_filename(options->state_folder, "fake", NULL);
@@ -45,18 +39,23 @@ static HypervisorSession *fake_open(const HypervisorOptions *options, Error *err
     session->instance = g_strdup(options->instance);
     session->on_change = options->on_change;
     session->on_change_data = options->on_change_data;
+    g_mutex_init(&session->lock);
+    session->leading = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    fake_migrations_sweep(session);
     return session;
 }
 
 static void fake_close(HypervisorSession *session) {
     if (!session)
         return;
+    g_hash_table_unref(session->leading);
+    g_mutex_clear(&session->lock);
     g_free(session->folder);
     g_free(session->instance);
     g_free(session);
 }
 
-static void notify(const HypervisorSession *session, const char *vm_id) {
+void fake_notify(const HypervisorSession *session, const char *vm_id) {
     if (session->on_change)
         session->on_change(vm_id, session->on_change_data);
 }
@@ -95,7 +94,7 @@ static bool is_hung(const HypervisorSession *session, const char *call) {
 }
 
 /* The delay and the fault that are set for this call. */
-static bool suffer(const HypervisorSession *session, const char *call, const Cancel *cancel, Error *err) {
+bool fake_suffer(const HypervisorSession *session, const char *call, const Cancel *cancel, Error *err) {
     g_autofree char *text = setting(session, "delay_ms", "LODGE_FAKE_DELAY_MS");
     int64_t left_ms = text ? g_ascii_strtoll(text, NULL, 10) : 0;
     while (is_hung(session, call))
@@ -110,7 +109,7 @@ static bool suffer(const HypervisorSession *session, const char *call, const Can
     return true;
 }
 
-static bool suffer_late(const HypervisorSession *session, const char *call, Error *err) {
+bool fake_suffer_late(const HypervisorSession *session, const char *call, Error *err) {
     g_autofree char *late = g_strdup_printf("%s-late", call);
     if (is_struck(session, late))
         return error_set(err, ERROR_LOST, NULL, "the fake hypervisor was told to fail: %s", late);
@@ -122,7 +121,7 @@ static char *vm_path(const HypervisorSession *session, const char *vm_id) {
 }
 
 /* A running VM: its definition with `status`. False without an error when it does not run. */
-static bool load(const HypervisorSession *session, const char *vm_id, Vm *ret_vm) {
+bool fake_load(const HypervisorSession *session, const char *vm_id, Vm *ret_vm) {
     g_autofree char *path = vm_path(session, vm_id);
     g_autofree char *text = NULL;
     size_t length = 0;
@@ -133,7 +132,7 @@ static bool load(const HypervisorSession *session, const char *vm_id, Vm *ret_vm
 }
 
 /* Written beside and then moved or linked into place; killed in between, only a hidden file remains. */
-static bool store(const HypervisorSession *session, const Vm *vm, bool is_new, Error *err) {
+bool fake_store(const HypervisorSession *session, const Vm *vm, bool is_new, Error *err) {
     g_autofree char *path = vm_path(session, vm->id);
     g_autofree char *temporary = g_strdup_printf("%s/.%s.%08x", session->folder, vm->id, g_random_int());
     g_autoptr(json_t) json = vm_encode(vm, MODEL_ENCODE_ALL);
@@ -163,7 +162,7 @@ static void report_modes(const HypervisorSession *session, HostStatus *status) {
 }
 
 static bool fake_probe(HypervisorSession *session, HostStatus *status, Error *err) {
-    if (!suffer(session, "probe", NULL, err))
+    if (!fake_suffer(session, "probe", NULL, err))
         return false;
     g_autofree char *boot = setting(session, "boot", "LODGE_FAKE_BOOT");
     host_facts_read(status);
@@ -201,7 +200,7 @@ static bool fake_list(HypervisorSession *session, AgentInventory *inventory, Err
         if (*name == '.' || !g_str_has_suffix(name, ".json"))
             continue;
         g_autofree char *id = g_strndup(name, strlen(name) - strlen(".json"));
-        if (load(session, id, &vm))
+        if (fake_load(session, id, &vm))
             fill_state(session, &vm, agent_inventory_add_vms(inventory));
     }
     g_dir_close(folder);
@@ -211,9 +210,9 @@ static bool fake_list(HypervisorSession *session, AgentInventory *inventory, Err
 
 static bool fake_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err) {
     g_auto(Vm) vm = {0};
-    if (!suffer(session, "state", NULL, err))
+    if (!fake_suffer(session, "state", NULL, err))
         return false;
-    if (load(session, vm_id, &vm)) {
+    if (fake_load(session, vm_id, &vm)) {
         fill_state(session, &vm, ret_state);
         return true;
     }
@@ -255,9 +254,9 @@ static void count_nic(const Nic *nic, int64_t age_ms, VmNicStatistics *row) {
 static bool fake_statistics(
     HypervisorSession *session, const char *vm_id, VmStatistics *statistics, Error *err) {
     g_auto(Vm) vm = {0};
-    if (!suffer(session, "statistics", NULL, err))
+    if (!fake_suffer(session, "statistics", NULL, err))
         return false;
-    if (!load(session, vm_id, &vm))
+    if (!fake_load(session, vm_id, &vm))
         return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
     int64_t age_ms = MAX(clock_realtime_ns(clock_system()) - vm.status.started, 0) / NS_PER_MS;
     vm_statistics_set_id(statistics, vm_id);
@@ -306,37 +305,37 @@ static bool fake_start(HypervisorSession *session, const HypervisorVm *vm, const
     VmMode mode = VM_MODE_AUTO;
     if (vm->vm->vcpus > FAKE_VCPUS_LIMIT)
         return error_set(err, ERROR_UNSUPPORTED, "/vcpus", "this host can give %d to a VM", FAKE_VCPUS_LIMIT);
-    if (load(session, vm->vm->id, &running))
+    if (fake_load(session, vm->vm->id, &running))
         return true;
     report_modes(session, &host);
     if (!vm_mode_choose(vm->vm, &host, vm->kernel_path != NULL, &mode, err) ||
-        !suffer(session, "start", cancel, err))
+        !fake_suffer(session, "start", cancel, err))
         return false;
     fill_running(&running, vm, mode);
-    if (!store(session, &running, true, err))
+    if (!fake_store(session, &running, true, err))
         return false;
     crash_mark_clear(session->folder, vm->vm->id);
-    notify(session, vm->vm->id);
-    return suffer_late(session, "start", err);
+    fake_notify(session, vm->vm->id);
+    return fake_suffer_late(session, "start", err);
 }
 
 static bool end_vm(
     HypervisorSession *session, const char *vm_id, const char *call, const Cancel *cancel, Error *err) {
     g_autofree char *path = vm_path(session, vm_id);
-    if (!suffer(session, call, cancel, err))
+    if (!fake_suffer(session, call, cancel, err))
         return false;
     crash_mark_clear(session->folder, vm_id);
     if (unlink(path) == 0)
-        notify(session, vm_id);
+        fake_notify(session, vm_id);
     else if (errno != ENOENT)
         return error_set_errno(err, errno, "%s", path);
-    return suffer_late(session, call, err);
+    return fake_suffer_late(session, call, err);
 }
 
 static bool fake_stop(HypervisorSession *session, const char *vm_id, int64_t timeout_ms, bool force,
     const Cancel *cancel, Error *err) {
     g_auto(Vm) vm = {0};
-    if (!force && load(session, vm_id, &vm) && vm.status.state == VM_STATE_PAUSED)
+    if (!force && fake_load(session, vm_id, &vm) && vm.status.state == VM_STATE_PAUSED)
         return error_set(err, ERROR_WRONG_STATE, NULL, "a paused VM cannot stop by itself; resume it first");
     g_autofree char *deaf = setting(session, "deaf", "LODGE_FAKE_DEAF");
     for (int64_t left_ms = deaf ? timeout_ms : 0; left_ms > 0; left_ms -= SLICE_MS) {
@@ -358,15 +357,15 @@ static bool fake_kill(HypervisorSession *session, const char *vm_id, Error *err)
 static bool set_state(
     HypervisorSession *session, const char *vm_id, const char *call, VmState state, Error *err) {
     g_auto(Vm) vm = {0};
-    if (!suffer(session, call, NULL, err))
+    if (!fake_suffer(session, call, NULL, err))
         return false;
-    if (!load(session, vm_id, &vm))
+    if (!fake_load(session, vm_id, &vm))
         return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
     vm_status_set_state(&vm.status, state);
-    if (!store(session, &vm, false, err))
+    if (!fake_store(session, &vm, false, err))
         return false;
-    notify(session, vm_id);
-    return suffer_late(session, call, err);
+    fake_notify(session, vm_id);
+    return fake_suffer_late(session, call, err);
 }
 
 static bool fake_reset(HypervisorSession *session, const char *vm_id, Error *err) {
@@ -398,26 +397,26 @@ static bool is_whole(const char *path) {
 static bool fake_save(HypervisorSession *session, const char *vm_id, const char *path,
     const ImageProgress *progress, const Cancel *cancel, Error *err) {
     g_auto(Vm) vm = {0};
-    if (!load(session, vm_id, &vm))
+    if (!fake_load(session, vm_id, &vm))
         return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
     g_autoptr(json_t) json = vm_encode(&vm, MODEL_ENCODE_ALL);
     g_autofree char *text = json_to_text(json);
     if (!file_replace(path, text, strlen(text), 0600, err)) /* half of it, as it is while this takes long */
         return false;
     progress_report(progress, 50, "Writing the memory");
-    if (!suffer(session, "save", cancel, err))
+    if (!fake_suffer(session, "save", cancel, err))
         return false;
     g_autofree char *whole = g_strconcat(text, memory_end, NULL);
     return file_replace(path, whole, strlen(whole), 0600, err) &&
-           end_vm(session, vm_id, "save-end", NULL, err) && suffer_late(session, "save", err);
+           end_vm(session, vm_id, "save-end", NULL, err) && fake_suffer_late(session, "save", err);
 }
 
 static bool fake_save_settle(HypervisorSession *session, const char *vm_id, const char *path,
     bool *ret_is_saved, const Cancel *cancel, Error *err) {
     g_auto(Vm) vm = {0};
-    if (!suffer(session, "settle", cancel, err))
+    if (!fake_suffer(session, "settle", cancel, err))
         return false;
-    *ret_is_saved = !load(session, vm_id, &vm) && is_whole(path);
+    *ret_is_saved = !fake_load(session, vm_id, &vm) && is_whole(path);
     return true;
 }
 
@@ -425,17 +424,17 @@ static bool fake_restore(
     HypervisorSession *session, const HypervisorVm *vm, const char *path, const Cancel *cancel, Error *err) {
     g_autofree char *text = NULL;
     g_auto(Vm) saved = {0};
-    if (!suffer(session, "restore", cancel, err) || !file_read(path, VM_FILE_LIMIT, &text, NULL, err))
+    if (!fake_suffer(session, "restore", cancel, err) || !file_read(path, VM_FILE_LIMIT, &text, NULL, err))
         return false;
     g_autoptr(json_t) json =
         g_str_has_suffix(text, memory_end) ? json_parse(text, strlen(text) - strlen(memory_end), NULL) : NULL;
     if (!json || !vm_decode(json, MODEL_STORED, &saved, NULL) || g_strcmp0(saved.id, vm->vm->id) != 0)
         return error_set(err, ERROR_CORRUPT, NULL, "%s holds no memory of this VM", path);
     vm_status_set_state(&saved.status, VM_STATE_PAUSED);
-    if (!store(session, &saved, true, err))
+    if (!fake_store(session, &saved, true, err))
         return false;
-    notify(session, saved.id);
-    return suffer_late(session, "restore", err);
+    fake_notify(session, saved.id);
+    return fake_suffer_late(session, "restore", err);
 }
 
 static bool fake_forget(HypervisorSession *session, const char *vm_id, Error *err) {
@@ -551,19 +550,19 @@ static void show_pending(Vm *running, const AgentVmChanged *changed) {
 static bool fake_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChanged *ret_pending,
     const Cancel *cancel, Error *err) {
     g_auto(Vm) running = {0};
-    if (!suffer(session, "update", cancel, err))
+    if (!fake_suffer(session, "update", cancel, err))
         return false;
-    if (!load(session, vm->vm->id, &running))
+    if (!fake_load(session, vm->vm->id, &running))
         return true;
     if (!change_disks(session, &running, vm->vm, ret_pending, err) ||
         !change_nics(session, &running, vm->vm, ret_pending, err))
         return false;
     change_running(&running, vm->vm, ret_pending);
     show_pending(&running, ret_pending);
-    if (!store(session, &running, false, err))
+    if (!fake_store(session, &running, false, err))
         return false;
-    notify(session, vm->vm->id);
-    return suffer_late(session, "update", err);
+    fake_notify(session, vm->vm->id);
+    return fake_suffer_late(session, "update", err);
 }
 
 /* Says hello and repeats what it is told, until the other end closes. */
@@ -581,9 +580,9 @@ static void *run_console(void *data) {
 static bool fake_console(HypervisorSession *session, const char *vm_id, int *ret_fd, Error *err) {
     g_auto(Vm) vm = {0};
     int ends[2];
-    if (!suffer(session, "console", NULL, err))
+    if (!fake_suffer(session, "console", NULL, err))
         return false;
-    if (!load(session, vm_id, &vm))
+    if (!fake_load(session, vm_id, &vm))
         return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
         return error_set_errno(err, errno, "socketpair");
@@ -607,7 +606,7 @@ static bool fake_definition(HypervisorSession *session, const HypervisorVm *vm, 
 }
 
 static bool fake_network_open(HypervisorSession *session, Network *network, Error *err) {
-    if (!suffer(session, "network_open", NULL, err))
+    if (!fake_suffer(session, "network_open", NULL, err))
         return false;
     g_autofree char *bridge = g_strdup_printf("fake-%.8s", network->id);
     if (!network->bridge)
@@ -620,7 +619,7 @@ static bool fake_network_open(HypervisorSession *session, Network *network, Erro
 
 static bool fake_network_close(HypervisorSession *session, const Network *network, Error *err) {
     (void)network;
-    return suffer(session, "network_close", NULL, err);
+    return fake_suffer(session, "network_close", NULL, err);
 }
 
 /* No kernel has it: for tests of the lists of allowed modules. */
@@ -651,4 +650,5 @@ const Hypervisor hypervisor_fake = {
     .definition = fake_definition,
     .network_open = fake_network_open,
     .network_close = fake_network_close,
+    .mover = &fake_mover,
 };

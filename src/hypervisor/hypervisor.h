@@ -8,6 +8,7 @@
  */
 #pragma once
 #include "base/cancel.h"
+#include "hypervisor/migration.h"
 #include "image/progress.h"
 #include "types.h"
 
@@ -23,6 +24,7 @@ typedef struct HypervisorOptions {
      * user must be able to search the folder and its parents). `forget` removes them. */
     const char *state_folder;
     Acceleration acceleration;
+    const char *helpers;          /* folder of lodge-migrate */
     HypervisorChangeFn on_change; /* must not call close; is not called again once close has returned */
     void *on_change_data;
 } HypervisorOptions;
@@ -131,6 +133,8 @@ typedef struct Hypervisor {
     bool (*console)(HypervisorSession *session, const char *vm_id, int *ret_fd, Error *err);
     /* The libvirt (or xl) definition that starts this VM without Lodge, newly allocated. */
     bool (*definition)(HypervisorSession *session, const HypervisorVm *vm, char **ret_text, Error *err);
+
+    const HypervisorMover *mover; /* NULL: no live migration */
 
     /* Makes or checks what a network needs on this host; may be repeated. Fills in bridge and subnet that
      * were absent. */

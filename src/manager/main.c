@@ -395,6 +395,8 @@ static bool start(Manager *manager, Error *err) {
         g_ptr_array_add(kinds, (void *)host_job_kinds[i]);
     for (size_t i = 0; i < n_adopt_job_kinds; i++)
         g_ptr_array_add(kinds, (void *)adopt_job_kinds[i]);
+    for (size_t i = 0; i < n_migrate_job_kinds; i++)
+        g_ptr_array_add(kinds, (void *)migrate_job_kinds[i]);
     for (size_t i = 0; i < n_removal_job_kinds; i++)
         g_ptr_array_add(kinds, (void *)removal_job_kinds[i]);
     manager->fleet = fleet_new(manager->inventory, clock_system(), &manager->network);

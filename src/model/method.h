@@ -52,6 +52,7 @@ typedef struct AgentMethodDescriptor {
     const TypeDescriptor *parameters, *result;
     bool is_free;       /* answered to anybody whom the transport lets in */
     bool is_local;      /* on the machine's own socket only */
+    bool is_peer;       /* asked by another host of the same owner that is expected */
     bool is_change;     /* needs an operation id */
     const char *object; /* kind of the object whose claim it needs, or NULL */
 } AgentMethodDescriptor;

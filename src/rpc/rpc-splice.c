@@ -11,6 +11,8 @@ typedef struct Pump {
     bool is_at_end;    /* `from` sends no more */
     bool is_finished;  /* and all of it was passed on, with the half-close */
     uint64_t bytes;
+    void (*tap)(const uint8_t *bytes, size_t length, void *data); /* NULL: none */
+    void *tap_data;
 } Pump;
 
 struct RpcSplice {
@@ -44,6 +46,8 @@ static bool pump_drain(Pump *pump, Error *err) {
         RpcIo io = rpc_stream_write(pump->to, pump->buffer + pump->start, pump->end - pump->start, &n, err);
         if (io == RPC_IO_FAILED)
             return false;
+        if (pump->tap && n > 0)
+            pump->tap(pump->buffer + pump->start, n, pump->tap_data);
         pump->start += n;
         pump->bytes += n;
         if (pump->start == pump->end)
@@ -134,6 +138,12 @@ RpcSplice *rpc_splice(RpcStream *take_a, RpcStream *take_b, RpcSpliceFn on_done,
     splice->data = data;
     watch(splice);
     return splice;
+}
+
+void rpc_splice_tap(
+    RpcSplice *splice, void (*tap)(const uint8_t *bytes, size_t length, void *data), void *data) {
+    splice->back.tap = tap;
+    splice->back.tap_data = data;
 }
 
 RpcSplice *rpc_splice_fds(int take_a, int take_b, RpcSpliceFn on_done, void *data) {

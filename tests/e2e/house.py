@@ -1,4 +1,5 @@
 """A Lodge of its own in a temporary folder: real lodged and lodge-agent as children, driven by the real `lodge`."""
+import contextlib
 import json
 import os
 import pathlib
@@ -11,7 +12,9 @@ import time
 
 # Of the programs, below meson's build folder.
 PLACES = {"lodged": "src/manager/lodged", "lodge-agent": "src/agent/lodge-agent", "lodge": "src/cli/lodge",
-          "lodge-fetch": "src/fetch/lodge-fetch", "clock": "tests/e2e/clock-shift.so", "fake-fleet": "tools/fake-fleet/fake-fleet"}
+          "lodge-fetch": "src/fetch/lodge-fetch", "lodge-migrate": "src/hypervisor/lodge-migrate",
+          "clock": "tests/e2e/clock-shift.so", "fake-fleet": "tools/fake-fleet/fake-fleet"}
+HELPERS = ("lodge-fetch", "lodge-migrate")  # of the agent's: installed beside each other
 ENDED = {"succeeded", "failed", "cancelled", "lost"}
 
 
@@ -57,6 +60,10 @@ class House:
         self.environment = dict(os.environ, LODGE_SERVER=f"unix:{self.folder}/lodged.sock", LODGE_INSTANCE=self.instance)
         self.repository = self.folder / "repository"
         self.repository.mkdir(exist_ok=True)
+        (self.folder / "helpers").mkdir(exist_ok=True)
+        for name in HELPERS:
+            with contextlib.suppress(FileExistsError):
+                (self.folder / "helpers" / name).symlink_to(programs[name])
         self.is_kept = False  # the folder, at the end
 
     def guests(self):
@@ -96,7 +103,7 @@ class House:
     def command(self, name):
         arguments = {
             "lodge-agent": ["--instance", self.instance, "--driver", self.driver, "--socket", f"{self.folder}/agent.sock",
-                            "--state", f"{self.folder}/agent", "--helpers", str(self.programs["lodge-fetch"].parent),
+                            "--state", f"{self.folder}/agent", "--helpers", f"{self.folder}/helpers",
                             *self.agent_options],
             "lodged": ["--instance", self.instance, "--state", f"{self.folder}/manager", "--socket", f"{self.folder}/lodged.sock",
                        "--listen", f"127.0.0.1:{self.port}"],

@@ -53,7 +53,7 @@ class RealNeighbour(House):
         environment = {key: value for key, value in os.environ.items() if not key.startswith("LODGE_PRIVATE_")}
         with open(self.folder / "machine.log", "ab") as log:
             self.machine = subprocess.Popen([PRIVATE, "sleep", "infinity"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            env={**environment, "LODGE_PRIVATE_HOSTNAME": self.name})
+                                            env={**environment, "LODGE_PRIVATE_HOSTNAME": self.name, "LODGE_PRIVATE_RUN": f"/run/{self.instance}-migrate"})
         self.init = wait_until("the machine is there", self._find_init)
         wire = f"wire{self.number}"
         ip("link", "add", wire, "type", "veth", "peer", "name", "eth0", "netns", str(self.init))
@@ -90,6 +90,20 @@ class RealNeighbour(House):
         done = subprocess.run([*self.inside(), "virsh", "-q", "-c", "qemu:///system", *words], capture_output=True, text=True,
                               timeout=COLD_SECONDS, check=False)
         return done.stdout or "none" if done.returncode == 0 else None
+
+    def runs(self, pid):
+        """Whether that process is one of the machine's."""
+        try:
+            return os.stat(f"/proc/{pid}/ns/mnt").st_ino == os.stat(f"/proc/{self.init}/ns/mnt").st_ino
+        except FileNotFoundError:
+            return False
+
+    def cut_libvirtd(self):
+        """kill -9, and a new one, as a supervisor would."""
+        pid = subprocess.run([*self.inside(), "cat", "/run/libvirt/libvirtd.pid"], check=True, capture_output=True, text=True).stdout.strip()
+        subprocess.run([*self.inside(), "kill", "-9", pid], check=False)
+        wait_until("libvirtd is gone", lambda: subprocess.run([*self.inside(), "kill", "-0", pid], capture_output=True, check=False).returncode)
+        subprocess.run([*self.inside(), "libvirtd", "-d", "-p", "/run/libvirt/libvirtd.pid"], check=True)
 
     def command(self, name):
         return [*self.inside(), *super().command(name)] if name == "lodge-agent" else super().command(name)

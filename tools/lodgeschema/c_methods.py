@@ -36,7 +36,7 @@ def _agent_methods(schema):
     lines = ["const AgentMethodDescriptor agent_methods[AGENT_METHOD_MAX] = {"]
     for m in schema.agent_methods:
         lines.append(f"    [AGENT_METHOD_{upper(m.name)}] = {{.name = {c_string(m.name)}, .doc = {c_string(m.doc)}, .parameters = &{lower(m.parameters)}_type, "
-                     f".result = &{lower(m.result)}_type, .is_free = {_flag(m.is_free)}, .is_local = {_flag(m.is_local)}, .is_change = {_flag(m.is_change)}, "
+                     f".result = &{lower(m.result)}_type, .is_free = {_flag(m.is_free)}, .is_local = {_flag(m.is_local)}, .is_peer = {_flag(m.is_peer)}, .is_change = {_flag(m.is_change)}, "
                      f".object = {c_string(m.object) if m.object else 'NULL'}}},")
     return lines + ["};", ""]
 

@@ -168,7 +168,7 @@ class AgentMethod:
         if not self.doc:
             raise SchemaError(f"agent method {name}: doc is missing")
         self.parameters, self.result = data.get("parameters", "empty"), data.get("result", "empty")
-        self.is_free, self.is_local, self.is_change = bool(data.get("free")), bool(data.get("local")), bool(data.get("changes"))
+        self.is_free, self.is_local, self.is_peer, self.is_change = (bool(data.get(word)) for word in ("free", "local", "peer", "changes"))
         self.object = data.get("object")
 
 

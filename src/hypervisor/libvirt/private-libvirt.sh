@@ -5,7 +5,7 @@
 # With --prepare, "PROGRAM --prepare" runs first, outside, where the network is; LODGE_PRIVATE_FOLDER takes its files.
 # With --host-network the network stays the machine's, so that the program can fetch packages. Its instance is then to be
 # named LODGE_PRIVATE_INSTANCE, whose bridges are removed when it was killed and left them.
-# LODGE_PRIVATE_HOSTNAME, when set, is the host's name inside. Each is a host of its own to libvirt, by a UUID of its own.
+# LODGE_PRIVATE_HOSTNAME, when set, is the host's name inside; LODGE_PRIVATE_RUN a folder in /run that it has to itself. Each is a host of its own to libvirt, by a UUID of its own.
 set -eu
 if [ "${LODGE_PRIVATE_LIBVIRT:-}" != inside ]; then
     [ "$(id -u)" = 0 ] && command -v libvirtd virtlogd qemu-system-x86_64 >/dev/null || exit 77
@@ -19,6 +19,7 @@ if [ "${LODGE_PRIVATE_LIBVIRT:-}" != inside ]; then
             ip link delete "$bridge" || true
         done
         rm -rf --one-file-system "$LODGE_PRIVATE_FOLDER"
+        rmdir "/run/$LODGE_PRIVATE_INSTANCE-migrate" 2>/dev/null || true
     }
     trap clean EXIT
     trap 'exit 1' INT TERM
@@ -45,7 +46,9 @@ for folder in etc/libvirt run/libvirt var/lib/libvirt var/log/libvirt var/cache/
 done
 # libvirt locks a console's terminal by a file there; one that was killed leaves it, and its process id means nothing here.
 mount -t tmpfs tmpfs /run/lock
+[ -z "${LODGE_PRIVATE_RUN:-}" ] || { mkdir -p "$LODGE_PRIVATE_RUN" && mount -t tmpfs -o mode=0711 tmpfs "$LODGE_PRIVATE_RUN"; }
 rm -rf /etc/libvirt/qemu/networks/autostart/*
+sed -i '/^host_uuid/d' /etc/libvirt/libvirtd.conf
 printf 'host_uuid = "%s"\n' "$(cat /proc/sys/kernel/random/uuid)" >>/etc/libvirt/libvirtd.conf
 [ -z "${LODGE_PRIVATE_HOSTNAME:-}" ] || hostname "$LODGE_PRIVATE_HOSTNAME"
 if [ -n "$LODGE_PRIVATE_NETWORK" ]; then

@@ -10,11 +10,6 @@
 #include "base/file.h"
 #include "hypervisor/qemu/session.h"
 
-typedef struct QemuUser {
-    uid_t uid;
-    gid_t gid;
-} QemuUser;
-
 /* libvirt's capabilities say "+64055:+64055" for the security model dac; nothing where it runs QEMU as
  * itself. */
 static bool ask_for_user(QemuSession *session, QemuUser *ret_user, Error *err) {
@@ -34,7 +29,7 @@ static bool ask_for_user(QemuSession *session, QemuUser *ret_user, Error *err) {
 }
 
 /* Asked for once: it does not change while libvirtd runs, and the answer is long. */
-static bool read_user(QemuSession *session, QemuUser *ret_user, Error *err) {
+bool qemu_user(QemuSession *session, QemuUser *ret_user, Error *err) {
     *ret_user = (QemuUser){0};
     g_mutex_lock(&session->lock);
     if (!session->is_user_known && ask_for_user(session, ret_user, err)) {
@@ -69,7 +64,7 @@ static bool share(const char *path, const QemuUser *user, Error *err) {
 static bool share_chain(QemuSession *session, const HypervisorDisk *disk, Error *err) {
     QemuUser user;
     for (size_t i = 0; i < disk->n_backing; i++)
-        if (!read_user(session, &user, err) || !share(disk->backing[i].path, &user, err))
+        if (!qemu_user(session, &user, err) || !share(disk->backing[i].path, &user, err))
             return false;
     return true;
 }

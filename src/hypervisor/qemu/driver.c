@@ -36,6 +36,7 @@ static HypervisorSession *qemu_open(const HypervisorOptions *options, Error *err
     (void)err;
     QemuSession *session = g_new0(QemuSession, 1);
     session->acceleration = options->acceleration;
+    session->helpers = g_strdup(options->helpers);
     g_mutex_init(&session->lock);
     session_init(&session->base, &dialect, options);
     return &session->base;
@@ -47,6 +48,7 @@ static void qemu_close(HypervisorSession *base) {
         return;
     session_clear(base);
     g_mutex_clear(&session->lock);
+    g_free(session->helpers);
     g_free(session);
 }
 
@@ -207,4 +209,5 @@ const Hypervisor hypervisor_qemu = {
     .definition = qemu_definition,
     .network_open = session_network_open,
     .network_close = session_network_close,
+    .mover = &qemu_mover,
 };

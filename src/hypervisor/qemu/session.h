@@ -12,7 +12,14 @@ typedef struct QemuSession {
     bool is_user_known;
     uid_t uid; /* whom libvirt runs QEMU as */
     gid_t gid;
+    char *helpers; /* folder of lodge-migrate */
 } QemuSession;
+
+/* Whom libvirt runs QEMU as; 0 where that is itself. */
+typedef struct QemuUser {
+    uid_t uid;
+    gid_t gid;
+} QemuUser;
 
 /* driver.c */
 QemuXmlOptions qemu_xml_options(QemuSession *session, const HypervisorVm *vm);
@@ -29,6 +36,10 @@ bool qemu_restore(
 /* statistics.c */
 bool qemu_statistics(HypervisorSession *session, const char *vm_id, VmStatistics *statistics, Error *err);
 
+/* migration.c */
+extern const HypervisorMover qemu_mover;
+
 /* backing.c */
+bool qemu_user(QemuSession *session, QemuUser *ret_user, Error *err);
 /* Lets QEMU's user read the templates' disks below the VM's overlays; they stay ours. */
 bool qemu_share_backing(QemuSession *session, const HypervisorVm *vm, Error *err);

@@ -72,7 +72,8 @@ COUNTER = "[ -e /tmp/ticks ] || { (n=0; while :; do n=$((n+1)); echo $n >/tmp/ti
 
 
 def ticks(console):
-    return int(last_line(console, "cat /tmp/ticks")[0])
+    """Asked again when it is just being written."""
+    return int(wait_until("it says how far it is", lambda: last_line(console, "cat /tmp/ticks"), 20)[0])
 
 
 def start_counting(name):

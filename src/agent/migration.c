@@ -1,0 +1,389 @@
+/* Both ends: what the manager asks, and what the source's agent asks of the target's. */
+#include "agent/migration.h"
+#include <string.h>
+#include "agent/vm-plan.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "rpc/rpc-splice.h"
+
+enum {
+    PEER_S = 7 * 24 * 3600,
+    TICKET_MS = 30 * 1000,
+    LOOK_AGAIN_MS = 200,
+    PATIENCE_S = 30 /* with a target that does not answer while the guest is suspended */
+};
+
+char *migration_folder(const Agent *agent, const char *id, bool is_target) {
+    return agent->driver->mover->folder(agent->session, id, is_target);
+}
+
+const char *key_of_migration_ref(const void *parameters) {
+    return ((const AgentMigrationRef *)parameters)->vm;
+}
+
+const char *key_of_migration_step(const void *parameters) {
+    return ((const AgentMigrationStep *)parameters)->vm;
+}
+
+const char *key_of_migration(const void *parameters) {
+    return ((const AgentMigration *)parameters)->vm.vm.id;
+}
+
+static bool can_move(const AgentCall *call, Error *err) {
+    return call->agent->driver->mover ||
+           error_set(err, ERROR_UNSUPPORTED, NULL, "the hypervisor of this host moves no running VMs");
+}
+
+static bool look(const Agent *agent, const char *vm_id, MigrationHere *ret_here, Error *err) {
+    return agent->driver->mover->look(agent->session, vm_id, ret_here, err);
+}
+
+/* What the driver needs of the VM; `plan` borrows from the request. */
+static bool plan_of(const AgentCall *call, const AgentVm *vm, VmPlan *plan, Error *err) {
+    bool has_home = agent_vm_has(vm, AGENT_VM_FIELD_TEMPLATE_REPOSITORY);
+    const VmPlanSource source = {.vm = &vm->vm,
+        .repository = &vm->repository,
+        .template_repository = has_home ? &vm->template_repository : NULL,
+        .networks = vm->networks.items,
+        .n_networks = vm->networks.n,
+        .isos = vm->isos.items,
+        .n_isos = vm->isos.n,
+        .acceleration =
+            agent_vm_has(vm, AGENT_VM_FIELD_ACCELERATION) ? vm->acceleration : call->agent->acceleration};
+    return vm_plan_make(&source, plan, err);
+}
+
+/* `plan_here` may be NULL. */
+static HypervisorMigration migration_of(
+    const AgentMigration *request, const VmPlan *plan, const VmPlan *plan_here, const char *folder) {
+    return (HypervisorMigration){.vm = &plan->vm,
+        .vm_here = plan_here ? &plan_here->vm : NULL,
+        .state_folder_there = request->state_folder,
+        .folder = folder,
+        .copies_disks = request->copies_disks,
+        .bandwidth = request->bandwidth};
+}
+
+/* ---- the target ---- */
+
+/* A copy of an earlier try, which has never run. */
+static bool clear_earlier(const AgentCall *call, const char *vm_id, Error *err) {
+    MigrationHere here = MIGRATION_UNKNOWN;
+    const HypervisorMover *mover = call->agent->driver->mover;
+    if (!look(call->agent, vm_id, &here, err))
+        return false;
+    if (here == MIGRATION_ARRIVING || here == MIGRATION_ARRIVED)
+        return mover->act(call->agent->session, vm_id, MIGRATION_DROP_TARGET, err);
+    return here == MIGRATION_NOTHING || here == MIGRATION_ENDED ||
+           error_set(
+               err, ERROR_WRONG_STATE, NULL, "the VM is on this host already: %s", migration_here_name(here));
+}
+
+bool handle_migration_expect(AgentCall *call, Error *err) {
+    const AgentMigration *request = call->parameters;
+    g_auto(VmPlan) plan = {0};
+    g_autofree char *folder = migration_folder(call->agent, request->migration, true);
+    if (!can_move(call, err) || !plan_of(call, &request->vm, &plan, err) ||
+        !clear_earlier(call, request->vm.vm.id, err) || !folder_make(folder, 0711, err))
+        return false;
+    const HypervisorMigration migration = migration_of(request, &plan, NULL, folder);
+    agent_migration_ready_set_state_folder(call->result, call->agent->state);
+    return call->agent->driver->mover->expect(call->agent->session, &migration, err);
+}
+
+/* Where streams of each kind lead to. */
+static void note_paths(const AgentCall *call, json_t *record) {
+    const AgentMigration *request = call->parameters;
+    g_auto(VmPlan) plan = {0};
+    g_autofree char *folder = migration_folder(call->agent, request->migration, true);
+    if (!plan_of(call, &request->vm, &plan, NULL))
+        return;
+    const HypervisorMigration migration = migration_of(request, &plan, NULL, folder);
+    for (MigrationChannel channel = 0; channel < MIGRATION_CHANNEL_MAX; channel++) {
+        g_autofree char *path = call->agent->driver->mover->path(call->agent->session, &migration, channel);
+        if (path)
+            json_object_set_new(record, migration_channels[channel], json_string(path));
+    }
+}
+
+bool finish_migration_expect(AgentCall *call, Error *err) {
+    const AgentMigration *request = call->parameters;
+    Agent *agent = call->agent;
+    json_t *record = json_pack("{ss ss ss ss}", "role", "target", "peer", request->peer, "key", request->key,
+        "vm", request->vm.vm.id);
+    note_paths(call, record);
+    journal_migration_put(agent->journal, request->migration, record, NULL, NULL);
+    return remote_expect(agent->remote, request->peer, request->key, PEER_S, err);
+}
+
+void migrations_resume(Agent *agent) {
+    GHashTableIter each;
+    void *id, *record;
+    g_hash_table_iter_init(&each, journal_migrations(agent->journal));
+    while (g_hash_table_iter_next(&each, &id, &record))
+        if (g_strcmp0(json_text_at(record, "role"), "target") == 0)
+            remote_expect(
+                agent->remote, json_text_at(record, "peer"), json_text_at(record, "key"), PEER_S, NULL);
+}
+
+/* NULL with the error. */
+static const json_t *record_for_peer(
+    const AgentClient *client, const char *id, const char *vm_id, Error *err) {
+    const json_t *record = id ? journal_migration(client->agent->journal, id) : NULL;
+    const RpcStream *stream = rpc_connection_stream(client->connection);
+    const char *peer = stream ? remote_peer(client->agent->remote, rpc_stream_shown(stream)) : NULL;
+    if (record && peer && g_strcmp0(json_text_at(record, "vm"), vm_id) == 0 &&
+        g_strcmp0(json_text_at(record, "peer"), peer) == 0 &&
+        g_strcmp0(json_text_at(record, "role"), "target") == 0)
+        return record;
+    error_set(err, ERROR_NOT_FOUND, "/migration", "this host does not expect that migration");
+    return NULL;
+}
+
+bool migration_check_peer(const AgentClient *client, const json_t *parameters, Error *err) {
+    return record_for_peer(
+               client, json_text_at(parameters, "migration"), json_text_at(parameters, "vm"), err) != NULL;
+}
+
+static void spliced(uint64_t forth G_GNUC_UNUSED, uint64_t back G_GNUC_UNUSED, const Error *err, void *data) {
+    char *purpose = data;
+    if (err)
+        log_info("a stream of a migration (%s) ended: %s", purpose, err->message);
+    g_free(purpose);
+}
+
+static void connect_stream(
+    RpcStream *take_stream, const char *purpose, const char *path, void *data G_GNUC_UNUSED) {
+    g_auto(Error) err = {0};
+    RpcStream *local = rpc_stream_connect_unix(path, &err);
+    if (local) {
+        rpc_splice(take_stream, local, spliced, g_strdup(purpose));
+        return;
+    }
+    log_info("a stream of a migration (%s) leads nowhere: %s", purpose, err.message);
+    rpc_stream_free(take_stream);
+}
+
+void serve_migration_stream(AgentClient *client, const void *parameters, RpcRequest *request) {
+    const AgentMigrationStream *wanted = parameters;
+    const char *channel = model_enum_name(&migration_channel_enum, (int)wanted->channel);
+    g_auto(Error) err = {0};
+    g_auto(AgentTicket) answer = {0};
+    const json_t *record = record_for_peer(client, wanted->migration, wanted->vm, &err);
+    const char *path = record ? json_text_at(record, channel) : NULL;
+    if (record && !path)
+        error_set(
+            &err, ERROR_UNSUPPORTED, "/channel", "the hypervisor of this host has no stream for %s", channel);
+    g_autofree char *ticket = path ? rpc_ticket_issue(client->agent->tickets, channel, path, TICKET_MS,
+                                         connect_stream, NULL, NULL, &err)
+                                   : NULL;
+    if (!ticket) {
+        rpc_fail(request, &err);
+        return;
+    }
+    agent_ticket_set_ticket(&answer, ticket);
+    rpc_reply(request, agent_ticket_encode(&answer, MODEL_ENCODE_ALL));
+}
+
+static bool show(AgentCall *call, const char *vm_id, Error *err) {
+    AgentMigrationView *view = call->result;
+    MigrationHere here = MIGRATION_UNKNOWN;
+    if (!look(call->agent, vm_id, &here, err))
+        return false;
+    agent_migration_view_set_here(view, migration_here_name(here));
+    return here == MIGRATION_NOTHING ||
+           agent_vm_state(call->agent, vm_id, agent_migration_view_put_state(view), err);
+}
+
+bool handle_migration_look(AgentCall *call, Error *err) {
+    return show(call, ((const AgentMigrationRef *)call->parameters)->vm, err);
+}
+
+bool handle_migration_act(AgentCall *call, Error *err) {
+    const AgentMigrationStep *wanted = call->parameters;
+    MigrationStep step =
+        wanted->step == MIGRATION_ACT_START_TARGET ? MIGRATION_START_TARGET : MIGRATION_DROP_TARGET;
+    return call->agent->driver->mover->act(call->agent->session, wanted->vm, step, err) &&
+           show(call, wanted->vm, err);
+}
+
+/* ---- the source ---- */
+
+typedef struct Course {
+    AgentCall *call;
+    const char *vm_id;
+    MigrationRelay *relay;
+    int64_t unknown_since_ns;
+    json_t *state; /* of the VM at the target, as it was told last */
+} Course;
+
+static int64_t now_ns(void) {
+    return clock_monotonic_ns(clock_system());
+}
+
+static MigrationHere here_of(const char *name) {
+    for (MigrationHere here = 0; here <= MIGRATION_UNKNOWN; here++)
+        if (g_strcmp0(name, migration_here_name(here)) == 0)
+            return here;
+    return MIGRATION_UNKNOWN;
+}
+
+static MigrationHere take_view(Course *course, json_t *take_view) {
+    g_autoptr(json_t) view = take_view;
+    json_t *state = json_object_get(view, "state");
+    if (state) {
+        json_decref(course->state);
+        course->state = json_incref(state);
+    }
+    return here_of(json_text_at(view, "here"));
+}
+
+static const char *id_of(const Course *course) {
+    return ((const AgentMigration *)course->call->parameters)->migration;
+}
+
+static MigrationHere look_at_target(Course *course) {
+    json_t *view = migration_relay_ask(course->relay, AGENT_METHOD_MIGRATION_LOOK,
+        json_pack("{ss ss}", "migration", id_of(course), "vm", course->vm_id), NULL);
+    MigrationHere here = take_view(course, view);
+    if (here != MIGRATION_UNKNOWN)
+        course->unknown_since_ns = 0;
+    else if (course->unknown_since_ns == 0)
+        course->unknown_since_ns = now_ns();
+    return here;
+}
+
+static MigrationStep decide(Course *course) {
+    MigrationView view = {
+        .source = MIGRATION_UNKNOWN, .is_switched = migration_relay_is_switched(course->relay)};
+    if (!look(course->call->agent, course->vm_id, &view.source, NULL))
+        return MIGRATION_WAIT;
+    view.target = look_at_target(course);
+    view.is_out_of_patience =
+        course->unknown_since_ns && now_ns() - course->unknown_since_ns > PATIENCE_S * NS_PER_S;
+    MigrationStep step = migration_next(&view);
+    log_info("migration %s: here %s, there %s, %s: %s", id_of(course), migration_here_name(view.source),
+        migration_here_name(view.target), view.is_switched ? "switched" : "not switched",
+        migration_step_name(step));
+    return step;
+}
+
+static bool act_there(Course *course, const char *step, Error *err) {
+    json_t *view = migration_relay_ask(course->relay, AGENT_METHOD_MIGRATION_ACT,
+        json_pack("{ss ss ss}", "migration", id_of(course), "vm", course->vm_id, "step", step), err);
+    bool is_done = view != NULL;
+    take_view(course, view);
+    return is_done;
+}
+
+static bool act(Course *course, MigrationStep step, Error *err) {
+    const Agent *agent = course->call->agent;
+    switch (step) {
+    case MIGRATION_SWITCH:
+        return migration_relay_switch(course->relay, err);
+    case MIGRATION_START_TARGET:
+        return act_there(course, "start_target", err);
+    case MIGRATION_DROP_TARGET:
+        return act_there(course, "drop_target", err);
+    case MIGRATION_RESUME_SOURCE:
+    case MIGRATION_DROP_SOURCE:
+        return agent->driver->mover->act(agent->session, course->vm_id, step, err);
+    default:
+        g_usleep(LOOK_AGAIN_MS * 1000);
+        return true;
+    }
+}
+
+/* Until it is known where the VM is, and it is nowhere else. */
+static bool settle(Course *course, const Error *why, Error *err) {
+    migration_relay_stop(course->relay);
+    for (;;) {
+        g_auto(Error) fault = {0};
+        MigrationStep step = decide(course);
+        if (step == MIGRATION_MOVED)
+            return true;
+        if (step == MIGRATION_FAULT)
+            return error_set(err, ERROR_CORRUPT, NULL,
+                "the VM runs on both hosts, or has been changed there by others: stop one");
+        if (step == MIGRATION_STAYED) {
+            error_copy(err, why);
+            return error_is_set(err)
+                       ? false
+                       : error_set(err, ERROR_LOST, NULL, "the move was interrupted; the VM is where it was");
+        }
+        if (!act(course, step, &fault)) {
+            log_warning(
+                "migration %s: %s failed: %s", id_of(course), migration_step_name(step), fault.message);
+            g_usleep(LOOK_AGAIN_MS * 1000);
+        }
+    }
+}
+
+static bool move(Course *course, Error *err) {
+    AgentCall *call = course->call;
+    const AgentMigration *request = call->parameters;
+    g_auto(VmPlan) plan = {0}, plan_here = {0};
+    g_autofree char *folder = migration_folder(call->agent, request->migration, false);
+    g_auto(Error) why = {0};
+    bool has_here = agent_migration_has(request, AGENT_MIGRATION_FIELD_HERE);
+    if (!plan_of(call, &request->vm, &plan, err) || (has_here && !plan_of(call, &request->here, &plan_here, err)))
+        return false;
+    /* After an interruption it is only brought to an end. */
+    if (!migration_relay_is_known(course->relay)) {
+        const HypervisorMigration migration =
+            migration_of(request, &plan, has_here ? &plan_here : NULL, folder);
+        if (look_at_target(course) == MIGRATION_UNKNOWN) /* the link must be there when the hypervisor connects */
+            return error_set(err, ERROR_UNREACHABLE, NULL, "this host cannot reach the other one at %s",
+                request->address);
+        call->agent->driver->mover->move(
+            call->agent->session, &migration, &call->progress, call->cancel, &why);
+    }
+    return settle(course, &why, err);
+}
+
+bool handle_migration_move(AgentCall *call, Error *err) {
+    const AgentMigration *request = call->parameters;
+    if (!can_move(call, err))
+        return false;
+    if (!request->address)
+        return error_set(err, ERROR_INVALID, "/address", "where is the target?");
+    Course course = {
+        .call = call, .vm_id = request->vm.vm.id, .relay = migration_relay_new(call->agent, request, err)};
+    if (!course.relay)
+        return false;
+    bool has_moved = move(&course, err);
+    migration_relay_free(course.relay);
+    if (has_moved && course.state)
+        has_moved = agent_vm_state_decode(course.state, MODEL_STORED, call->result, err);
+    json_decref(course.state);
+    return has_moved;
+}
+
+/* ---- the end, on both ---- */
+
+static bool remove_folder(const Agent *agent, const char *id, bool is_target, Error *err) {
+    g_autofree char *folder = migration_folder(agent, id, is_target);
+    return tree_remove(folder, err);
+}
+
+bool handle_migration_end(AgentCall *call, Error *err) {
+    const AgentMigrationRef *request = call->parameters;
+    const Agent *agent = call->agent;
+    MigrationHere here = MIGRATION_UNKNOWN;
+    if (!agent->driver->mover)
+        return true;
+    if (!look(agent, request->vm, &here, err))
+        return false;
+    if (migration_may(MIGRATION_DROP_TARGET, here) &&
+        !agent->driver->mover->act(agent->session, request->vm, MIGRATION_DROP_TARGET, err))
+        return false;
+    return remove_folder(agent, request->migration, true, err) &&
+           remove_folder(agent, request->migration, false, err);
+}
+
+bool finish_migration_end(AgentCall *call, Error *err G_GNUC_UNUSED) {
+    const AgentMigrationRef *request = call->parameters;
+    journal_migration_delete(call->agent->journal, request->migration, NULL, NULL);
+    return true;
+}

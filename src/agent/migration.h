@@ -1,0 +1,32 @@
+/*
+ * Live migrations, both ends (docs/live-migration.md). What must outlive the agent is in the journal: that of
+ * the source says whether the switch was made, and nobody but it decides (hypervisor/migration-rules.h).
+ */
+#pragma once
+#include "agent/agent-private.h"
+
+/* Lets those in again who send to this host. At the agent's start, behind the journal. */
+void migrations_resume(Agent *agent);
+/* Folder of a migration's sockets; newly allocated. */
+char *migration_folder(const Agent *agent, const char *id, bool is_target);
+
+/* ---- the source's way to the target: migration-relay.c ---- */
+
+/*
+ * Listens on the sockets of a migration's folder, and carries what comes there to the other host, on streams
+ * of their own. Once the target has said that it has all, records the switch and lets the VM go on there.
+ * Lives on the main loop; these are called by one thread that works on the migration, and block it.
+ */
+typedef struct MigrationRelay MigrationRelay;
+MigrationRelay *migration_relay_new(Agent *agent, const AgentMigration *migration, Error *err);
+void migration_relay_free(MigrationRelay *relay); /* accepts NULL; streams end */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MigrationRelay, migration_relay_free)
+/* Connects when there is no connection. ERROR_UNREACHABLE, ERROR_TIMED_OUT: it may have happened or not. */
+json_t *migration_relay_ask(MigrationRelay *relay, AgentMethodId method, json_t *take_parameters, Error *err);
+/* Ends what it carries; waits until it is certain whether the switch was made. Before that nobody may decide. */
+void migration_relay_stop(MigrationRelay *relay);
+/* Durable: false with the error when that is not certain. May be repeated. */
+bool migration_relay_switch(MigrationRelay *relay, Error *err);
+bool migration_relay_is_switched(MigrationRelay *relay);
+/* Whether the journal knew of this migration when the relay was made. */
+bool migration_relay_is_known(const MigrationRelay *relay);

@@ -1,0 +1,145 @@
+/* Read and written again element by element; a disk is put off until its alias is known, which comes last. */
+#include "hypervisor/qemu/migration-xml.h"
+#include <string.h>
+#include "hypervisor/libvirt/domain.h"
+
+typedef struct Rewriting {
+    const QemuMigrationPaths *paths;
+    GString *out;
+    GPtrArray *aliases; /* of the disks, in their order; NULL: none */
+    guint disk;         /* the next one */
+    int depth, disk_depth, skip_depth;
+    bool is_counting; /* first only the aliases are read */
+    Error *err;
+} Rewriting;
+
+static const char *value_of(const char **names, const char **values, const char *wanted) {
+    for (size_t i = 0; names[i]; i++)
+        if (!strcmp(names[i], wanted))
+            return values[i];
+    return NULL;
+}
+
+/* The disk of ours that libvirt's alias stands for; NULL: a medium of its own, or none. */
+static const HypervisorDisk *disk_of(const Rewriting *self) {
+    const char *alias = self->disk_depth && self->disk - 1 < self->aliases->len
+                            ? g_ptr_array_index(self->aliases, self->disk - 1)
+                            : NULL;
+    for (size_t i = 0; alias && i < self->paths->vm->n_disks; i++) {
+        g_autofree char *own = domain_alias(self->paths->vm->disks[i].disk->id);
+        if (!strcmp(own, alias))
+            return &self->paths->vm->disks[i];
+    }
+    return NULL;
+}
+
+/* In the other host's state folder; newly allocated. */
+static char *moved_path(const Rewriting *self, const char *path) {
+    size_t length = strlen(self->paths->state_folder);
+    if (strncmp(path, self->paths->state_folder, length) == 0 && path[length] == '/')
+        return g_strconcat(self->paths->state_folder_there, path + length, NULL);
+    return g_strdup(path);
+}
+
+static char *new_value(const Rewriting *self, const char *element, const char *name, const char *value) {
+    const HypervisorDisk *disk = disk_of(self);
+    bool is_own = self->disk_depth && self->depth == self->disk_depth + 1;
+    if (is_own && disk && disk->path && !strcmp(element, "source") && !strcmp(name, "file"))
+        return g_strdup(disk->path);
+    if (is_own && disk && !strcmp(element, "driver") && !strcmp(name, "type"))
+        return g_strdup(disk->disk->format == DISK_FORMAT_RAW ? "raw" : "qcow2");
+    if (is_own && !strcmp(element, "source") && self->paths->seed_path && self->paths->vm->seed_path &&
+        !strcmp(value, self->paths->seed_path))
+        return g_strdup(self->paths->vm->seed_path);
+    return moved_path(self, value);
+}
+
+static void starts(GMarkupParseContext *context, const char *element, const char **names, const char **values,
+    void *data, GError **error) {
+    (void)context, (void)error;
+    Rewriting *self = data;
+    self->depth++;
+    if (self->skip_depth)
+        return;
+    if (!strcmp(element, "disk") && !self->disk_depth) {
+        self->disk_depth = self->depth;
+        self->disk++;
+        if (self->is_counting)
+            g_ptr_array_add(self->aliases, NULL);
+    }
+    if (self->is_counting) {
+        if (!strcmp(element, "alias") && self->disk_depth && self->depth == self->disk_depth + 1)
+            self->aliases->pdata[self->disk - 1] = g_strdup(value_of(names, values, "name"));
+        return;
+    }
+    /* The copy there is whole: it has nothing below it. */
+    if (!strcmp(element, "backingStore") && disk_of(self)) {
+        self->skip_depth = self->depth;
+        return;
+    }
+    g_string_append_printf(self->out, "<%s", element);
+    for (size_t i = 0; names[i]; i++) {
+        g_autofree char *value = new_value(self, element, names[i], values[i]);
+        domain_add(self->out, " %s='%s'", names[i], value);
+    }
+    g_string_append_c(self->out, '>');
+}
+
+static void ends(GMarkupParseContext *context, const char *element, void *data, GError **error) {
+    (void)context, (void)error;
+    Rewriting *self = data;
+    if (!self->skip_depth && !self->is_counting)
+        g_string_append_printf(self->out, "</%s>", element);
+    if (self->skip_depth == self->depth)
+        self->skip_depth = 0;
+    if (self->disk_depth == self->depth)
+        self->disk_depth = 0;
+    self->depth--;
+}
+
+static void text_comes(
+    GMarkupParseContext *context, const char *text, size_t length, void *data, GError **error) {
+    (void)context, (void)error;
+    Rewriting *self = data;
+    if (self->skip_depth || self->is_counting)
+        return;
+    g_autofree char *copy = g_strndup(text, length), *moved = moved_path(self, copy);
+    domain_add(self->out, "%s", moved);
+}
+
+static bool parse(Rewriting *self, const char *xml, Error *err) {
+    static const GMarkupParser parser = {.start_element = starts, .end_element = ends, .text = text_comes};
+    g_autoptr(GMarkupParseContext) context = g_markup_parse_context_new(&parser, 0, self, NULL);
+    g_autoptr(GError) fault = NULL;
+    self->depth = self->disk_depth = self->skip_depth = 0;
+    self->disk = 0;
+    return (g_markup_parse_context_parse(context, xml, -1, &fault) &&
+               g_markup_parse_context_end_parse(context, &fault)) ||
+           error_set(err, ERROR_HYPERVISOR, NULL, "libvirt's definition of the VM is not understood: %s",
+               fault->message);
+}
+
+static bool has_all_disks(const Rewriting *self, Error *err) {
+    for (size_t i = 0; i < self->paths->vm->n_disks; i++) {
+        const Disk *disk = self->paths->vm->disks[i].disk;
+        g_autofree char *alias = domain_alias(disk->id);
+        bool is_there = disk->detached;
+        for (guint k = 0; k < self->aliases->len && !is_there; k++)
+            is_there = g_strcmp0(g_ptr_array_index(self->aliases, k), alias) == 0;
+        if (!is_there)
+            return error_set(err, ERROR_HYPERVISOR, NULL, "the VM runs without its disk %s", disk->name);
+    }
+    return true;
+}
+
+char *qemu_migration_xml(const char *running, const QemuMigrationPaths *paths, Error *err) {
+    g_autoptr(GString) out = g_string_new(NULL);
+    g_autoptr(GPtrArray) aliases = g_ptr_array_new_with_free_func(g_free);
+    Rewriting self = {.paths = paths, .out = out, .aliases = aliases, .is_counting = true};
+    if (!parse(&self, running, err) || !has_all_disks(&self, err))
+        return NULL;
+    self.is_counting = false;
+    if (!parse(&self, running, err))
+        return NULL;
+    return g_string_free(g_steal_pointer(&out), FALSE);
+}

@@ -1,0 +1,16 @@
+/*
+ * The definition of a running domain as it is to be on another host: the same machine to the last address,
+ * with disks at their new paths and files of the state folder in the other host's. Pure. Any thread.
+ */
+#pragma once
+#include "hypervisor/hypervisor.h"
+
+typedef struct QemuMigrationPaths {
+    const HypervisorVm *vm;                        /* there: each disk's id, path and format */
+    const char *state_folder, *state_folder_there; /* without a slash at the end */
+    const char *seed_path;                         /* of the medium here; NULL: it has none */
+} QemuMigrationPaths;
+
+/* From what libvirt gives for VIR_DOMAIN_XML_MIGRATABLE; newly allocated. ERROR_HYPERVISOR when that is not
+ * understood or has a disk that `vm` has not. */
+char *qemu_migration_xml(const char *running, const QemuMigrationPaths *paths, Error *err);

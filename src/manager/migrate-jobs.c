@@ -1,0 +1,279 @@
+/*
+ * A VM that goes to another host while it runs: files are made there, the target lets the source's host in,
+ * the source moves it, and only when it is there for certain the definition says so. Until then all is
+ * undone; from then on the source's files are of no use to anybody.
+ */
+#include <string.h>
+#include "manager/job-kinds.h"
+#include "manager/vm-place.h"
+
+static const Vm *moved_vm(JobRun *run) {
+    const Object *object =
+        inventory_get(job_inventory(run), RESOURCE_VM, job_definition(run)->target + strlen("vm/"));
+    return object ? object->data : NULL;
+}
+
+static const char *note(JobRun *run, const char *name) {
+    return json_text_at(job_data(run), name);
+}
+
+static const Host *host_of(JobRun *run, const char *name) {
+    const Object *object = inventory_get(job_inventory(run), RESOURCE_HOST, note(run, name));
+    return object ? object->data : NULL;
+}
+
+/* ---- may it be? ---- */
+
+static bool check_host(const Host *host, const char *role, Error *err) {
+    if (!host->key)
+        return error_set(err, ERROR_UNSUPPORTED, "/to_host",
+            "%s is reached on a socket of the manager's machine; a running VM goes between hosts that listen "
+            "on the "
+            "network only (lodge-agent --listen), and it is the %s",
+            host->name, role);
+    return host->status.state == HOST_STATE_CONNECTED ||
+           error_set(err, ERROR_UNREACHABLE, "/to_host", "%s is not connected", host->name);
+}
+
+/* In the mode in which it runs; what a host has not told of is not refused here. */
+static bool check_mode(const Host *host, const Vm *vm, Error *err) {
+    for (size_t i = 0; i < host->status.modes.n; i++) {
+        const HostMode *mode = &host->status.modes.items[i];
+        if (mode->mode == vm->status.mode && !mode->migrate_live)
+            return error_set(err, ERROR_UNSUPPORTED, NULL,
+                "%s runs in the mode %s, which cannot be moved while it runs on %s", vm->name,
+                model_enum_name(&vm_mode_enum, (int)mode->mode), host->name);
+    }
+    return true;
+}
+
+static bool check_vm(const Vm *vm, Error *err) {
+    if (!vm_has(vm, VM_FIELD_STATUS) || vm->status.state != VM_STATE_RUNNING)
+        return error_set(err, ERROR_WRONG_STATE, NULL, "%s does not run", vm->name);
+    if (vm_has(vm, VM_FIELD_DIRECT_BOOT))
+        return error_set(err, ERROR_UNSUPPORTED, NULL,
+            "%s starts with a kernel of its template, which lies on its host only", vm->name);
+    for (size_t i = 0; i < vm->disks.n; i++)
+        if (vm->disks.items[i].image)
+            return error_set(err, ERROR_UNSUPPORTED, "/disks",
+                "%s has an ISO in a drive, which lies on its host only", vm->name);
+    return true;
+}
+
+/* The only one of that host, or the one that was named. */
+static const Repository *repository_there(
+    Inventory *inventory, const Host *host, const char *named, Error *err) {
+    const GPtrArray *all = inventory_list(inventory, RESOURCE_REPOSITORY);
+    const Repository *found = NULL;
+    for (guint i = 0; i < all->len; i++) {
+        const Repository *repository = ((const Object *)all->pdata[i])->data;
+        if (g_strcmp0(repository->host, host->id) != 0 || (named && strcmp(repository->id, named) != 0))
+            continue;
+        if (found) {
+            error_set(err, ERROR_INVALID, "/repository", "%s has several repositories; name one", host->name);
+            return NULL;
+        }
+        found = repository;
+    }
+    if (!found)
+        error_set(err, ERROR_INVALID, "/repository",
+            named ? "that repository is not on %s" : "%s has no repository", host->name);
+    return found;
+}
+
+static bool prepare_migrate(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
+    const Vm *vm = asked->target->data;
+    g_auto(VmMigrate) request = {0};
+    if (!vm_migrate_decode(asked->parameters, MODEL_STORED, &request, err) || !check_vm(vm, err))
+        return false;
+    const Object *from = inventory_get(inventory, RESOURCE_HOST, vm->host),
+                 *to = inventory_get(inventory, RESOURCE_HOST, request.to_host);
+    if (!from || !to)
+        return error_set(err, ERROR_NOT_FOUND, "/to_host", "the host is gone");
+    const Host *source = from->data, *target = to->data;
+    if (source == target)
+        return error_set(err, ERROR_WRONG_STATE, "/to_host", "%s runs on %s already", vm->name, target->name);
+    if (source->driver != target->driver)
+        return error_set(err, ERROR_UNSUPPORTED, "/to_host", "%s and %s have different hypervisors",
+            source->name, target->name);
+    if (!check_host(source, "source", err) || !check_host(target, "target", err) ||
+        !check_mode(source, vm, err) || !check_mode(target, vm, err))
+        return false;
+    const Repository *repository = repository_there(inventory, target, request.repository, err);
+    g_auto(Vm) there = {0};
+    if (!repository)
+        return false;
+    vm_copy(&there, vm);
+    vm_set_host(&there, target->id);
+    vm_set_repository(&there, repository->id);
+    vm_status_set_state(&there.status, VM_STATE_STOPPED); /* it takes its place there as one that starts */
+    if (!vm_may_start(inventory, &there, err))
+        return false;
+    job_set_target_name(job, vm->name);
+    job_claim_add(job, RESOURCE_VM, vm->id, false, "it moves");
+    claim_needs(job, &there);
+    claim_needs(job, vm);
+    job_take_data(job, json_pack("{ss ss ss ss}", "from", source->id, "to", target->id, "repository",
+                           repository->id, "from_repository", vm->repository));
+    return true;
+}
+
+/* ---- messages ---- */
+
+/* As it is to be there. NULL with the step failed. */
+static json_t *message_there(JobRun *run) {
+    const Vm *vm = moved_vm(run);
+    g_auto(Vm) there = {0};
+    g_auto(Error) err = {0};
+    if (!vm) {
+        step_failed(run, ERROR_NOT_FOUND, NULL, "the VM is gone");
+        return NULL;
+    }
+    vm_copy(&there, vm);
+    vm_set_host(&there, note(run, "to"));
+    vm_set_repository(&there, note(run, "repository"));
+    vm_set_template(&there, NULL); /* its disks are whole there */
+    json_t *message = agent_vm_message(job_inventory(run), &there, NULL, &err);
+    if (!message)
+        job_step_failed(run, &err);
+    return message;
+}
+
+/* As it is now. */
+static json_t *message_here(JobRun *run) {
+    const Vm *vm = moved_vm(run);
+    return vm ? agent_vm_message(job_inventory(run), vm, NULL, NULL) : NULL;
+}
+
+static json_t *migration_message(JobRun *run, const Host *peer, json_t *take_here) {
+    json_t *there = message_there(run);
+    if (!there) {
+        json_decref(take_here);
+        return NULL;
+    }
+    const json_t *bandwidth = json_object_get(job_parameters(run), "bandwidth");
+    return json_pack("{ss so ss ss ss sb sO* so* ss*}", "migration", job_definition(run)->id, "vm", there,
+        "peer", peer->id, "key", peer->key, "address", peer->address, "copies_disks", 1, "bandwidth", bandwidth,
+        "here", take_here, "state_folder", note(run, "state_folder"));
+}
+
+static void call_there(JobRun *run, AgentMethodId method, json_t *take_message, FleetDoneFn done) {
+    fleet_call(run, note(run, "to"), method, take_message, RESOURCE_VM,
+        job_definition(run)->target + strlen("vm/"), done);
+}
+
+static void call_here(JobRun *run, AgentMethodId method, json_t *take_message, FleetDoneFn done) {
+    fleet_call(run, note(run, "from"), method, take_message, RESOURCE_VM,
+        job_definition(run)->target + strlen("vm/"), done);
+}
+
+static json_t *files_message(JobRun *run, const char *repository) {
+    const Object *object = inventory_get(job_inventory(run), RESOURCE_REPOSITORY, note(run, repository));
+    json_t *definition =
+        object ? model_encode(&repository_type, object->data, MODEL_ENCODE_DEFINITION) : NULL;
+    return json_pack("{ss so*}", "id", job_definition(run)->target + strlen("vm/"), "repository", definition);
+}
+
+static json_t *end_message(JobRun *run) {
+    return json_pack(
+        "{ss ss}", "migration", job_definition(run)->id, "vm", job_definition(run)->target + strlen("vm/"));
+}
+
+/* ---- steps ---- */
+
+static void note_begun(JobRun *run) {
+    job_step_done(run);
+}
+
+static void end_at_source(JobRun *run) {
+    call_here(run, AGENT_METHOD_MIGRATION_END, end_message(run), NULL);
+}
+
+static void make_there(JobRun *run) {
+    json_t *message = message_there(run);
+    if (message)
+        call_there(run, AGENT_METHOD_VM_CREATE, message, NULL);
+}
+
+static void remove_there(JobRun *run) {
+    json_t *message = files_message(run, "repository");
+    json_object_set_new(message, "purge", json_true());
+    call_there(run, AGENT_METHOD_VM_DELETE, message, NULL);
+}
+
+static void is_ready(JobRun *run, const json_t *result) {
+    job_remember(run, "state_folder", json_string(json_text_at(result, "state_folder")));
+    job_step_done(run);
+}
+
+static void expect_there(JobRun *run) {
+    const Host *source = host_of(run, "from");
+    json_t *message = source ? migration_message(run, source, NULL) : NULL;
+    if (message)
+        call_there(run, AGENT_METHOD_MIGRATION_EXPECT, message, is_ready);
+    else if (!source)
+        step_failed(run, ERROR_NOT_FOUND, NULL, "its host is gone");
+}
+
+static void end_at_target(JobRun *run) {
+    call_there(run, AGENT_METHOD_MIGRATION_END, end_message(run), NULL);
+}
+
+static void move_it(JobRun *run) {
+    const Host *target = host_of(run, "to");
+    json_t *message = target ? migration_message(run, target, message_here(run)) : NULL;
+    if (message)
+        call_here(run, AGENT_METHOD_MIGRATION_MOVE, message, NULL);
+    else if (!target)
+        step_failed(run, ERROR_NOT_FOUND, "/to_host", "the host is gone");
+}
+
+static void define_there(JobRun *run) {
+    const Vm *vm = moved_vm(run);
+    g_auto(Vm) there = {0};
+    if (!vm) {
+        step_failed(run, ERROR_NOT_FOUND, NULL, "the VM is gone");
+        return;
+    }
+    vm_copy(&there, vm);
+    vm_set_host(&there, note(run, "to"));
+    vm_set_repository(&there, note(run, "repository"));
+    vm_set_template(&there, NULL);
+    InventoryChange *change = inventory_change_new(job_inventory(run));
+    inventory_change_put(change, RESOURCE_VM, &there);
+    commit_and_go_on(run, change);
+}
+
+/* Its file there says so too. */
+static void write_there(JobRun *run) {
+    const Vm *vm = moved_vm(run);
+    g_auto(Error) err = {0};
+    json_t *message = vm ? agent_vm_message(job_inventory(run), vm, NULL, &err) : NULL;
+    fleet_look_again(job_host(run), note(run, "to"));
+    if (message)
+        call_there(run, AGENT_METHOD_VM_UPDATE, message, NULL);
+    else if (vm)
+        job_step_failed(run, &err);
+    else
+        step_failed(run, ERROR_NOT_FOUND, NULL, "the VM is gone");
+}
+
+static void remove_here(JobRun *run) {
+    call_here(run, AGENT_METHOD_VM_DELETE, files_message(run, "from_repository"), NULL);
+}
+
+static const JobStepKind migrate_steps[] = {
+    {"begin", "Looks whether it can be", note_begun, end_at_source},
+    {"make", "Makes its disks there", make_there, remove_there},
+    {"expect", "Makes the target ready", expect_there, end_at_target},
+    {"move", "Moves it while it runs", move_it, NULL, .has_no_way_back = true},
+    {"define", "Says that it is there", define_there, NULL},
+    {"write", "Writes its definition there", write_there, NULL},
+    {"end", "Closes the way between the hosts", end_at_target, NULL},
+    {"forget", "Ends the migration at its old host", end_at_source, NULL},
+    {"remove", "Moves the old disks to the trash", remove_here, NULL},
+};
+static const JobKind vm_migrate = {"vm.migrate", migrate_steps, G_N_ELEMENTS(migrate_steps), prepare_migrate};
+
+const JobKind *const migrate_job_kinds[] = {&vm_migrate};
+const size_t n_migrate_job_kinds = G_N_ELEMENTS(migrate_job_kinds);

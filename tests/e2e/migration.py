@@ -1,0 +1,155 @@
+"""Running VMs that go from host to host: one copy runs, whoever dies in whichever moment."""
+import collections
+import contextlib
+import json
+import random
+import signal
+import time
+
+from hosts import BLANK, is_connected, neighbour, take
+from house import ENDED, Failure, require, wait_until
+
+HOSTS = ("two", "three", "four")
+MOVE_SECONDS = 120
+
+
+class Row:
+    """More hosts, with a repository each, and VMs on the first."""
+
+    def __init__(self, house, stack, names=HOSTS[:2], vms=("web",), delay_ms=20):
+        self.house, self.vms = house, vms
+        self.hosts = {}
+        for name in names:
+            other = stack.enter_context(neighbour(house, name))
+            self.hosts[name] = other
+            take(house, other, name)
+            wait_until("it is connected", is_connected(house, name))
+            house.run("repository", "create", name, "--host", name, "--path", other.repository)
+            (other.folder / "agent" / "fake" / "control").write_text(f"delay_ms={delay_ms}\n")
+        for vm in vms:
+            house.run("vm", "create", vm, *BLANK, "--repository", names[0], "--start")
+
+    def where(self):
+        return {vm["name"]: vm["host_name"] for vm in self.house.list("vm")}
+
+    def runs_on(self, name):
+        """VMs that run on a host, as its hypervisor has it."""
+        found = set()
+        for path in (self.hosts[name].folder / "agent" / "fake").glob("*.json"):
+            with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):  # it is being replaced
+                vm = json.loads(path.read_text())
+                if vm["status"]["state"] == "running":
+                    found.add(vm["name"])
+        return found
+
+    def running(self):
+        """VM -> hosts on which it runs."""
+        seen = collections.defaultdict(list)
+        for name in self.hosts:
+            for vm in self.runs_on(name):
+                # Hosts are looked at one after the other: what has left meanwhile does not count twice.
+                seen[vm] = [other for other in seen[vm] if vm in self.runs_on(other)] + [name]
+        return dict(seen)
+
+    def runs_once_at_most(self):
+        twice = {vm: hosts for vm, hosts in self.running().items() if len(hosts) > 1}
+        require(not twice, f"these run twice: {twice}")
+
+    def is_whole(self):
+        """Each VM runs where its definition says, and its files are there and nowhere else."""
+        where = self.where()
+        require(set(where) == set(self.vms), f"VMs are {where}")
+        require(self.running() == {vm: [host] for vm, host in where.items()}, f"defined are {where}, there run {self.running()}")
+        wait_until("their states are known", lambda: self.house.states() == dict.fromkeys(self.vms, "running"))
+        for name, other in self.hosts.items():
+            here = sum(host == name for host in where.values())
+            disks = list((other.repository / "disks").glob("*.raw"))
+            notes = list((other.repository / "vms").glob("*/vm.json"))
+            require(len(disks) == len(notes) == here, f"{here} VMs are on {name}, there lie {disks} and {notes}")
+            left = [path.name for path in (other.folder / "agent" / "fake").rglob("*") if path.suffix in (".held", ".arriving", ".arrived")]
+            require(not left, f"left over on {name}: {left}")
+
+
+def migrate(house, vm, target):
+    return json.loads(house.run("vm", "migrate", vm, "--to-host", target, "--no-wait", "-o", "json").stdout)["id"]
+
+
+def a_running_vm_moves(house):
+    """There and back, with its disks; what cannot be is refused before anything is made."""
+    with contextlib.ExitStack() as stack:
+        row = Row(house, stack)
+        text = house.run("vm", "migrate", "web", "--to-host", "two", status=4).stderr
+        require("already" in text, text)
+        text = house.run("vm", "migrate", "web", "--to-host", "one", status=None).stderr
+        require("--listen" in text, text)
+        for target in ("three", "two"):
+            house.run("vm", "migrate", "web", "--to-host", target)
+            require(row.where() == {"web": target}, f"it is on {row.where()}")
+            row.is_whole()
+        house.run("vm", "stop", "web")
+        text = house.run("vm", "migrate", "web", "--to-host", "three", status=4).stderr
+        require("does not run" in text, text)
+        house.run("vm", "start", "web")
+        row.is_whole()
+
+
+def a_move_is_cancelled(house):
+    with contextlib.ExitStack() as stack:
+        row = Row(house, stack, delay_ms=200)
+        job = migrate(house, "web", "three")
+        wait_until("it moves", lambda: house.json("job", "show", job).get("progress", {}).get("percent", 0) > 30)
+        house.run("job", "cancel", job)
+        wait_until("it has ended", lambda: house.json("job", "show", job)["state"] in ENDED, 60)
+        require(house.json("job", "show", job)["state"] == "cancelled", house.json("job", "show", job))
+        require(row.where() == {"web": "two"}, f"it is on {row.where()}")
+        row.is_whole()
+
+
+def moves_survive_kills(house, rounds=16, seed=None):
+    """Agents of both ends and the manager die at any moment of moves: never do two copies run, and afterwards one does."""
+    seed = random.randrange(2**32) if seed is None else seed
+    chance = random.Random(seed)
+    kills = moves = moved = 0
+    with contextlib.ExitStack() as stack:
+        row = Row(house, stack, HOSTS, ("a", "b", "c"))
+        daemons = [(house, "lodged"), *((other, "lodge-agent") for other in row.hosts.values())]
+        while kills < rounds:
+            before = row.where()
+            targets = {vm: chance.choice([name for name in HOSTS if name != before[vm]]) for vm in chance.sample(row.vms, chance.randint(1, 3))}
+            what = f"seed {seed}, after {kills} kills, {before} with moves {targets}"
+            try:
+                for vm, target in targets.items():
+                    migrate(house, vm, target)
+                victims = chance.sample(daemons, chance.choice((1, 2, 3)))
+                _watch(row, time.monotonic() + chance.uniform(0, 1.5))
+                for owner, daemon in victims:
+                    owner.end(daemon, signal.SIGKILL)
+                for owner, daemon in victims:
+                    owner.start(daemon)
+                _settle(house, row)
+                row.is_whole()
+            except Failure as failure:
+                raise Failure(f"{what}: {failure}") from None
+            kills += len(victims)
+            moves += len(targets)
+            moved += sum(row.where()[vm] == target for vm, target in targets.items())
+        print(f"   seed {seed}: {kills} kills, {moves} moves, {moved} arrived", flush=True)
+
+
+def _watch(row, end):
+    while time.monotonic() < end:
+        row.runs_once_at_most()
+        time.sleep(0.01)
+
+
+def _settle(house, row):
+    deadline = time.monotonic() + MOVE_SECONDS
+    while not (house.answers() and all(job["state"] in ENDED for job in house.list("job"))):
+        _watch(row, time.monotonic() + 0.1)
+        if time.monotonic() > deadline:
+            raise Failure(f"jobs do not end: {[job for job in house.list('job') if job['state'] not in ENDED]}")
+    for name in row.hosts:
+        wait_until("it is connected", is_connected(house, name), MOVE_SECONDS)
+
+
+SCENARIOS = [a_running_vm_moves, a_move_is_cancelled, moves_survive_kills]
