@@ -426,8 +426,10 @@ export interface Host {
   acceleration?: Acceleration;
   /** Memory kept for the host itself. Bytes. */
   memory_reserve?: number;
-  /** True: no VM is made or started here; those that run are left alone. */
-  maintenance?: boolean;
+  /** True: no VM is made or started here. */
+  readonly maintenance?: boolean;
+  /** VMs that were moved away when its maintenance began. */
+  readonly evacuated?: string[];
   /** What the system that controls the hypervisor keeps for itself, where that is a guest itself; from the host's next start on. */
   control?: HostControl;
   /** Which kernel modules it may load; all when absent. */
@@ -664,6 +666,10 @@ export interface HostMove {
 export interface HostMaintenance {
   /** `on` or `off`; in JSON true or false. */
   maintenance: boolean;
+  /** With `on`: leaves the VMs that run there where they are. */
+  keep?: boolean;
+  /** With `off`: brings back the VMs that were moved away when it began, and still run. */
+  bring_back?: boolean;
 }
 
 /** A group of hosts. */
@@ -698,6 +704,12 @@ export interface PoolStatus {
   hosts?: number;
   /** VMs. */
   vms?: number;
+}
+
+/** How much to move. */
+export interface PoolBalance {
+  /** At most so many. */
+  moves?: number;
 }
 
 /** A place that holds VMs, templates, disks and ISOs, and describes itself. */
@@ -1567,12 +1579,13 @@ export interface Methods {
   'host.move': { http: 'POST'; path: '/v1/hosts/{id}/move'; parameters: HostMove; result: Host };
   'host.adopt': { http: 'POST'; path: '/v1/hosts/{id}/adopt'; parameters: Empty; result: Job };
   'host.release': { http: 'POST'; path: '/v1/hosts/{id}/release'; parameters: Empty; result: Job };
-  'host.maintenance': { http: 'POST'; path: '/v1/hosts/{id}/maintenance'; parameters: HostMaintenance; result: Host };
+  'host.maintenance': { http: 'POST'; path: '/v1/hosts/{id}/maintenance'; parameters: HostMaintenance; result: Job };
   'host.delete': { http: 'DELETE'; path: '/v1/hosts/{id}'; parameters: Empty; result: Empty };
   'pool.list': { http: 'GET'; path: '/v1/pools'; parameters: ListQuery; result: Page<Pool> };
   'pool.get': { http: 'GET'; path: '/v1/pools/{id}'; parameters: Empty; result: Pool };
   'pool.create': { http: 'POST'; path: '/v1/pools'; parameters: Pool; result: Pool };
   'pool.update': { http: 'PATCH'; path: '/v1/pools/{id}'; parameters: Pool; result: Pool };
+  'pool.balance': { http: 'POST'; path: '/v1/pools/{id}/balance'; parameters: PoolBalance; result: Job };
   'pool.delete': { http: 'DELETE'; path: '/v1/pools/{id}'; parameters: Empty; result: Empty };
   'repository.list': { http: 'GET'; path: '/v1/repositories'; parameters: ListQuery; result: Page<Repository> };
   'repository.get': { http: 'GET'; path: '/v1/repositories/{id}'; parameters: Empty; result: Repository };

@@ -182,6 +182,7 @@ bool migration_check_peer(const AgentClient *client, const json_t *parameters, E
 void serve_migration_stream(AgentClient *client, const void *parameters, RpcRequest *request);
 const char *key_of_migration(const void *parameters);
 const char *key_of_migration_ref(const void *parameters);
+const char *key_of_migration_end(const void *parameters);
 const char *key_of_migration_step(const void *parameters);
 bool handle_migration_expect(AgentCall *call, Error *err);
 bool finish_migration_expect(AgentCall *call, Error *err);

@@ -219,7 +219,7 @@ const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_MIGRATION_LOOK] = {LANE_VM, handle_migration_look, NULL, key_of_migration_ref},
     [AGENT_METHOD_MIGRATION_ACT] = {LANE_VM, handle_migration_act, NULL, key_of_migration_step},
     [AGENT_METHOD_MIGRATION_END] = {LANE_VM, handle_migration_end, finish_migration_end,
-        key_of_migration_ref},
+        key_of_migration_end},
     [AGENT_METHOD_VM_CONSOLE] = {LANE_PROBE, handle_vm_console, finish_vm_console, NULL},
     [AGENT_METHOD_CONTROL_APPLY] = {LANE_HOST, handle_control_apply, NULL, key_of_control},
     [AGENT_METHOD_VM_STATISTICS] = {LANE_COUNT, handle_vm_statistics, NULL, NULL},

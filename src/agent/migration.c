@@ -22,6 +22,10 @@ const char *key_of_migration_ref(const void *parameters) {
     return ((const AgentMigrationRef *)parameters)->vm;
 }
 
+const char *key_of_migration_end(const void *parameters) {
+    return ((const AgentMigrationEnd *)parameters)->vm;
+}
+
 const char *key_of_migration_step(const void *parameters) {
     return ((const AgentMigrationStep *)parameters)->vm;
 }
@@ -327,15 +331,17 @@ static bool move(Course *course, Error *err) {
     g_autofree char *folder = migration_folder(call->agent, request->migration, false);
     g_auto(Error) why = {0};
     bool has_here = agent_migration_has(request, AGENT_MIGRATION_FIELD_HERE);
-    if (!plan_of(call, &request->vm, &plan, err) || (has_here && !plan_of(call, &request->here, &plan_here, err)))
+    if (!plan_of(call, &request->vm, &plan, err) ||
+        (has_here && !plan_of(call, &request->here, &plan_here, err)))
         return false;
     /* After an interruption it is only brought to an end. */
     if (!migration_relay_is_known(course->relay)) {
         const HypervisorMigration migration =
             migration_of(request, &plan, has_here ? &plan_here : NULL, folder);
-        if (look_at_target(course) == MIGRATION_UNKNOWN) /* the link must be there when the hypervisor connects */
-            return error_set(err, ERROR_UNREACHABLE, NULL, "this host cannot reach the other one at %s",
-                request->address);
+        if (look_at_target(course) ==
+            MIGRATION_UNKNOWN) /* the link must be there when the hypervisor connects */
+            return error_set(
+                err, ERROR_UNREACHABLE, NULL, "this host cannot reach the other one at %s", request->address);
         call->agent->driver->mover->move(
             call->agent->session, &migration, &call->progress, call->cancel, &why);
     }
@@ -367,23 +373,27 @@ static bool remove_folder(const Agent *agent, const char *id, bool is_target, Er
     return tree_remove(folder, err);
 }
 
-bool handle_migration_end(AgentCall *call, Error *err) {
-    const AgentMigrationRef *request = call->parameters;
+/* What is left of a copy is ended only where the manager knows that it is none: a VM that somebody pauses in
+ * its first moments here looks like one. */
+static bool end_here(AgentCall *call, const AgentMigrationEnd *request, Error *err) {
     const Agent *agent = call->agent;
     MigrationHere here = MIGRATION_UNKNOWN;
-    if (!agent->driver->mover)
-        return true;
     if (!look(agent, request->vm, &here, err))
         return false;
-    if (migration_may(MIGRATION_DROP_TARGET, here) &&
-        !agent->driver->mover->act(agent->session, request->vm, MIGRATION_DROP_TARGET, err))
-        return false;
-    return remove_folder(agent, request->migration, true, err) &&
-           remove_folder(agent, request->migration, false, err);
+    MigrationStep step = request->drop ? MIGRATION_DROP_TARGET : MIGRATION_START_TARGET;
+    bool is_meant = migration_may(step, here) || (!request->drop && here == MIGRATION_RUNS);
+    return !is_meant || agent->driver->mover->act(agent->session, request->vm, step, err);
+}
+
+bool handle_migration_end(AgentCall *call, Error *err) {
+    const AgentMigrationEnd *request = call->parameters;
+    return !call->agent->driver->mover ||
+           (end_here(call, request, err) && remove_folder(call->agent, request->migration, true, err) &&
+               remove_folder(call->agent, request->migration, false, err));
 }
 
 bool finish_migration_end(AgentCall *call, Error *err G_GNUC_UNUSED) {
-    const AgentMigrationRef *request = call->parameters;
+    const AgentMigrationEnd *request = call->parameters;
     journal_migration_delete(call->agent->journal, request->migration, NULL, NULL);
     return true;
 }

@@ -23,7 +23,8 @@ void migration_relay_free(MigrationRelay *relay); /* accepts NULL; streams end *
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MigrationRelay, migration_relay_free)
 /* Connects when there is no connection. ERROR_UNREACHABLE, ERROR_TIMED_OUT: it may have happened or not. */
 json_t *migration_relay_ask(MigrationRelay *relay, AgentMethodId method, json_t *take_parameters, Error *err);
-/* Ends what it carries; waits until it is certain whether the switch was made. Before that nobody may decide. */
+/* Ends what it carries; waits until it is certain whether the switch was made. Before that nobody may decide.
+ */
 void migration_relay_stop(MigrationRelay *relay);
 /* Durable: false with the error when that is not certain. May be repeated. */
 bool migration_relay_switch(MigrationRelay *relay, Error *err);

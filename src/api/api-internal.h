@@ -155,7 +155,6 @@ void prepare_host_update(ApiCall *call);
 void prepare_host(ApiCall *call);
 void handle_host_move(ApiCall *call);
 void handle_host_renew(ApiCall *call);
-void handle_host_maintenance(ApiCall *call);
 void also_move_repositories(ApiCall *call, InventoryChange *change);
 bool check_host_delete(ApiCall *call, const Object *host, Error *err);
 /* rules.c: ERROR_IN_USE when an object of any kind names it. */

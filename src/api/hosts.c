@@ -1,4 +1,4 @@
-/* What is special about hosts: taking them, moving them between pools, maintenance, removing them. */
+/* What is special about hosts: taking them, moving them between pools, removing them. */
 #include <string.h>
 #include "api/api-internal.h"
 
@@ -162,21 +162,5 @@ void handle_host_move(ApiCall *call) {
     host_copy(moved, host->data);
     host_set_pool(moved, pool_id);
     call->definition = moved;
-    call_store(call);
-}
-
-/* ---- maintenance ---- */
-
-void handle_host_maintenance(ApiCall *call) {
-    g_auto(Error) err = {0};
-    const Object *host = call_object(call, &err);
-    if (!host || !call_check_match(call, host, &err) || !call_decode_parameters(call, &err)) {
-        call_fail(call, &err);
-        return;
-    }
-    Host *changed = g_new0(Host, 1);
-    host_copy(changed, host->data);
-    host_set_maintenance(changed, json_is_true(json_object_get(call->parameters, "maintenance")));
-    call->definition = changed;
     call_store(call);
 }

@@ -31,7 +31,6 @@ static const ApiRule rules[METHOD_MAX] = {
     [METHOD_VM_MODES] = {.handle = handle_vm_modes},
     [METHOD_HOST_RENEW] = {.handle = handle_host_renew},
     [METHOD_HOST_MOVE] = {.handle = handle_host_move, .also_store = also_move_repositories},
-    [METHOD_HOST_MAINTENANCE] = {.handle = handle_host_maintenance},
     [METHOD_HOST_DISCOVER] = {.handle = handle_host_discover},
     [METHOD_MATCH_LIST] = {.handle = handle_match_list},
     [METHOD_HOST_MODULES] = {.handle = handle_host_modules},

@@ -137,14 +137,32 @@ static void append_placement(const Plan *plan) {
     }
 }
 
-/* 5. What the host does with a VM. */
+/* 5. Running VMs that go to other hosts, and those that cannot. */
+static void append_moves(const Plan *plan) {
+    const json_t *moves = json_at(plan->plan, "data.moves"), *stay = json_at(plan->plan, "data.stay");
+    size_t i;
+    json_t *one;
+    if (!moves)
+        return;
+    g_string_append(
+        plan->out, json_array_size(moves) > 0 ? "Would be moved:\n" : "Nothing would be moved.\n");
+    json_array_foreach ((json_t *)moves, i, one)
+        g_string_append_printf(plan->out, "  %s from %s to %s: %s\n", told(one, "vm"), told(one, "from"),
+            told(one, "to"), told(one, "reason"));
+    if (json_array_size(stay) > 0)
+        g_string_append(plan->out, "Would stay:\n");
+    json_array_foreach ((json_t *)stay, i, one)
+        g_string_append_printf(plan->out, "  %s: %s\n", told(one, "vm"), told(one, "reason"));
+}
+
+/* 6. What the host does with a VM. */
 static void append_mode(const Plan *plan) {
     const char *mode = json_text_at(plan->plan, "data.mode");
     if (mode)
         g_string_append_printf(plan->out, "Would run in the mode %s.\n", mode);
 }
 
-/* 6. What a VM that runs feels of being copied. */
+/* 7. What a VM that runs feels of being copied. */
 static void append_hold(const Plan *plan, const char *name) {
     const char *held_for = json_text_at(plan->plan, "data.held_for");
     const json_t *bytes = json_at(plan->plan, "data.held_bytes");
@@ -158,7 +176,7 @@ static void append_hold(const Plan *plan, const char *name) {
         g_string_append_printf(plan->out, "%s would stand still for a moment.\n", name);
 }
 
-/* 7. Lists of an object, as they would be, where that is not as they are. */
+/* 8. Lists of an object, as they would be, where that is not as they are. */
 static void append_changed(const Plan *plan) {
     const ResourceDescriptor *resource = &resources[plan->method->resource];
     json_t *planned = json_object_get(json_object_get(plan->plan, "data"), "planned");
@@ -194,7 +212,7 @@ static void append_waits(const Plan *plan, const json_t *claim, const char *obje
         }
 }
 
-/* 8. What the job would hold, and the jobs that have it now. */
+/* 9. What the job would hold, and the jobs that have it now. */
 static void append_claims(const Plan *plan) {
     static const char open_jobs[] =
         "/v1/jobs?filter=state!%3Dsucceeded,state!%3Dfailed,state!%3Dcancelled,state!%3Dlost";
@@ -228,6 +246,7 @@ void plan_text(
     append_steps(&plan);
     append_made(&plan);
     append_placement(&plan);
+    append_moves(&plan);
     append_mode(&plan);
     append_hold(&plan, name);
     append_changed(&plan);

@@ -172,6 +172,25 @@ static void tell_adopted(const json_t *job) {
         fprintf(stderr, "  everything that lies there was listed before\n");
 }
 
+/* Running VMs that went to other hosts, and those that did not. */
+static void tell_moves(const json_t *job) {
+    static const char *const lists[] = {"moved", "failed", "stay"};
+    const json_t *result = json_object_get(job, "result");
+    size_t i;
+    json_t *move;
+    if (!json_is_array(json_object_get(result, "moved")))
+        return;
+    for (size_t list = 0; list < G_N_ELEMENTS(lists); list++)
+        json_array_foreach (json_object_get(result, lists[list]), i, move) {
+            const char *name = json_text_at(move, "vm"), *to = json_text_at(move, "to"),
+                       *reason = json_text_at(move, "reason");
+            if (list == 0)
+                fprintf(stderr, "  %s is on %s now\n", name, to);
+            else
+                fprintf(stderr, "  %s stays: %s\n", name, reason);
+        }
+}
+
 static bool show_job(Run *run, const json_t *job, Error *err) {
     const CliOptions *options = &run->arguments->options;
     if (is_making(run->method))
@@ -179,6 +198,7 @@ static bool show_job(Run *run, const json_t *job, Error *err) {
     tell_done(run, json_text_at(job, "target_name"));
     tell_pending(job);
     tell_adopted(job);
+    tell_moves(job);
     if (!output_has_columns(options))
         return output_is_human(options) || output_value(options, run->method->result, job, err);
     g_autoptr(json_t) target = target_of(run, job);
@@ -205,6 +225,8 @@ static bool finish_job(Run *run, const json_t *submitted, uint64_t timeout_s, Er
         show_made(run, job, false, NULL);
     else if (job && json_object_get(json_object_get(job, "result"), "refused"))
         tell_adopted(job);
+    else if (job)
+        tell_moves(job);
     return false;
 }
 

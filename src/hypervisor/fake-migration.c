@@ -206,8 +206,8 @@ static bool fake_move(HypervisorSession *session, const HypervisorMigration *mig
 /* ---- the target ---- */
 
 typedef struct Arrival {
-    HypervisorSession *session; /* outlives it only while the process does; see run_arrival */
-    char *folder, *vm_id;
+    HypervisorSession session; /* of its own: the driver's may be closed meanwhile */
+    char *vm_id;
     int listeners[MIGRATION_CHANNEL_MAX];
 } Arrival;
 
@@ -215,7 +215,8 @@ static void arrival_free(Arrival *arrival) {
     for (int i = 0; i < MIGRATION_CHANNEL_MAX; i++)
         if (arrival->listeners[i] >= 0)
             close(arrival->listeners[i]);
-    g_free(arrival->folder);
+    g_free(arrival->session.folder);
+    g_free(arrival->session.instance);
     g_free(arrival->vm_id);
     g_free(arrival);
 }
@@ -269,12 +270,12 @@ static void *run_arrival(void *data) {
     Arrival *arrival = data;
     fd_auto int control = accept_one(arrival->listeners[MIGRATION_CHANNEL_CONTROL]);
     fd_auto int memory = control >= 0 ? accept_one(arrival->listeners[MIGRATION_CHANNEL_MEMORY]) : -1;
-    if (memory >= 0 && mark(arrival->session, arrival->vm_id, "arriving", NULL)) {
+    if (memory >= 0 && mark(&arrival->session, arrival->vm_id, "arriving", NULL)) {
         g_autofree char *text = receive_memory(memory);
         if (text && receive(control, asked, TARGET_PATIENCE_MS) &&
-            complete(arrival->session, arrival->vm_id, text))
+            complete(&arrival->session, arrival->vm_id, text))
             send_all(control, answered, sizeof answered - 1, NULL);
-        unmark(arrival->session, arrival->vm_id, "arriving");
+        unmark(&arrival->session, arrival->vm_id, "arriving");
     }
     arrival_free(arrival);
     return NULL;
@@ -284,10 +285,10 @@ static bool fake_expect(HypervisorSession *session, const HypervisorMigration *m
     if (!fake_suffer(session, "expect", NULL, err))
         return false;
     Arrival *arrival = g_new0(Arrival, 1);
-    *arrival = (Arrival){.session = session,
-        .folder = g_strdup(migration->folder),
-        .vm_id = g_strdup(migration->vm->vm->id),
-        .listeners = {-1, -1, -1}};
+    *arrival =
+        (Arrival){.session = {.folder = g_strdup(session->folder), .instance = g_strdup(session->instance)},
+            .vm_id = g_strdup(migration->vm->vm->id),
+            .listeners = {-1, -1, -1}};
     arrival->listeners[MIGRATION_CHANNEL_CONTROL] =
         listen_at(migration->folder, MIGRATION_CHANNEL_CONTROL, err);
     if (arrival->listeners[MIGRATION_CHANNEL_CONTROL] >= 0)
@@ -372,6 +373,8 @@ static bool fake_act(HypervisorSession *session, const char *vm_id, MigrationSte
     if (!is_done && !migration_may(step, here))
         return error_set(err, ERROR_WRONG_STATE, NULL, "%s is not meant for a VM of which this is here: %s",
             migration_step_name(step), migration_here_name(here));
+    if (is_done && step == MIGRATION_START_TARGET)
+        unmark(session, vm_id, "arrived");
     if (!is_done)
         is_done = step == MIGRATION_START_TARGET    ? start_here(session, vm_id, err)
                   : step == MIGRATION_RESUME_SOURCE ? go_on_here(session, vm_id, err)

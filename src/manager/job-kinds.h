@@ -21,6 +21,8 @@ extern const size_t n_adopt_job_kinds;
 bool host_is_being_released(Inventory *inventory, const char *host);
 extern const JobKind *const migrate_job_kinds[];
 extern const size_t n_migrate_job_kinds;
+extern const JobKind *const balance_job_kinds[];
+extern const size_t n_balance_job_kinds;
 extern const JobKind *const removal_job_kinds[];
 extern const size_t n_removal_job_kinds;
 

@@ -379,26 +379,33 @@ static void restored(void *data) {
     g_timeout_add(ANSWER_MS, end, manager);
 }
 
+/* JobKind; the array is owned. */
+static GPtrArray *all_job_kinds(void) {
+    const struct {
+        const JobKind *const *kinds;
+        size_t n;
+    } lists[] = {
+        {vm_job_kinds, n_vm_job_kinds},
+        {vm_change_job_kinds, n_vm_change_job_kinds},
+        {infrastructure_job_kinds, n_infrastructure_job_kinds},
+        {content_job_kinds, n_content_job_kinds},
+        {host_job_kinds, n_host_job_kinds},
+        {adopt_job_kinds, n_adopt_job_kinds},
+        {migrate_job_kinds, n_migrate_job_kinds},
+        {balance_job_kinds, n_balance_job_kinds},
+        {removal_job_kinds, n_removal_job_kinds},
+    };
+    GPtrArray *kinds = g_ptr_array_new();
+    for (size_t list = 0; list < G_N_ELEMENTS(lists); list++)
+        for (size_t i = 0; i < lists[list].n; i++)
+            g_ptr_array_add(kinds, (void *)lists[list].kinds[i]);
+    return kinds;
+}
+
 static bool start(Manager *manager, Error *err) {
     if (!open_state(manager, err) || !load_certificates(manager, err) || !prepare_network(manager, err))
         return false;
-    g_autoptr(GPtrArray) kinds = g_ptr_array_new();
-    for (size_t i = 0; i < n_vm_job_kinds; i++)
-        g_ptr_array_add(kinds, (void *)vm_job_kinds[i]);
-    for (size_t i = 0; i < n_vm_change_job_kinds; i++)
-        g_ptr_array_add(kinds, (void *)vm_change_job_kinds[i]);
-    for (size_t i = 0; i < n_infrastructure_job_kinds; i++)
-        g_ptr_array_add(kinds, (void *)infrastructure_job_kinds[i]);
-    for (size_t i = 0; i < n_content_job_kinds; i++)
-        g_ptr_array_add(kinds, (void *)content_job_kinds[i]);
-    for (size_t i = 0; i < n_host_job_kinds; i++)
-        g_ptr_array_add(kinds, (void *)host_job_kinds[i]);
-    for (size_t i = 0; i < n_adopt_job_kinds; i++)
-        g_ptr_array_add(kinds, (void *)adopt_job_kinds[i]);
-    for (size_t i = 0; i < n_migrate_job_kinds; i++)
-        g_ptr_array_add(kinds, (void *)migrate_job_kinds[i]);
-    for (size_t i = 0; i < n_removal_job_kinds; i++)
-        g_ptr_array_add(kinds, (void *)removal_job_kinds[i]);
+    g_autoptr(GPtrArray) kinds = all_job_kinds();
     manager->fleet = fleet_new(manager->inventory, clock_system(), &manager->network);
     manager->jobs =
         jobs_new(manager->inventory, (const JobKind *const *)kinds->pdata, kinds->len, manager->fleet, err);

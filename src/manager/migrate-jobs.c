@@ -5,6 +5,7 @@
  */
 #include <string.h>
 #include "manager/job-kinds.h"
+#include "manager/vm-migrate.h"
 #include "manager/vm-place.h"
 
 static const Vm *moved_vm(JobRun *run) {
@@ -47,7 +48,17 @@ static bool check_mode(const Host *host, const Vm *vm, Error *err) {
     return true;
 }
 
-static bool check_vm(const Vm *vm, Error *err) {
+static const Host *host_of_vm(Inventory *inventory, const Vm *vm, Error *err) {
+    const Object *object = vm->host ? inventory_get(inventory, RESOURCE_HOST, vm->host) : NULL;
+    if (!object)
+        error_set(err, ERROR_NOT_FOUND, NULL, "the host of %s is gone", vm->name);
+    return object ? object->data : NULL;
+}
+
+bool vm_may_leave(Inventory *inventory, const Vm *vm, Error *err) {
+    const Host *host = host_of_vm(inventory, vm, err);
+    if (!host)
+        return false;
     if (!vm_has(vm, VM_FIELD_STATUS) || vm->status.state != VM_STATE_RUNNING)
         return error_set(err, ERROR_WRONG_STATE, NULL, "%s does not run", vm->name);
     if (vm_has(vm, VM_FIELD_DIRECT_BOOT))
@@ -57,7 +68,7 @@ static bool check_vm(const Vm *vm, Error *err) {
         if (vm->disks.items[i].image)
             return error_set(err, ERROR_UNSUPPORTED, "/disks",
                 "%s has an ISO in a drive, which lies on its host only", vm->name);
-    return true;
+    return check_host(host, "source", err) && check_mode(host, vm, err);
 }
 
 /* The only one of that host, or the one that was named. */
@@ -81,39 +92,55 @@ static const Repository *repository_there(
     return found;
 }
 
-static bool prepare_migrate(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
-    const Vm *vm = asked->target->data;
-    g_auto(VmMigrate) request = {0};
-    if (!vm_migrate_decode(asked->parameters, MODEL_STORED, &request, err) || !check_vm(vm, err))
+bool vm_may_go(Inventory *inventory, const Vm *vm, const Host *target, const char *named,
+    const Repository **ret_repository, Error *err) {
+    const Host *source = host_of_vm(inventory, vm, err);
+    if (!source)
         return false;
-    const Object *from = inventory_get(inventory, RESOURCE_HOST, vm->host),
-                 *to = inventory_get(inventory, RESOURCE_HOST, request.to_host);
-    if (!from || !to)
-        return error_set(err, ERROR_NOT_FOUND, "/to_host", "the host is gone");
-    const Host *source = from->data, *target = to->data;
     if (source == target)
         return error_set(err, ERROR_WRONG_STATE, "/to_host", "%s runs on %s already", vm->name, target->name);
     if (source->driver != target->driver)
         return error_set(err, ERROR_UNSUPPORTED, "/to_host", "%s and %s have different hypervisors",
             source->name, target->name);
-    if (!check_host(source, "source", err) || !check_host(target, "target", err) ||
-        !check_mode(source, vm, err) || !check_mode(target, vm, err))
+    if (!check_host(target, "target", err) || !check_mode(target, vm, err))
         return false;
-    const Repository *repository = repository_there(inventory, target, request.repository, err);
+    const Repository *repository = repository_there(inventory, target, named, err);
+    if (repository && ret_repository)
+        *ret_repository = repository;
+    return repository != NULL;
+}
+
+/* It takes its place there as one that starts. */
+static bool may_start_there(
+    Inventory *inventory, const Vm *vm, const char *host, const char *repository, Error *err) {
     g_auto(Vm) there = {0};
-    if (!repository)
-        return false;
     vm_copy(&there, vm);
-    vm_set_host(&there, target->id);
-    vm_set_repository(&there, repository->id);
-    vm_status_set_state(&there.status, VM_STATE_STOPPED); /* it takes its place there as one that starts */
-    if (!vm_may_start(inventory, &there, err))
+    vm_set_host(&there, host);
+    vm_set_repository(&there, repository);
+    vm_status_set_state(&there.status, VM_STATE_STOPPED);
+    return vm_may_start(inventory, &there, err);
+}
+
+static bool prepare_migrate(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
+    const Vm *vm = asked->target->data;
+    const Repository *repository = NULL;
+    g_auto(VmMigrate) request = {0};
+    if (!vm_migrate_decode(asked->parameters, MODEL_STORED, &request, err) ||
+        !vm_may_leave(inventory, vm, err))
+        return false;
+    const Object *to = inventory_get(inventory, RESOURCE_HOST, request.to_host);
+    if (!to)
+        return error_set(err, ERROR_NOT_FOUND, "/to_host", "the host is gone");
+    const Host *target = to->data;
+    if (!vm_may_go(inventory, vm, target, request.repository, &repository, err) ||
+        !may_start_there(inventory, vm, target->id, repository->id, err))
         return false;
     job_set_target_name(job, vm->name);
     job_claim_add(job, RESOURCE_VM, vm->id, false, "it moves");
-    claim_needs(job, &there);
+    job_claim_add(job, RESOURCE_HOST, target->id, true, "the VM goes there");
+    job_claim_add(job, RESOURCE_REPOSITORY, repository->id, true, "its disks go there");
     claim_needs(job, vm);
-    job_take_data(job, json_pack("{ss ss ss ss}", "from", source->id, "to", target->id, "repository",
+    job_take_data(job, json_pack("{ss ss ss ss}", "from", vm->host, "to", target->id, "repository",
                            repository->id, "from_repository", vm->repository));
     return true;
 }
@@ -153,8 +180,8 @@ static json_t *migration_message(JobRun *run, const Host *peer, json_t *take_her
     }
     const json_t *bandwidth = json_object_get(job_parameters(run), "bandwidth");
     return json_pack("{ss so ss ss ss sb sO* so* ss*}", "migration", job_definition(run)->id, "vm", there,
-        "peer", peer->id, "key", peer->key, "address", peer->address, "copies_disks", 1, "bandwidth", bandwidth,
-        "here", take_here, "state_folder", note(run, "state_folder"));
+        "peer", peer->id, "key", peer->key, "address", peer->address, "copies_disks", 1, "bandwidth",
+        bandwidth, "here", take_here, "state_folder", note(run, "state_folder"));
 }
 
 static void call_there(JobRun *run, AgentMethodId method, json_t *take_message, FleetDoneFn done) {
@@ -175,14 +202,25 @@ static json_t *files_message(JobRun *run, const char *repository) {
 }
 
 static json_t *end_message(JobRun *run) {
-    return json_pack(
-        "{ss ss}", "migration", job_definition(run)->id, "vm", job_definition(run)->target + strlen("vm/"));
+    return json_pack("{ss ss sb}", "migration", job_definition(run)->id, "vm",
+        job_definition(run)->target + strlen("vm/"), "drop", job_is_undoing(run));
 }
 
 /* ---- steps ---- */
 
-static void note_begun(JobRun *run) {
-    job_step_done(run);
+/* Again, when it is its turn: others were promised the same memory meanwhile. */
+static void begin(JobRun *run) {
+    const Vm *vm = moved_vm(run);
+    const Host *target = host_of(run, "to");
+    g_auto(Error) err = {0};
+    if (!vm || !target)
+        step_failed(run, ERROR_NOT_FOUND, NULL, "the VM or its new host is gone");
+    else if (!vm_may_leave(job_inventory(run), vm, &err) ||
+             !vm_may_go(job_inventory(run), vm, target, note(run, "repository"), NULL, &err) ||
+             !may_start_there(job_inventory(run), vm, target->id, note(run, "repository"), &err))
+        job_step_failed(run, &err);
+    else
+        job_step_done(run);
 }
 
 static void end_at_source(JobRun *run) {
@@ -263,7 +301,7 @@ static void remove_here(JobRun *run) {
 }
 
 static const JobStepKind migrate_steps[] = {
-    {"begin", "Looks whether it can be", note_begun, end_at_source},
+    {"begin", "Looks whether it can be", begin, end_at_source},
     {"make", "Makes its disks there", make_there, remove_there},
     {"expect", "Makes the target ready", expect_there, end_at_target},
     {"move", "Moves it while it runs", move_it, NULL, .has_no_way_back = true},

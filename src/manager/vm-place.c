@@ -39,9 +39,26 @@ static bool occupies_memory(const Vm *vm) {
     }
 }
 
+/* Of VMs that are on their way to it from another host. */
+static uint64_t arriving_memory(Inventory *inventory, const char *host_id, const char *without_vm_id) {
+    const GPtrArray *jobs = inventory_list(inventory, RESOURCE_JOB);
+    uint64_t promised = 0;
+    for (guint i = 0; i < jobs->len; i++) {
+        const Job *job = ((const Object *)jobs->pdata[i])->data;
+        if (job->state != JOB_STATE_RUNNING || strcmp(job->kind, "vm.migrate") != 0 ||
+            g_strcmp0(json_text_at(job->data, "to"), host_id) != 0)
+            continue;
+        const Object *object = inventory_get(inventory, RESOURCE_VM, job->target + strlen("vm/"));
+        const Vm *vm = object ? object->data : NULL;
+        if (vm && g_strcmp0(vm->host, host_id) != 0 && g_strcmp0(vm->id, without_vm_id) != 0)
+            promised += vm->memory;
+    }
+    return promised;
+}
+
 uint64_t host_promised_memory(Inventory *inventory, const char *host_id, const char *without_vm_id) {
     const GPtrArray *vms = inventory_vms_on(inventory, host_id);
-    uint64_t promised = 0;
+    uint64_t promised = arriving_memory(inventory, host_id, without_vm_id);
     for (guint i = 0; i < vms->len; i++) {
         const Vm *vm = ((const Object *)vms->pdata[i])->data;
         if (g_strcmp0(vm->id, without_vm_id) != 0 && occupies_memory(vm))

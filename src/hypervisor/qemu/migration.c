@@ -1,8 +1,8 @@
 /*
- * Live migration (docs/live-migration.md). Marks in the state folder tell what libvirt does not: ID.expected at the
- * target, from `expect` until the VM was let go on; ID.leading, locked by lodge-migrate while it leads; ID.left, made
- * by it when all of it has gone. The folder of the sockets has the same path on both machines, because libvirt gives
- * the same path to both QEMUs.
+ * Live migration (docs/live-migration.md). Marks in the state folder tell what libvirt does not: ID.expected
+ * at the target, from `expect` until the VM was let go on; ID.leading, locked by lodge-migrate while it
+ * leads; ID.left, made by it when all of it has gone. The folder of the sockets has the same path on both
+ * machines, because libvirt gives the same path to both QEMUs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -92,8 +92,7 @@ static void take_line(const char *line, void *data) {
     telling->last = g_strdup(line);
 }
 
-static bool write_definition(
-    HypervisorSession *session, const HypervisorMigration *migration, Error *err) {
+static bool write_definition(HypervisorSession *session, const HypervisorMigration *migration, Error *err) {
     g_autoptr(virDomain) domain = session_find_running(session, migration->vm->vm->id, err);
     g_autofree char *running = domain ? virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_MIGRATABLE) : NULL;
     if (!running)
@@ -113,8 +112,7 @@ static bool lead(HypervisorSession *session, const HypervisorMigration *migratio
     const char *id = migration->vm->vm->id;
     g_autofree char *program = g_build_filename(((QemuSession *)session)->helpers, "lodge-migrate", NULL);
     g_autofree char *mark = mark_path(session, id, "");
-    g_autofree char *bandwidth =
-        g_strdup_printf("%" G_GINT64_FORMAT, (migration->bandwidth + MIB - 1) / MIB);
+    g_autofree char *bandwidth = g_strdup_printf("%" G_GINT64_FORMAT, (migration->bandwidth + MIB - 1) / MIB);
     const char *argv[10] = {program, session->dialect->uri, id, migration->folder, mark};
     size_t n = 5;
     if (migration->copies_disks)
@@ -124,8 +122,7 @@ static bool lead(HypervisorSession *session, const HypervisorMigration *migratio
         argv[n++] = bandwidth;
     }
     Telling telling = {.progress = progress};
-    const ProcessSpec spec = {
-        .argv = argv, .cancel = cancel, .on_line = take_line, .on_line_data = &telling};
+    const ProcessSpec spec = {.argv = argv, .cancel = cancel, .on_line = take_line, .on_line_data = &telling};
     g_auto(Error) why = {0};
     bool has_moved = process_run(&spec, NULL, &why);
     if (!has_moved && why.code == ERROR_TOOL_FAILED)
@@ -156,8 +153,8 @@ static MigrationHere without_domain(HypervisorSession *session, const char *vm_i
     return has_mark(session, vm_id, ".left") ? MIGRATION_LEFT : MIGRATION_NOTHING;
 }
 
-static bool look_at(HypervisorSession *session, virDomain *domain, const char *vm_id, MigrationHere *ret_here,
-    Error *err) {
+static bool look_at(
+    HypervisorSession *session, virDomain *domain, const char *vm_id, MigrationHere *ret_here, Error *err) {
     int state = VIR_DOMAIN_NOSTATE, reason = 0;
     if (virDomainGetState(domain, &state, &reason, 0) < 0)
         return connection_error(err, "the VM's state cannot be asked for");
