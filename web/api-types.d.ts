@@ -1,5 +1,8 @@
 // Generated from schema/ by tools/generate. Do not edit.
 
+/** Files that a VM is started with. */
+export type MigrationFile = 'kernel' | 'initrd';
+
 /** Sockets of a migration. */
 export type MigrationChannel = 'control' | 'memory' | 'disks';
 

@@ -179,6 +179,7 @@ void serve_peer_expect(AgentClient *client, const void *parameters, RpcRequest *
 
 /* migration.c */
 bool migration_check_peer(const AgentClient *client, const json_t *parameters, Error *err);
+void serve_migration_give(AgentClient *client, const void *parameters, RpcRequest *request);
 void serve_migration_stream(AgentClient *client, const void *parameters, RpcRequest *request);
 const char *key_of_migration(const void *parameters);
 const char *key_of_migration_ref(const void *parameters);

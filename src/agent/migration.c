@@ -109,6 +109,11 @@ static void note_paths(const AgentCall *call, json_t *record) {
         if (path)
             json_object_set_new(record, migration_channels[channel], json_string(path));
     }
+    const char *files[] = {plan.vm.kernel_path, plan.vm.initrd_path};
+    for (MigrationFile file = 0; file < G_N_ELEMENTS(files); file++)
+        if (files[file])
+            json_object_set_new(
+                record, model_enum_name(&migration_file_enum, (int)file), json_string(files[file]));
 }
 
 bool finish_migration_expect(AgentCall *call, Error *err) {
@@ -150,6 +155,15 @@ bool migration_check_peer(const AgentClient *client, const json_t *parameters, E
                client, json_text_at(parameters, "migration"), json_text_at(parameters, "vm"), err) != NULL;
 }
 
+char *migration_path_for_peer(
+    const AgentClient *client, const char *id, const char *vm_id, const char *what, Error *err) {
+    const json_t *record = record_for_peer(client, id, vm_id, err);
+    const char *path = record ? json_text_at(record, what) : NULL;
+    if (record && !path)
+        error_set(err, ERROR_UNSUPPORTED, NULL, "nothing is expected here for %s", what);
+    return g_strdup(path);
+}
+
 static void spliced(uint64_t forth G_GNUC_UNUSED, uint64_t back G_GNUC_UNUSED, const Error *err, void *data) {
     char *purpose = data;
     if (err)
@@ -174,11 +188,7 @@ void serve_migration_stream(AgentClient *client, const void *parameters, RpcRequ
     const char *channel = model_enum_name(&migration_channel_enum, (int)wanted->channel);
     g_auto(Error) err = {0};
     g_auto(AgentTicket) answer = {0};
-    const json_t *record = record_for_peer(client, wanted->migration, wanted->vm, &err);
-    const char *path = record ? json_text_at(record, channel) : NULL;
-    if (record && !path)
-        error_set(
-            &err, ERROR_UNSUPPORTED, "/channel", "the hypervisor of this host has no stream for %s", channel);
+    g_autofree char *path = migration_path_for_peer(client, wanted->migration, wanted->vm, channel, &err);
     g_autofree char *ticket = path ? rpc_ticket_issue(client->agent->tickets, channel, path, TICKET_MS,
                                          connect_stream, NULL, NULL, &err)
                                    : NULL;
@@ -342,8 +352,9 @@ static bool move(Course *course, Error *err) {
             MIGRATION_UNKNOWN) /* the link must be there when the hypervisor connects */
             return error_set(
                 err, ERROR_UNREACHABLE, NULL, "this host cannot reach the other one at %s", request->address);
-        call->agent->driver->mover->move(
-            call->agent->session, &migration, &call->progress, call->cancel, &why);
+        if (!has_here || migration_give_files(course->relay, request, &plan_here.vm, call->cancel, &why))
+            call->agent->driver->mover->move(
+                call->agent->session, &migration, &call->progress, call->cancel, &why);
     }
     return settle(course, &why, err);
 }

@@ -10,6 +10,11 @@ void migrations_resume(Agent *agent);
 /* Folder of a migration's sockets; newly allocated. */
 char *migration_folder(const Agent *agent, const char *id, bool is_target);
 
+/* What a migration that is expected here has for a channel or a file, when its source asks; newly allocated,
+ * or NULL with ERROR_NOT_FOUND, ERROR_UNSUPPORTED. */
+char *migration_path_for_peer(
+    const AgentClient *client, const char *id, const char *vm_id, const char *what, Error *err);
+
 /* ---- the source's way to the target: migration-relay.c ---- */
 
 /*
@@ -31,3 +36,9 @@ bool migration_relay_switch(MigrationRelay *relay, Error *err);
 bool migration_relay_is_switched(MigrationRelay *relay);
 /* Whether the journal knew of this migration when the relay was made. */
 bool migration_relay_is_known(const MigrationRelay *relay);
+
+/* ---- what the VM is started with: migration-files.c ---- */
+
+/* Source: so that the target has it. Blocks. */
+bool migration_give_files(MigrationRelay *relay, const AgentMigration *request, const HypervisorVm *here,
+    const Cancel *cancel, Error *err);

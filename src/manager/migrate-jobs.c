@@ -61,9 +61,6 @@ bool vm_may_leave(Inventory *inventory, const Vm *vm, Error *err) {
         return false;
     if (!vm_has(vm, VM_FIELD_STATUS) || vm->status.state != VM_STATE_RUNNING)
         return error_set(err, ERROR_WRONG_STATE, NULL, "%s does not run", vm->name);
-    if (vm_has(vm, VM_FIELD_DIRECT_BOOT))
-        return error_set(err, ERROR_UNSUPPORTED, NULL,
-            "%s starts with a kernel of its template, which lies on its host only", vm->name);
     for (size_t i = 0; i < vm->disks.n; i++)
         if (vm->disks.items[i].image)
             return error_set(err, ERROR_UNSUPPORTED, "/disks",

@@ -233,6 +233,26 @@ static bool old_boot_files_remove(const Repository *repository, const Template *
     return true;
 }
 
+bool dir_boot_files_leave(
+    const Repository *repository, const char *template_id, const char *trash, Error *err) {
+    g_autofree char *folder = g_build_filename(repository->path, "templates", template_id, NULL),
+                    *definition = template_file(repository, template_id, "template.json");
+    g_autoptr(GHashTable) needed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_autoptr(GPtrArray) files = NULL;
+    if (access(definition, F_OK) == 0 || access(folder, F_OK) < 0)
+        return true;
+    if (!add_boot_files_of_vms(repository, template_id, needed, err) || !folder_list(folder, &files, err))
+        return false;
+    for (guint i = 0; i < files->len; i++) {
+        g_autofree char *path = template_file(repository, template_id, files->pdata[i]);
+        if (!g_hash_table_contains(needed, files->pdata[i]) && !dir_move_to_trash(path, trash, err))
+            return false;
+    }
+    if (rmdir(folder) < 0 && errno != ENOTEMPTY && errno != ENOENT)
+        return error_set_errno(err, errno, "removing %s", folder);
+    return true;
+}
+
 bool dir_template_store(
     const Repository *repository, Template *definition, const char *work_folder, Error *err) {
     if (!template_check(repository, definition, err) ||

@@ -10,6 +10,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 #include "base/file.h"
+#include "base/log.h"
 #include "image/seed.h"
 #include "model/format.h"
 #include "storage/definition.h"
@@ -545,5 +546,8 @@ bool dir_vm_delete(const Repository *repository, const char *vm_id, bool purge, 
     g_autofree char *trash = NULL;
     if (!dir_trash_make(repository, vm_id, &trash, err) || !vm_to_trash(repository, &vm, folder, trash, err))
         return false;
+    g_auto(Error) left = {0};
+    if (vm.direct_boot.template && !dir_boot_files_leave(repository, vm.direct_boot.template, trash, &left))
+        log_warning("files that the VM %s was started with stay: %s", vm_id, left.message);
     return !purge || (tree_remove(trash, err) && dir_sync_parent(trash, err));
 }

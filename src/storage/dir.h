@@ -35,3 +35,6 @@ bool dir_iso_store(const Repository *repository, Iso *iso, const char *work_fold
 bool dir_iso_read(const Repository *repository, const char *iso_id, Iso *ret_iso, Error *err);
 bool dir_iso_delete(const Repository *repository, const Iso *iso, Error *err);
 bool dir_scan(const Repository *repository, AgentRepositoryContent *ret_content, Error *err);
+/* Kernels of a template that lies elsewhere go to the trash folder when no VM here is started with them. */
+bool dir_boot_files_leave(
+    const Repository *repository, const char *template_id, const char *trash, Error *err);

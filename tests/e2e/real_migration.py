@@ -9,13 +9,15 @@ import subprocess
 import threading
 import time
 
-from hosts import is_connected
+from hosts import code_of, is_connected
 from house import ENDED, Failure, require, wait_until
-from real_hosts import neighbours
+from real_hosts import NETWORK, PORT, neighbours
+import saved
 
 SECTOR, SECTORS = 512, 2048  # of tests/e2e/counter.S
 DISK_BYTES = 8 << 20
 GUEST_SECONDS = 60
+BOOT_SECONDS = 300
 
 
 def boot_disk(folder):
@@ -214,4 +216,38 @@ def _is_one(house, guest, watch, may_be_dead):
         require(len(disks) == (host.name == place), f"it is on {place}, its disks are {disks}")
 
 
+def a_guest_with_a_kernel_of_its_template_moves(house):
+    """The smallest guest, from the manager's own machine: what it is started with goes along, and leaves when nobody needs it."""
+    house.run("vm", "create", "web", "--template", "tiny", "--start", seconds=600)
+    saved.start_counting(house)
+    with neighbours(house, "two") as (two,):
+        _listen(house)
+        before, boots = saved.ticks(house), saved.log(house).count("login:")
+        house.run("vm", "migrate", "web", "--to-host", "two", seconds=180)
+        wait_until("it counts on", lambda: saved.ticks(house, two) > before + 2, GUEST_SECONDS)
+        require(saved.log(house, two).count("login:") == 0 and saved.ticks(house, two) < before + GUEST_SECONDS, "it was started anew")
+        require(boots == 1 and len(list(two.repository.glob("templates/*/*"))) == 2, "its kernel and RAM disk are not there")
+        for again in (("reset", "web"), ("kill", "web"), ("start", "web")):
+            house.run("vm", *again)
+            if again[0] != "kill":
+                wait_until("it starts", lambda: "login:" in saved.log(house, two), BOOT_SECONDS, 1)
+                saved.clear_log(house, two)
+        house.run("vm", "migrate", "web", "--to-host", "one", seconds=180)
+        require(not list(two.repository.glob("templates/*")), "its kernel stayed")
+        house.run("vm", "reset", "web")
+        wait_until("it starts", lambda: "login:" in saved.log(house), BOOT_SECONDS, 1)
+        house.run("vm", "delete", "web", "--force", "--yes")
+
+
+def _listen(house):
+    """The manager's own machine is reached over the network, too."""
+    house.address = f"{NETWORK}.1:{PORT}"
+    house.agent_options = ["--listen", house.address]
+    house.power_cut("lodge-agent")
+    wait_until("it listens", lambda: code_of(house, status=None))
+    house.run("host", "renew", "one", "--address", house.address, "--code", code_of(house))
+    wait_until("it is connected", is_connected(house, "one"), 60)
+
+
+REAL_ONLINE = [a_guest_with_a_kernel_of_its_template_moves]
 REAL_SCENARIOS = [a_running_guest_moves_with_its_disk, a_running_guest_outlives_kills]

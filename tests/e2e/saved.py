@@ -1,4 +1,5 @@
 """VMs whose memory lies in a file: on the fake hypervisor, and (real_…) on QEMU."""
+import os
 import random
 import subprocess
 import time
@@ -158,9 +159,18 @@ def saved_vms_outlive_dying_daemons(house, rounds=8, seed=None):
         invariants.hold(house)
 
 
-def _log(house):
-    path = house.folder / "agent" / f"{house.list('vm')[0]['id']}.log"
+def _log_path(house, host=None):
+    return (host or house).folder / "agent" / f"{house.list('vm')[0]['id']}.log"
+
+
+def log(house, host=None):
+    """Of the only VM's serial console on one of the hosts, the house's own by default."""
+    path = _log_path(house, host)
     return path.read_text(errors="replace") if path.exists() else ""
+
+
+def clear_log(house, host=None):
+    os.truncate(_log_path(house, host), 0)
 
 
 def _type(house, text):
@@ -173,36 +183,36 @@ def _type(house, text):
         console.communicate(b"\x1d", timeout=60)
 
 
-def _ticks(house):
+def ticks(house, host=None):
     """How far the guest has counted."""
-    numbers = [int(line.split()[1]) for line in _log(house).splitlines() if line.startswith("tick ") and line.split()[1:2] and line.split()[1].isdigit()]
+    numbers = [int(line.split()[1]) for line in log(house, host).splitlines() if line.startswith("tick ") and line.split()[1:2] and line.split()[1].isdigit()]
     return numbers[-1] if numbers else 0
 
 
-def _start_counting(house):
-    wait_until("the guest asks for a name", lambda: "login:" in _log(house), 300, 1)
+def start_counting(house):
+    wait_until("the guest asks for a name", lambda: "login:" in log(house), 300, 1)
     _type(house, "root")
-    wait_until("the guest's shell", lambda: "# " in _log(house).split("login:", 1)[1], 60, 1)
+    wait_until("the guest's shell", lambda: "# " in log(house).split("login:", 1)[1], 60, 1)
     _type(house, "n=0; while :; do n=$((n+1)); echo; echo tick $n; sleep 1; done")
-    wait_until("the guest counts", lambda: _ticks(house) > 2, 60, 1)
+    wait_until("the guest counts", lambda: ticks(house) > 2, 60, 1)
 
 
 def a_guest_counts_on_after_a_save(house):
     house.run("vm", "create", "web", "--template", "tiny", "--start", seconds=600)
-    _start_counting(house)
+    start_counting(house)
     house.run("vm", "save", "web", seconds=120)
     house.wait_for_states({"web": "saved"})
     require(not house.guests() and _memory(house).exists(), "it runs on, or nothing was written")
     invariants.hold(house)
     time.sleep(3)
-    before, boots = _ticks(house), _log(house).count("login:")
+    before, boots = ticks(house), log(house).count("login:")
     for name in house.daemons:
         house.power_cut(name)
         wait_until("the host is connected", house.has_host)
     house.wait_for_states({"web": "saved"})
     house.run("vm", "start", "web", seconds=120)
-    wait_until("the guest counts on", lambda: _ticks(house) > before + 2, 60, 1)
-    require(_log(house).count("login:") == boots and _ticks(house) < before + 60, "it was started anew")
+    wait_until("the guest counts on", lambda: ticks(house) > before + 2, 60, 1)
+    require(log(house).count("login:") == boots and ticks(house) < before + 60, "it was started anew")
     require(not _memory(house).exists(), "its memory is still there")
     house.run("vm", "save", "web", "--no-wait")
     time.sleep(0.2)
@@ -215,8 +225,8 @@ def a_guest_counts_on_after_a_save(house):
     invariants.hold(house)
     if state == "saved":
         house.run("vm", "start", "web", seconds=120)
-    before = _ticks(house)
-    wait_until("the guest counts on", lambda: _ticks(house) > before, 60, 1)
+    before = ticks(house)
+    wait_until("the guest counts on", lambda: ticks(house) > before, 60, 1)
 
 
 SCENARIOS = [a_saved_vm_goes_on, what_would_not_fit_a_saved_memory_is_refused,

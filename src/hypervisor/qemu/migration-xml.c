@@ -33,8 +33,19 @@ static const HypervisorDisk *disk_of(const Rewriting *self) {
     return NULL;
 }
 
-/* In the other host's state folder; newly allocated. */
+static bool is_path(const char *path, const char *here, const char *there) {
+    return here && there && strcmp(path, here) == 0;
+}
+
+/* Of the same file on the other host; newly allocated. */
 static char *moved_path(const Rewriting *self, const char *path) {
+    const HypervisorVm *here = self->paths->here, *there = self->paths->vm;
+    if (here && is_path(path, here->seed_path, there->seed_path))
+        return g_strdup(there->seed_path);
+    if (here && is_path(path, here->kernel_path, there->kernel_path))
+        return g_strdup(there->kernel_path);
+    if (here && is_path(path, here->initrd_path, there->initrd_path))
+        return g_strdup(there->initrd_path);
     size_t length = strlen(self->paths->state_folder);
     if (strncmp(path, self->paths->state_folder, length) == 0 && path[length] == '/')
         return g_strconcat(self->paths->state_folder_there, path + length, NULL);
@@ -48,9 +59,6 @@ static char *new_value(const Rewriting *self, const char *element, const char *n
         return g_strdup(disk->path);
     if (is_own && disk && !strcmp(element, "driver") && !strcmp(name, "type"))
         return g_strdup(disk->disk->format == DISK_FORMAT_RAW ? "raw" : "qcow2");
-    if (is_own && !strcmp(element, "source") && self->paths->seed_path && self->paths->vm->seed_path &&
-        !strcmp(value, self->paths->seed_path))
-        return g_strdup(self->paths->vm->seed_path);
     return moved_path(self, value);
 }
 

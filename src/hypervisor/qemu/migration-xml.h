@@ -6,9 +6,9 @@
 #include "hypervisor/hypervisor.h"
 
 typedef struct QemuMigrationPaths {
-    const HypervisorVm *vm;                        /* there: each disk's id, path and format */
+    const HypervisorVm *vm;   /* there: each disk's id, path and format */
+    const HypervisorVm *here; /* its seed, kernel and RAM disk are those of `vm` there; NULL: it has none */
     const char *state_folder, *state_folder_there; /* without a slash at the end */
-    const char *seed_path;                         /* of the medium here; NULL: it has none */
 } QemuMigrationPaths;
 
 /* From what libvirt gives for VIR_DOMAIN_XML_MIGRATABLE; newly allocated. ERROR_HYPERVISOR when that is not

@@ -101,7 +101,7 @@ static bool write_definition(HypervisorSession *session, const HypervisorMigrati
         .state_folder = session->state_folder,
         .state_folder_there =
             migration->state_folder_there ? migration->state_folder_there : session->state_folder,
-        .seed_path = migration->vm_here ? migration->vm_here->seed_path : NULL};
+        .here = migration->vm_here};
     g_autofree char *xml = qemu_migration_xml(running, &paths, err);
     g_autofree char *path = g_build_filename(migration->folder, "target.xml", NULL);
     return xml && file_replace(path, xml, strlen(xml), 0600, err);

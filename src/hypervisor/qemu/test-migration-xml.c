@@ -9,13 +9,14 @@
 typedef struct World {
     Vm vm;
     HypervisorDisk disks[2];
-    HypervisorVm there;
+    HypervisorVm there, here;
     QemuMigrationPaths paths;
 } World;
 
 static const char running[] =
     "<domain type='qemu'><name>lodge-web &amp; more</name>"
     "<metadata><x:y xmlns:x='urn:lodge'>1</x:y></metadata>"
+    "<os><kernel>/srv/old/kernel</kernel><initrd>/srv/old/initrd</initrd></os>"
     "<devices>"
     "<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'/>"
     "<source file='/srv/old/disks/a.qcow2'/>"
@@ -39,12 +40,17 @@ static void set_up(World *world, const void *data G_GNUC_UNUSED) {
         disk_set_format(&world->vm.disks.items[i], DISK_FORMAT_QCOW2);
         world->disks[i] = (HypervisorDisk){.disk = &world->vm.disks.items[i], .path = paths[i]};
     }
-    world->there = (HypervisorVm){
-        .vm = &world->vm, .disks = world->disks, .n_disks = world->vm.disks.n, .seed_path = "/new/seed.iso"};
+    world->there = (HypervisorVm){.vm = &world->vm,
+        .disks = world->disks,
+        .n_disks = world->vm.disks.n,
+        .seed_path = "/new/seed.iso",
+        .kernel_path = "/new/kernel"};
+    world->here = (HypervisorVm){
+        .vm = &world->vm, .seed_path = "/srv/old/vms/seed.iso", .kernel_path = "/srv/old/kernel"};
     world->paths = (QemuMigrationPaths){.vm = &world->there,
         .state_folder = "/var/lib/old/state",
         .state_folder_there = "/new/state",
-        .seed_path = "/srv/old/vms/seed.iso"};
+        .here = &world->here};
 }
 
 static void tear_down(World *world, const void *data G_GNUC_UNUSED) {
@@ -55,6 +61,7 @@ static void test_paths_change_and_nothing_else(World *world, const void *data G_
     static const char expected[] =
         "<domain type='qemu'><name>lodge-web &amp; more</name>"
         "<metadata><x:y xmlns:x='urn:lodge'>1</x:y></metadata>"
+        "<os><kernel>/new/kernel</kernel><initrd>/srv/old/initrd</initrd></os>"
         "<devices>"
         "<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'></driver>"
         "<source file='/new/a &amp; b.qcow2'></source>"
