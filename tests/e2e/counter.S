@@ -1,12 +1,13 @@
 /*
  * A guest in one boot sector that shows whether it runs once and whether its disk is whole: each turn it counts
- * on, fills 64 KiB of memory with the number, writes the number into a sector of the first disk (number modulo
+ * on, fills 384 KiB of memory with the number, writes the number into a sector of the first disk (number modulo
  * SECTORS, plus 1), says "tick NUMBER" in hexadecimal on the first serial port, and waits for some milliseconds.
  */
         .code16
         .set    SECTORS, 2048
         .set    WAIT_US, 5000
-        .set    BUFFER_SEGMENT, 0x2000          # 64 KiB at 0x20000
+        .set    BUFFER_SEGMENT, 0x2000          # from 0x20000
+        .set    BUFFER_END, 0x8000
         .set    COM1, 0x3f8
 
         .globl  start
@@ -17,12 +18,15 @@ start:  xorw    %ax, %ax
         cld
 
 turn:   incl    number
-        movw    $BUFFER_SEGMENT, %ax
-        movw    %ax, %es
+        movw    $BUFFER_SEGMENT, %bx
+fill:   movw    %bx, %es
         xorw    %di, %di
         movl    number, %eax
         movw    $0x4000, %cx
         rep     stosl
+        addw    $0x1000, %bx
+        cmpw    $BUFFER_END, %bx
+        jb      fill
 
         movl    number, %eax
         andl    $(SECTORS - 1), %eax

@@ -216,6 +216,15 @@ def _is_one(house, guest, watch, may_be_dead):
         require(len(disks) == (host.name == place), f"it is on {place}, its disks are {disks}")
 
 
+def a_guest_that_writes_faster_than_its_wire_moves(house):
+    """It is held a little longer instead of being copied for ever."""
+    with neighbours(house, "two", "three") as hosts:
+        guest = Counter(house, hosts)
+        guest.move("three", "--bandwidth", "1M")
+        require(len(guest.processes()) == 1, f"processes of it: {guest.processes()}")
+        house.run("vm", "delete", guest.name, "--force", "--yes")
+
+
 def a_guest_with_a_kernel_of_its_template_moves(house):
     """The smallest guest, from the manager's own machine: what it is started with goes along, and leaves when nobody needs it."""
     house.run("vm", "create", "web", "--template", "tiny", "--start", seconds=600)
@@ -250,4 +259,4 @@ def _listen(house):
 
 
 REAL_ONLINE = [a_guest_with_a_kernel_of_its_template_moves]
-REAL_SCENARIOS = [a_running_guest_moves_with_its_disk, a_running_guest_outlives_kills]
+REAL_SCENARIOS = [a_running_guest_moves_with_its_disk, a_running_guest_outlives_kills, a_guest_that_writes_faster_than_its_wire_moves]

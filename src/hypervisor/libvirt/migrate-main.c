@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -24,7 +25,12 @@ enum {
     XML_LIMIT = 4 * 1024 * 1024,
     POLL_US = 300 * 1000,
     MOST_FOLDER = 90,
-    MOST_MARK = 200
+    MOST_MARK = 200,
+    /* QEMU holds a guest when what is left takes less than its downtime. One that writes faster than it is
+     * copied is given ever more of that, from the second round over its memory on. */
+    DOWNTIME_MS = 300,
+    MOST_DOWNTIME_MS = 60 * 1000,
+    RAISE_AFTER_S = 10
 };
 
 typedef struct Course {
@@ -33,6 +39,8 @@ typedef struct Course {
     unsigned long long bandwidth;
     virConnectPtr source, target;
     virDomainPtr domain;
+    unsigned long long downtime_ms;
+    time_t raised;
     atomic_bool is_over;
 } Course;
 
@@ -62,15 +70,36 @@ static char *read_definition(const Course *course) {
     return NULL;
 }
 
+static time_t now_s(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+static void give_time(Course *course, unsigned long long round) {
+    time_t now = now_s();
+    if (round < 2 || course->raised == 0) {
+        course->raised = now;
+        return;
+    }
+    if (now - course->raised < RAISE_AFTER_S || course->downtime_ms >= MOST_DOWNTIME_MS)
+        return;
+    course->raised = now;
+    course->downtime_ms *= 2;
+    virDomainMigrateSetMaxDowntime(course->domain, course->downtime_ms, 0);
+}
+
 static void tell_progress(Course *course, int *last) {
     virTypedParameterPtr values = NULL;
     int n = 0, kind = 0;
-    unsigned long long total = 0, processed = 0;
+    unsigned long long total = 0, processed = 0, round = 0;
     if (virDomainGetJobStats(course->domain, &kind, &values, &n, 0) == 0) {
         virTypedParamsGetULLong(values, n, VIR_DOMAIN_JOB_DATA_TOTAL, &total);
         virTypedParamsGetULLong(values, n, VIR_DOMAIN_JOB_DATA_PROCESSED, &processed);
+        virTypedParamsGetULLong(values, n, VIR_DOMAIN_JOB_MEMORY_ITERATION, &round);
     }
     virTypedParamsFree(values, n);
+    give_time(course, round);
     int percent = total > 0 ? (int)(processed >= total ? 99 : processed * 100 / total) : 0;
     if (percent > *last)
         printf("progress %d\n", *last = percent);
@@ -94,7 +123,7 @@ static int lead(Course *course, const char *xml) {
     char memory[PATH_LENGTH], disks[PATH_LENGTH];
     virTypedParameterPtr list = NULL;
     int n = 0, most = 0;
-    unsigned flags = VIR_MIGRATE_LIVE | VIR_MIGRATE_PAUSED;
+    unsigned flags = VIR_MIGRATE_LIVE | VIR_MIGRATE_PAUSED | VIR_MIGRATE_AUTO_CONVERGE;
     flags |= course->copies_disks ? VIR_MIGRATE_NON_SHARED_DISK : VIR_MIGRATE_UNSAFE;
     snprintf(memory, sizeof memory, "unix://%s/memory", course->folder);
     snprintf(disks, sizeof disks, "unix://%s/disks", course->folder);
@@ -159,7 +188,7 @@ static int run(Course *course) {
 }
 
 int main(int argc, char **argv) {
-    Course course = {0};
+    Course course = {.downtime_ms = DOWNTIME_MS};
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (argc < 5 || strlen(argv[3]) > MOST_FOLDER || strlen(argv[4]) > MOST_MARK) {
         fprintf(stderr, "usage: lodge-migrate URI DOMAIN FOLDER MARK [--copy-disks] [--bandwidth MIB]\n");
