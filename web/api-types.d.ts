@@ -651,6 +651,18 @@ export interface HostEnrol {
   pool?: string;
 }
 
+/** A host that another manager has released. */
+export interface HostTake {
+  /** What to call it. */
+  name: string;
+  /** Where its agent listens; the name when absent. */
+  address?: string;
+  /** The one-time code that `lodge-agent enrol` shows on the host. */
+  enrol_code?: string;
+  /** The pool it joins; the only one when absent. */
+  pool?: string;
+}
+
 /** How a host is found and believed again. */
 export interface HostRenew {
   /** Where its agent listens now; where it did when absent. */
@@ -1573,6 +1585,7 @@ export interface Methods {
   'guest-os.get': { http: 'GET'; path: '/v1/guest-oses/{id}'; parameters: Empty; result: GuestOsInfo };
   'host.discover': { http: 'POST'; path: '/v1/hosts/discover'; parameters: HostDiscover; result: FoundHost };
   'host.enrol': { http: 'POST'; path: '/v1/hosts/enrol'; parameters: HostEnrol; result: Job };
+  'host.take': { http: 'POST'; path: '/v1/hosts/take'; parameters: HostTake; result: Job };
   'host.list': { http: 'GET'; path: '/v1/hosts'; parameters: ListQuery; result: Page<Host> };
   'host.get': { http: 'GET'; path: '/v1/hosts/{id}'; parameters: Empty; result: Host };
   'host.create': { http: 'POST'; path: '/v1/hosts'; parameters: HostAdd; result: Host };

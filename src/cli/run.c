@@ -193,8 +193,10 @@ static void tell_moves(const json_t *job) {
 
 static bool show_job(Run *run, const json_t *job, Error *err) {
     const CliOptions *options = &run->arguments->options;
-    if (is_making(run->method))
+    if (is_making(run->method)) {
+        tell_adopted(job);
         return show_made(run, job, true, err);
+    }
     tell_done(run, json_text_at(job, "target_name"));
     tell_pending(job);
     tell_adopted(job);
@@ -221,10 +223,10 @@ static bool finish_job(Run *run, const json_t *submitted, uint64_t timeout_s, Er
     if (wait_for_job(run->session, submitted, (int64_t)timeout_s, &job, err))
         return show_job(run, job, err);
     run->has_left = err->code == ERROR_CANCELLED && job && !wait_has_ended(job);
+    if (job && json_object_get(json_object_get(job, "result"), "refused"))
+        tell_adopted(job);
     if (job && is_making(run->method))
         show_made(run, job, false, NULL);
-    else if (job && json_object_get(json_object_get(job, "result"), "refused"))
-        tell_adopted(job);
     else if (job)
         tell_moves(job);
     return false;

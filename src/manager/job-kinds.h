@@ -15,6 +15,8 @@ extern const JobKind *const content_job_kinds[];
 extern const size_t n_content_job_kinds;
 extern const JobKind *const host_job_kinds[];
 extern const size_t n_host_job_kinds;
+extern const JobKind *const take_job_kinds[];
+extern const size_t n_take_job_kinds;
 extern const JobKind *const adopt_job_kinds[];
 extern const size_t n_adopt_job_kinds;
 /* Whether it is on its way out: who has let go of it must not take it again. */

@@ -390,6 +390,7 @@ static GPtrArray *all_job_kinds(void) {
         {infrastructure_job_kinds, n_infrastructure_job_kinds},
         {content_job_kinds, n_content_job_kinds},
         {host_job_kinds, n_host_job_kinds},
+        {take_job_kinds, n_take_job_kinds},
         {adopt_job_kinds, n_adopt_job_kinds},
         {migrate_job_kinds, n_migrate_job_kinds},
         {balance_job_kinds, n_balance_job_kinds},

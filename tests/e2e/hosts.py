@@ -228,7 +228,11 @@ def hosts_change_hands(house):
         require([repository["name"] for repository in house.list("repository")] == ["main"], "the repository is still listed")
         require(sorted(other.guests()) == before, "guests were ended")
         # Another manager, where some names are taken.
-        job = adopt(stranger, other)
+        text = stranger.run("host", "take", "two", "--address", other.address, "--code", "2222-2222", status=None).stderr
+        require("code" in text and not [host for host in stranger.list("host") if host["name"] == "two"], f"with a wrong code: {text}")
+        job = stranger.run("host", "take", "two", "--address", other.address, "--code", code_of(other)).stderr
+        require("vm db" in job, f"it told {job}")
+        wait_until("states are known", lambda: "unknown" not in stranger.states().values())
         require(stranger.states() == {**{f"web-{i}": "running" for i in range(1, 21)}, "db": "stopped"}, f"adopted: {stranger.states()}, {job}")
         now = {vm["name"]: [nic["mac"] for nic in vm["nics"]] for vm in stranger.list("vm")}
         require(now == {name: mac for name, mac in macs.items() if name != "stays"}, f"MACs were {macs}, are {now}")

@@ -148,6 +148,8 @@ def real_hosts_are_one_place(house):
             house.run("vm", "reset", "b")
             require(console.stdout.read(1), "the console says nothing")
             console.kill()
+        found = {row["address"]: (row["state"], row.get("name")) for row in house.json("host", "discover", f"{NETWORK}.0/29")}
+        require(found == {f"{NETWORK}.2": ("ours", "two"), f"{NETWORK}.3": ("ours", "three")}, f"found are {found}")
         two.switch_off()
         wait_until("it is unreachable", lambda: state(house, "two")["state"] == "unreachable", 60)
         house.wait_for_states({"a": "running", "b": "unknown", "c": "running"})

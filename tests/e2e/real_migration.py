@@ -97,6 +97,11 @@ def a_running_guest_moves_with_its_disk(house):
             guest.move(target)
             require(len(guest.processes()) == 1, f"processes of it: {guest.processes()}")
             house.wait_for_states({guest.name: "running"})
+        house.run("host", "maintenance", "one", "on")
+        told = house.run("host", "maintenance", "three", "on", seconds=180).stderr
+        require(f"{guest.name} is on two now" in told and guest.where() == "two", f"it told {told}")
+        house.run("host", "maintenance", "three", "off", "--bring-back", seconds=180)
+        require(guest.where() == "three" and len(guest.processes()) == 1, f"it is on {guest.where()}, its processes are {guest.processes()}")
         house.run("vm", "kill", guest.name)
         guest.disk_is_whole()
         before = guest.ticks("three")[-1]
