@@ -392,7 +392,7 @@ static bool end_here(AgentCall *call, const AgentMigrationEnd *request, Error *e
     if (!look(agent, request->vm, &here, err))
         return false;
     MigrationStep step = request->drop ? MIGRATION_DROP_TARGET : MIGRATION_START_TARGET;
-    bool is_meant = migration_may(step, here) || (!request->drop && here == MIGRATION_RUNS);
+    bool is_meant = request->drop ? migration_may(step, here) : request->settle && here == MIGRATION_RUNS;
     return !is_meant || agent->driver->mover->act(agent->session, request->vm, step, err);
 }
 

@@ -281,9 +281,17 @@ static void *run_arrival(void *data) {
     return NULL;
 }
 
+void fake_migration_forget(const HypervisorSession *session, const char *vm_id) {
+    static const char *const marks[] = {"arriving", "arrived", "held", "left"};
+    for (size_t i = 0; i < G_N_ELEMENTS(marks); i++)
+        unmark(session, vm_id, marks[i]);
+    crash_mark_clear(session->folder, vm_id);
+}
+
 static bool fake_expect(HypervisorSession *session, const HypervisorMigration *migration, Error *err) {
     if (!fake_suffer(session, "expect", NULL, err))
         return false;
+    fake_migration_forget(session, migration->vm->vm->id);
     Arrival *arrival = g_new0(Arrival, 1);
     *arrival =
         (Arrival){.session = {.folder = g_strdup(session->folder), .instance = g_strdup(session->instance)},
@@ -348,12 +356,9 @@ static bool fake_look(HypervisorSession *session, const char *vm_id, MigrationHe
 }
 
 static bool drop(HypervisorSession *session, const char *vm_id, Error *err) {
-    static const char *const marks[] = {"arriving", "arrived", "held", "left"};
     if (!remove_vm(session, vm_id, err))
         return false;
-    for (size_t i = 0; i < G_N_ELEMENTS(marks); i++)
-        unmark(session, vm_id, marks[i]);
-    crash_mark_clear(session->folder, vm_id);
+    fake_migration_forget(session, vm_id);
     return true;
 }
 

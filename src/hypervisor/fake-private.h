@@ -20,5 +20,7 @@ bool fake_suffer_late(const HypervisorSession *session, const char *call, Error 
 extern const HypervisorMover fake_mover;
 void fake_migrations_sweep(
     const HypervisorSession *session); /* at the start: what nobody sends to any more */
+/* What marks a copy that came, or one that left, when the VM starts or comes anew. */
+void fake_migration_forget(const HypervisorSession *session, const char *vm_id);
 bool fake_load(const HypervisorSession *session, const char *vm_id, Vm *ret_vm);
 bool fake_store(const HypervisorSession *session, const Vm *vm, bool is_new, Error *err);

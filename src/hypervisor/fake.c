@@ -312,9 +312,9 @@ static bool fake_start(HypervisorSession *session, const HypervisorVm *vm, const
         !fake_suffer(session, "start", cancel, err))
         return false;
     fill_running(&running, vm, mode);
+    fake_migration_forget(session, vm->vm->id);
     if (!fake_store(session, &running, true, err))
         return false;
-    crash_mark_clear(session->folder, vm->vm->id);
     fake_notify(session, vm->vm->id);
     return fake_suffer_late(session, "start", err);
 }

@@ -198,9 +198,13 @@ static json_t *files_message(JobRun *run, const char *repository) {
     return json_pack("{ss so*}", "id", job_definition(run)->target + strlen("vm/"), "repository", definition);
 }
 
-static json_t *end_message(JobRun *run) {
-    return json_pack("{ss ss sb}", "migration", job_definition(run)->id, "vm",
-        job_definition(run)->target + strlen("vm/"), "drop", job_is_undoing(run));
+/* `how`: of agent_migration_end; NULL: the files of the migration only. */
+static json_t *end_message(JobRun *run, const char *how) {
+    json_t *message = json_pack(
+        "{ss ss}", "migration", job_definition(run)->id, "vm", job_definition(run)->target + strlen("vm/"));
+    if (how)
+        json_object_set_new(message, how, json_true());
+    return message;
 }
 
 /* ---- steps ---- */
@@ -221,7 +225,7 @@ static void begin(JobRun *run) {
 }
 
 static void end_at_source(JobRun *run) {
-    call_here(run, AGENT_METHOD_MIGRATION_END, end_message(run), NULL);
+    call_here(run, AGENT_METHOD_MIGRATION_END, end_message(run, NULL), NULL);
 }
 
 static void make_there(JobRun *run) {
@@ -251,7 +255,8 @@ static void expect_there(JobRun *run) {
 }
 
 static void end_at_target(JobRun *run) {
-    call_there(run, AGENT_METHOD_MIGRATION_END, end_message(run), NULL);
+    call_there(
+        run, AGENT_METHOD_MIGRATION_END, end_message(run, job_is_undoing(run) ? "drop" : "settle"), NULL);
 }
 
 static void move_it(JobRun *run) {

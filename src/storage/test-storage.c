@@ -424,6 +424,35 @@ static void test_a_rebuild_leaves_the_kernel_that_a_vm_boots(void) {
     g_assert_false(exists(&place, first_file) || exists(&place, second_file));
 }
 
+/* As it is where a VM came from another host: its kernel is there, the template is not. */
+static void test_a_kernel_without_template_leaves_with_its_vm(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    place_add_template(&place);
+    g_auto(Vm) vm = {0};
+    make_vm(&place, false, CLONE_METHOD_AUTO, &vm);
+    direct_boot_copy(vm_put_direct_boot(&vm), &place.template.direct_boot);
+    g_assert_true(repository_dir.vm_write(&place.repository, &vm, NULL, NULL));
+    g_autofree char *definition =
+        g_build_filename(place.repository.path, "templates/" TEMPLATE_ID "/template.json", NULL);
+    g_autofree char *kernel = g_strdup_printf("templates/" TEMPLATE_ID "/%s", vm.direct_boot.kernel);
+    g_autofree char *other = g_build_filename(place.repository.path, "vms/other", NULL);
+    g_autofree char *other_note = g_build_filename(other, "vm.json", NULL);
+    g_autoptr(json_t) json = vm_encode(&vm, MODEL_ENCODE_DEFINITION);
+    g_autofree char *text = json_to_text(json);
+    g_assert_cmpint(unlink(definition), ==, 0);
+    g_assert_true(folder_make(other, 0700, NULL) && file_replace(other_note, text, strlen(text), 0600, NULL));
+    g_assert_true(repository_dir.vm_delete(&place.repository, VM_ID, true, NULL));
+    g_assert_true(exists(&place, kernel)); /* the other one is started with it */
+    g_assert_true(tree_remove(other, NULL));
+    g_auto(Vm) last = {0};
+    make_vm(&place, false, CLONE_METHOD_AUTO, &last);
+    direct_boot_copy(vm_put_direct_boot(&last), &place.template.direct_boot);
+    g_assert_true(repository_dir.vm_write(&place.repository, &last, NULL, NULL));
+    g_assert_true(repository_dir.vm_delete(&place.repository, VM_ID, true, NULL));
+    g_assert_false(exists(&place, "templates/" TEMPLATE_ID));
+}
+
 /* Throws away a VM with one disk that is written so far, `hours` ago. */
 static void throw_away(const Place *place, int hours, size_t written_bytes) {
     g_auto(Vm) vm = {0};
@@ -491,6 +520,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/storage/old-assemblies", test_old_assemblies_are_swept);
     g_test_add_func("/storage/kernel-keeps-the-template", test_kernel_of_a_vm_keeps_the_template);
     g_test_add_func("/storage/epoch-before-revision", test_a_later_epoch_wins_over_a_higher_revision);
+    g_test_add_func("/storage/kernel-without-template", test_a_kernel_without_template_leaves_with_its_vm);
     g_test_add_func("/storage/rebuild-leaves-kernels", test_a_rebuild_leaves_the_kernel_that_a_vm_boots);
     g_test_add_func("/storage/trash-is-bounded", test_the_trash_is_bounded_by_age_and_size);
     g_test_add_func("/storage/clone-across-file-systems", test_template_on_another_file_system_is_cloned);

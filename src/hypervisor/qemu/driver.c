@@ -145,6 +145,7 @@ static bool qemu_start(HypervisorSession *base, const HypervisorVm *vm, const Ca
         !cancel_check(cancel, err))
         return false;
     g_autofree char *xml = qemu_domain_xml(vm, &options);
+    qemu_migration_forget(base, vm->vm->id);
     g_autoptr(virDomain) domain = session_create(base, connection, vm->vm->id, xml, 0, err);
     return domain != NULL;
 }

@@ -35,6 +35,12 @@ static void unmark(const HypervisorSession *session, const char *vm_id, const ch
     unlink(path);
 }
 
+void qemu_migration_forget(const HypervisorSession *session, const char *vm_id) {
+    unmark(session, vm_id, ".expected");
+    unmark(session, vm_id, ".left");
+    crash_mark_clear(session->state_folder, vm_id);
+}
+
 /* Whether lodge-migrate leads one of it, perhaps one that an agent before this one has started. */
 static bool is_led(const HypervisorSession *session, const char *vm_id) {
     g_autofree char *path = mark_path(session, vm_id, ".leading");
@@ -60,6 +66,7 @@ static bool give_folder(HypervisorSession *session, const char *folder, Error *e
 
 static bool qemu_expect(HypervisorSession *session, const HypervisorMigration *migration, Error *err) {
     g_autofree char *mark = mark_path(session, migration->vm->vm->id, ".expected");
+    qemu_migration_forget(session, migration->vm->vm->id);
     return give_folder(session, migration->folder, err) &&
            session_open_networks(session, migration->vm, err) && file_replace(mark, "", 0, 0600, err);
 }
