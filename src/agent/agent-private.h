@@ -54,10 +54,11 @@ struct Agent {
     RpcListener *listener, *remote_listener; /* the latter may be NULL */
     RpcConnector *connector;                 /* to other agents */
     Remote *remote;
-    char *address;       /* that it listens on; NULL: on its socket only */
-    GPtrArray *clients;  /* AgentClient, owned */
-    GHashTable *splices; /* RpcSplice: open consoles */
-    GHashTable *uploads; /* id -> Upload that is being received; they free themselves */
+    char *address;                /* that it listens on; NULL: on its socket only */
+    GPtrArray *clients;           /* AgentClient, owned */
+    GHashTable *splices;          /* RpcSplice: open consoles */
+    GPtrArray *migration_streams; /* see migration-streams.c */
+    GHashTable *uploads;          /* id -> Upload that is being received; they free themselves */
     Reporter *reporter;
     GuestWatch *guests;
     SavedWatch *saved_watch;
@@ -120,6 +121,7 @@ typedef struct AgentHandler {
     AgentWorkFn finish;                         /* on the main loop after a good run; may be NULL */
     const char *(*key)(const void *parameters); /* id of the object; NULL: none */
     bool (*is_long)(const void *parameters);    /* then LANE_COPY; NULL: never */
+    bool is_certain;                  /* `run` sees to cancels itself, so that it always comes to an end */
     void (*abandon)(AgentCall *call); /* in a thread, when it is cancelled before `run`; may be NULL */
 } AgentHandler;
 extern const AgentHandler agent_handlers[AGENT_METHOD_MAX];
@@ -178,6 +180,8 @@ const char *key_of_control(const void *parameters);
 void serve_peer_expect(AgentClient *client, const void *parameters, RpcRequest *request);
 
 /* migration.c */
+/* ERROR_WRONG_STATE when a VM is leaving this host, or has left it and its manager was not told. */
+bool migration_check_here(const Agent *agent, const char *vm_id, Error *err);
 bool migration_check_peer(const AgentClient *client, const json_t *parameters, Error *err);
 void serve_migration_give(AgentClient *client, const void *parameters, RpcRequest *request);
 void serve_migration_stream(AgentClient *client, const void *parameters, RpcRequest *request);

@@ -280,6 +280,7 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
     agent->allowed_uid = options->allowed_uid;
     agent->clients = g_ptr_array_new_with_free_func(client_free);
     agent->splices = g_hash_table_new(g_direct_hash, g_direct_equal);
+    agent->migration_streams = migration_streams_new();
     agent->uploads = g_hash_table_new(g_str_hash, g_str_equal);
     agent->tickets = rpc_tickets_new(NULL, TICKETS_LIMIT);
     agent->connector = rpc_connector_new();
@@ -351,6 +352,7 @@ void agent_free(Agent *agent) {
         work_pool_free(agent->pools[lane]);
     journal_close(agent->journal); /* calls what still waits for it */
     splices_free(agent);
+    g_ptr_array_unref(agent->migration_streams);
     g_hash_table_unref(agent->uploads);
     g_ptr_array_unref(agent->clients);
     remote_free(agent->remote);

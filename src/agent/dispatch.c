@@ -167,7 +167,7 @@ static bool call_try(AgentCall *call) {
     error_clear(&call->err);
     call->parameters = parameters;
     const AgentHandler *handler = &agent_handlers[call->method];
-    bool may_run = cancel_check(call->cancel, &call->err);
+    bool may_run = handler->is_certain || cancel_check(call->cancel, &call->err);
     if (!may_run && handler->abandon)
         handler->abandon(call);
     call->is_good = may_run && handler->run(call, &call->err);
@@ -445,6 +445,9 @@ static void serve(RpcRequest *take_request, void *data) {
     if (!model_decode(method->parameters, rpc_request_parameters(request), MODEL_STORED, parameters, &err)) {
         rpc_fail(request, &err);
     } else if (method->is_peer && !migration_check_peer(client, rpc_request_parameters(request), &err)) {
+        rpc_fail(request, &err);
+    } else if ((id == AGENT_METHOD_VM_START || id == AGENT_METHOD_VM_RESUME) &&
+               !migration_check_here(client->agent, agent_handlers[id].key(parameters), &err)) {
         rpc_fail(request, &err);
     } else if (served_at_once[id]) {
         served_at_once[id](client, parameters, request);

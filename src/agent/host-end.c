@@ -101,6 +101,11 @@ static void tell_progress(const HostEnd *end) {
 static bool let_go(const Stop *stop, Error *err) {
     const Agent *agent = stop->end->agent;
     g_auto(AgentVmState) state = {0};
+    MigrationHere here = MIGRATION_NOTHING;
+    if (agent->driver->mover && !agent->driver->mover->look(agent->session, stop->vm_id, &here, err))
+        return false;
+    if (here == MIGRATION_HELD || here == MIGRATION_ARRIVING || here == MIGRATION_ARRIVED)
+        return error_set(err, ERROR_WRONG_STATE, NULL, "it is on its way between two hosts");
     return held_check_free(agent->held, stop->vm_id, err) &&
            agent->driver->state(agent->session, stop->vm_id, &state, err) &&
            (state.status.state != VM_STATE_PAUSED || agent->driver->resume(agent->session, stop->vm_id, err));

@@ -37,6 +37,21 @@ static bool give_piece(
     return true;
 }
 
+/* Newly allocated; NULL with the error. */
+static char *sum_of(int fd, Error *err) {
+    g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
+    g_autofree uint8_t *block = g_malloc(PIECE);
+    ssize_t n;
+    for (off_t at = 0; (n = pread(fd, block, PIECE, at)) != 0; at += n) {
+        if (n < 0) {
+            error_set_errno(err, errno, "reading what the VM is started with");
+            return NULL;
+        }
+        g_checksum_update(sum, block, n);
+    }
+    return g_strdup(g_checksum_get_string(sum));
+}
+
 static bool give_file(MigrationRelay *relay, const AgentMigration *request, MigrationFile which,
     const char *path, const Cancel *cancel, Error *err) {
     g_auto(AgentMigrationFile) file = {0};
@@ -47,6 +62,10 @@ static bool give_file(MigrationRelay *relay, const AgentMigration *request, Migr
     fd_auto int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 || fstat(fd, &status) < 0)
         return error_set_errno(err, errno, "%s", path);
+    g_autofree char *sum = sum_of(fd, err);
+    if (!sum)
+        return false;
+    agent_migration_file_set_sha256(&file, sum);
     agent_migration_file_set_migration(&file, request->migration);
     agent_migration_file_set_vm(&file, request->vm.vm.id);
     agent_migration_file_set_file(&file, which);
@@ -77,9 +96,17 @@ typedef struct Gift {
     Error err;
 } Gift;
 
-static bool is_there(const Gift *gift) {
+static bool is_whole(const Gift *gift, int fd) {
     struct stat status;
-    return lstat(gift->path, &status) == 0 && S_ISREG(status.st_mode) && status.st_size == gift->file.size;
+    if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_size != gift->file.size)
+        return false;
+    g_autofree char *sum = sum_of(fd, NULL);
+    return sum && g_ascii_strcasecmp(sum, gift->file.sha256) == 0;
+}
+
+static bool is_there(const Gift *gift) {
+    fd_auto int fd = open(gift->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return fd >= 0 && is_whole(gift, fd);
 }
 
 static bool write_piece(const Gift *gift, int fd, Error *err) {
@@ -98,16 +125,14 @@ static bool take_piece(Gift *gift, Error *err) {
     const AgentMigrationFile *file = &gift->file;
     g_autofree char *folder = g_path_get_dirname(gift->path);
     g_autofree char *part = g_strdup_printf("%s.%s", gift->path, file->migration);
-    if (is_there(gift)) {
-        gift->is_complete = true;
+    if (!agent_migration_file_has(file, AGENT_MIGRATION_FILE_FIELD_DATA)) {
+        gift->is_complete = is_there(gift);
         return true;
     }
-    if (!agent_migration_file_has(file, AGENT_MIGRATION_FILE_FIELD_DATA))
-        return true;
     if (!folder_make(folder, 0711, err))
         return false;
     int fresh = file->offset == 0 ? O_TRUNC : 0;
-    fd_auto int fd = open(part, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | fresh, 0644);
+    fd_auto int fd = open(part, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | fresh, 0644);
     if (fd < 0)
         return error_set_errno(err, errno, "%s", part);
     if (!write_piece(gift, fd, err))
@@ -115,6 +140,8 @@ static bool take_piece(Gift *gift, Error *err) {
     struct stat status;
     if (fstat(fd, &status) < 0 || status.st_size < file->size)
         return true;
+    if (!is_whole(gift, fd))
+        return error_set(err, ERROR_CORRUPT, NULL, "%s did not arrive as it was sent", gift->path);
     if (fsync(fd) < 0 || rename(part, gift->path) < 0)
         return error_set_errno(err, errno, "saving %s", gift->path);
     gift->is_complete = true;

@@ -190,8 +190,8 @@ json_t *migration_relay_ask(
 /* ---- the switch ---- */
 
 static json_t *record_of(const MigrationRelay *relay, bool is_switched) {
-    return json_pack(
-        "{ss ss ss sb}", "role", "source", "peer", relay->peer, "key", relay->key, "switched", is_switched);
+    return json_pack("{ss ss ss ss ss sb}", "role", "source", "peer", relay->peer, "key", relay->key, "vm",
+        relay->vm_id, "address", relay->address, "switched", is_switched);
 }
 
 static void switched(int64_t revision G_GNUC_UNUSED, const Error *err, void *data) {
@@ -366,15 +366,20 @@ static void run_open(Errand *errand) {
     const json_t *record = journal_migration(relay->agent->journal, relay->id);
     relay->is_known = record != NULL;
     relay->is_switched = json_is_true(json_object_get(record, "switched"));
+    if (relay->is_known) { /* nothing is carried any more: it is only brought to its end */
+        errand_done(errand);
+        return;
+    }
+    if (!folder_make(relay->folder, 0711, &errand->err)) {
+        errand_done(errand);
+        return;
+    }
     for (MigrationChannel channel = 0; channel < MIGRATION_CHANNEL_MAX; channel++)
         if (!listen_on(relay, channel, &errand->err)) {
             errand_done(errand);
             return;
         }
-    if (relay->is_known)
-        errand_done(errand);
-    else
-        journal_migration_put(relay->agent->journal, relay->id, record_of(relay, false), recorded, errand);
+    journal_migration_put(relay->agent->journal, relay->id, record_of(relay, false), recorded, errand);
 }
 
 /* Nothing is carried from here on, so that the tap sees nothing more either. */
@@ -423,7 +428,7 @@ MigrationRelay *migration_relay_new(Agent *agent, const AgentMigration *migratio
         .pipes = g_ptr_array_new_with_free_func(pipe_free)};
     g_mutex_init(&relay->lock);
     Errand errand = {.relay = relay, .run = run_open};
-    bool is_open = folder_make(relay->folder, 0711, err) && send_errand(&errand, err);
+    bool is_open = send_errand(&errand, err);
     return is_open ? g_steal_pointer(&relay) : NULL;
 }
 
@@ -433,6 +438,16 @@ void migration_relay_free(MigrationRelay *relay) {
     Errand errand = {.relay = relay, .run = run_close};
     send_errand(&errand, NULL);
     relay_unref(relay);
+}
+
+static void run_forget(Errand *errand) {
+    MigrationRelay *relay = errand->relay;
+    journal_migration_delete(relay->agent->journal, relay->id, recorded, errand);
+}
+
+bool migration_relay_forget(MigrationRelay *relay, Error *err) {
+    Errand errand = {.relay = relay, .run = run_forget};
+    return send_errand(&errand, err);
 }
 
 bool migration_relay_is_known(const MigrationRelay *relay) {

@@ -87,9 +87,11 @@ static bool clear_earlier(const AgentCall *call, const char *vm_id, Error *err) 
 bool handle_migration_expect(AgentCall *call, Error *err) {
     const AgentMigration *request = call->parameters;
     g_auto(VmPlan) plan = {0};
+    if (!can_move(call, err))
+        return false;
     g_autofree char *folder = migration_folder(call->agent, request->migration, true);
-    if (!can_move(call, err) || !plan_of(call, &request->vm, &plan, err) ||
-        !clear_earlier(call, request->vm.vm.id, err) || !folder_make(folder, 0711, err))
+    if (!plan_of(call, &request->vm, &plan, err) || !clear_earlier(call, request->vm.vm.id, err) ||
+        !folder_make(folder, 0711, err))
         return false;
     const HypervisorMigration migration = migration_of(request, &plan, NULL, folder);
     agent_migration_ready_set_state_folder(call->result, call->agent->state);
@@ -150,6 +152,21 @@ static const json_t *record_for_peer(
     return NULL;
 }
 
+bool migration_check_here(const Agent *agent, const char *vm_id, Error *err) {
+    GHashTableIter each;
+    void *record;
+    g_hash_table_iter_init(&each, journal_migrations(agent->journal));
+    while (g_hash_table_iter_next(&each, NULL, &record))
+        if (g_strcmp0(json_text_at(record, "role"), "source") == 0 &&
+            g_strcmp0(json_text_at(record, "vm"), vm_id) == 0)
+            return error_set(err, ERROR_WRONG_STATE, NULL,
+                json_is_true(json_object_get(record, "switched"))
+                    ? "the VM has moved to the host at %s; adopt what lies there"
+                    : "the VM is on its way to the host at %s",
+                json_text_at(record, "address"));
+    return true;
+}
+
 bool migration_check_peer(const AgentClient *client, const json_t *parameters, Error *err) {
     return record_for_peer(
                client, json_text_at(parameters, "migration"), json_text_at(parameters, "vm"), err) != NULL;
@@ -162,42 +179,6 @@ char *migration_path_for_peer(
     if (record && !path)
         error_set(err, ERROR_UNSUPPORTED, NULL, "nothing is expected here for %s", what);
     return g_strdup(path);
-}
-
-static void spliced(uint64_t forth G_GNUC_UNUSED, uint64_t back G_GNUC_UNUSED, const Error *err, void *data) {
-    char *purpose = data;
-    if (err)
-        log_info("a stream of a migration (%s) ended: %s", purpose, err->message);
-    g_free(purpose);
-}
-
-static void connect_stream(
-    RpcStream *take_stream, const char *purpose, const char *path, void *data G_GNUC_UNUSED) {
-    g_auto(Error) err = {0};
-    RpcStream *local = rpc_stream_connect_unix(path, &err);
-    if (local) {
-        rpc_splice(take_stream, local, spliced, g_strdup(purpose));
-        return;
-    }
-    log_info("a stream of a migration (%s) leads nowhere: %s", purpose, err.message);
-    rpc_stream_free(take_stream);
-}
-
-void serve_migration_stream(AgentClient *client, const void *parameters, RpcRequest *request) {
-    const AgentMigrationStream *wanted = parameters;
-    const char *channel = model_enum_name(&migration_channel_enum, (int)wanted->channel);
-    g_auto(Error) err = {0};
-    g_auto(AgentTicket) answer = {0};
-    g_autofree char *path = migration_path_for_peer(client, wanted->migration, wanted->vm, channel, &err);
-    g_autofree char *ticket = path ? rpc_ticket_issue(client->agent->tickets, channel, path, TICKET_MS,
-                                         connect_stream, NULL, NULL, &err)
-                                   : NULL;
-    if (!ticket) {
-        rpc_fail(request, &err);
-        return;
-    }
-    agent_ticket_set_ticket(&answer, ticket);
-    rpc_reply(request, agent_ticket_encode(&answer, MODEL_ENCODE_ALL));
 }
 
 static bool show(AgentCall *call, const char *vm_id, Error *err) {
@@ -228,7 +209,7 @@ typedef struct Course {
     AgentCall *call;
     const char *vm_id;
     MigrationRelay *relay;
-    int64_t unknown_since_ns;
+    int64_t settling_since_ns;
     json_t *state; /* of the VM at the target, as it was told last */
 } Course;
 
@@ -260,12 +241,7 @@ static const char *id_of(const Course *course) {
 static MigrationHere look_at_target(Course *course) {
     json_t *view = migration_relay_ask(course->relay, AGENT_METHOD_MIGRATION_LOOK,
         json_pack("{ss ss}", "migration", id_of(course), "vm", course->vm_id), NULL);
-    MigrationHere here = take_view(course, view);
-    if (here != MIGRATION_UNKNOWN)
-        course->unknown_since_ns = 0;
-    else if (course->unknown_since_ns == 0)
-        course->unknown_since_ns = now_ns();
-    return here;
+    return take_view(course, view);
 }
 
 static MigrationStep decide(Course *course) {
@@ -274,8 +250,7 @@ static MigrationStep decide(Course *course) {
     if (!look(course->call->agent, course->vm_id, &view.source, NULL))
         return MIGRATION_WAIT;
     view.target = look_at_target(course);
-    view.is_out_of_patience =
-        course->unknown_since_ns && now_ns() - course->unknown_since_ns > PATIENCE_S * NS_PER_S;
+    view.is_out_of_patience = now_ns() - course->settling_since_ns > PATIENCE_S * NS_PER_S;
     MigrationStep step = migration_next(&view);
     log_info("migration %s: here %s, there %s, %s: %s", id_of(course), migration_here_name(view.source),
         migration_here_name(view.target), view.is_switched ? "switched" : "not switched",
@@ -312,6 +287,7 @@ static bool act(Course *course, MigrationStep step, Error *err) {
 /* Until it is known where the VM is, and it is nowhere else. */
 static bool settle(Course *course, const Error *why, Error *err) {
     migration_relay_stop(course->relay);
+    course->settling_since_ns = now_ns();
     for (;;) {
         g_auto(Error) fault = {0};
         MigrationStep step = decide(course);
@@ -334,29 +310,39 @@ static bool settle(Course *course, const Error *why, Error *err) {
     }
 }
 
-static bool move(Course *course, Error *err) {
+/* Until the hypervisor has done with it, in whichever way. */
+static bool begin(Course *course, Error *err) {
     AgentCall *call = course->call;
     const AgentMigration *request = call->parameters;
     g_auto(VmPlan) plan = {0}, plan_here = {0};
     g_autofree char *folder = migration_folder(call->agent, request->migration, false);
-    g_auto(Error) why = {0};
     bool has_here = agent_migration_has(request, AGENT_MIGRATION_FIELD_HERE);
-    if (!plan_of(call, &request->vm, &plan, err) ||
+    if (!cancel_check(call->cancel, err) || !plan_of(call, &request->vm, &plan, err) ||
         (has_here && !plan_of(call, &request->here, &plan_here, err)))
         return false;
-    /* After an interruption it is only brought to an end. */
-    if (!migration_relay_is_known(course->relay)) {
-        const HypervisorMigration migration =
-            migration_of(request, &plan, has_here ? &plan_here : NULL, folder);
-        if (look_at_target(course) ==
-            MIGRATION_UNKNOWN) /* the link must be there when the hypervisor connects */
-            return error_set(
-                err, ERROR_UNREACHABLE, NULL, "this host cannot reach the other one at %s", request->address);
-        if (!has_here || migration_give_files(course->relay, request, &plan_here.vm, call->cancel, &why))
-            call->agent->driver->mover->move(
-                call->agent->session, &migration, &call->progress, call->cancel, &why);
-    }
-    return settle(course, &why, err);
+    if (look_at_target(course) == MIGRATION_UNKNOWN) /* the link must be there when the hypervisor connects */
+        return error_set(
+            err, ERROR_HYPERVISOR, NULL, "this host cannot reach the other one at %s", request->address);
+    if (has_here && plan_here.vm.seed_path) /* it is made there as it was made here */
+        plan.vm.seed_path = vm_plan_seed_path(&plan, &request->vm.repository);
+    const HypervisorMigration migration = migration_of(request, &plan, has_here ? &plan_here : NULL, folder);
+    if (has_here && !migration_give_files(course->relay, request, &plan_here.vm, call->cancel, err))
+        return false;
+    return call->agent->driver->mover->move(
+        call->agent->session, &migration, &call->progress, call->cancel, err);
+}
+
+/* After an interruption it is only brought to an end. */
+static bool move(Course *course, Error *err) {
+    g_auto(Error) why = {0};
+    bool is_first = !migration_relay_is_known(course->relay);
+    if (is_first && !begin(course, &why) && why.code == ERROR_UNREACHABLE)
+        why.code = ERROR_HYPERVISOR; /* which would be tried again */
+    if (settle(course, &why, err))
+        return true;
+    if (err->code != ERROR_CORRUPT)
+        migration_relay_forget(course->relay, NULL);
+    return false;
 }
 
 bool handle_migration_move(AgentCall *call, Error *err) {
@@ -405,6 +391,7 @@ bool handle_migration_end(AgentCall *call, Error *err) {
 
 bool finish_migration_end(AgentCall *call, Error *err G_GNUC_UNUSED) {
     const AgentMigrationEnd *request = call->parameters;
+    migration_streams_end(call->agent, request->migration);
     journal_migration_delete(call->agent->journal, request->migration, NULL, NULL);
     return true;
 }

@@ -15,6 +15,11 @@ char *migration_folder(const Agent *agent, const char *id, bool is_target);
 char *migration_path_for_peer(
     const AgentClient *client, const char *id, const char *vm_id, const char *what, Error *err);
 
+/* ---- streams to this host: migration-streams.c ---- */
+
+GPtrArray *migration_streams_new(void); /* for Agent.migration_streams */
+void migration_streams_end(Agent *agent, const char *id);
+
 /* ---- the source's way to the target: migration-relay.c ---- */
 
 /*
@@ -34,6 +39,8 @@ void migration_relay_stop(MigrationRelay *relay);
 /* Durable: false with the error when that is not certain. May be repeated. */
 bool migration_relay_switch(MigrationRelay *relay, Error *err);
 bool migration_relay_is_switched(MigrationRelay *relay);
+/* The VM stayed: nothing is to be remembered. */
+bool migration_relay_forget(MigrationRelay *relay, Error *err);
 /* Whether the journal knew of this migration when the relay was made. */
 bool migration_relay_is_known(const MigrationRelay *relay);
 

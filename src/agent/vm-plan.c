@@ -148,6 +148,10 @@ static void plan_seed(const VmPlanSource *source, VmPlan *plan) {
         plan->vm.seed_path = path;
 }
 
+const char *vm_plan_seed_path(VmPlan *plan, const Repository *repository) {
+    return keep(plan, repository_seed_path(repository, plan->definition.id));
+}
+
 bool vm_plan_make(const VmPlanSource *source, VmPlan *ret_plan, Error *err) {
     *ret_plan = (VmPlan){.texts = g_ptr_array_new_with_free_func(g_free)};
     if (!vm_has(source->vm, VM_FIELD_ID) || !vm_has(source->vm, VM_FIELD_NAME))

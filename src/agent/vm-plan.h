@@ -30,3 +30,5 @@ typedef struct VmPlanSource {
 /* ERROR_INVALID, ERROR_NOT_FOUND with the field ("/vm/nics/0/network"). On failure *ret_plan must be cleared
  * too. */
 bool vm_plan_make(const VmPlanSource *source, VmPlan *ret_plan, Error *err);
+/* Where its cloud-init medium lies in a repository, also in one of another host; borrowed from the plan. */
+const char *vm_plan_seed_path(VmPlan *plan, const Repository *repository);

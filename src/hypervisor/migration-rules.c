@@ -39,7 +39,9 @@ static MigrationStep before_switch(const MigrationView *view) {
     case MIGRATION_HELD:
         if (view->target == MIGRATION_ARRIVED)
             return MIGRATION_SWITCH;
-        if (view->target == MIGRATION_UNKNOWN && !view->is_out_of_patience)
+        if (view->is_out_of_patience) /* whatever is there never runs: there is no switch */
+            return MIGRATION_RESUME_SOURCE;
+        if (view->target == MIGRATION_UNKNOWN)
             return MIGRATION_WAIT;
         return without_target(view, MIGRATION_RESUME_SOURCE);
     case MIGRATION_LEFT:

@@ -36,7 +36,8 @@ typedef enum MigrationStep {
 typedef struct MigrationView {
     MigrationHere source, target;
     bool is_switched;        /* the source's agent has recorded it */
-    bool is_out_of_patience; /* the target was unknown for so long that the guest should not wait for it */
+    bool is_out_of_patience; /* the target was unknown, or was not to be ended, for longer than a guest should
+                                wait */
 } MigrationView;
 
 MigrationStep migration_next(const MigrationView *view);

@@ -257,7 +257,7 @@ static bool decide(World *w, bool is_out_of_patience) {
             migration_here_name(view.target), w->is_switched ? "" : "not ");
     bool can = step < MIGRATION_MOVED && step != MIGRATION_WAIT && w->pending == MIGRATION_WAIT;
     if (can)
-        w->pending = step;
+        w->pending = (uint8_t)step;
     return can;
 }
 

@@ -456,6 +456,10 @@ void job_step_failed(JobRun *run, const Error *err) {
     if (!was_cancelled)
         set_fault(job, &own);
     set_step_state(run, (size_t)job->step, "failed");
+    if (run_is_past_return(run)) { /* undoing what came before could take away what was done for good */
+        end(run, JOB_STATE_FAILED);
+        return;
+    }
     job_set_undoing(job, true);
     job_set_state(job, JOB_STATE_UNDOING);
     job_set_step(job, job->step + 1); /* the failed step may have left something */

@@ -65,6 +65,10 @@ bool vm_may_leave(Inventory *inventory, const Vm *vm, Error *err) {
         if (vm->disks.items[i].image)
             return error_set(err, ERROR_UNSUPPORTED, "/disks",
                 "%s has an ISO in a drive, which lies on its host only", vm->name);
+        else if (vm->disks.items[i].detached)
+            return error_set(err, ERROR_UNSUPPORTED, "/disks",
+                "%s has the detached disk %s, whose content would not come along; attach or delete it",
+                vm->name, vm->disks.items[i].name);
     return check_host(host, "source", err) && check_mode(host, vm, err);
 }
 
@@ -99,9 +103,16 @@ bool vm_may_go(Inventory *inventory, const Vm *vm, const Host *target, const cha
     if (source->driver != target->driver)
         return error_set(err, ERROR_UNSUPPORTED, "/to_host", "%s and %s have different hypervisors",
             source->name, target->name);
+    if (g_strcmp0(source->pool, target->pool) != 0)
+        return error_set(
+            err, ERROR_INVALID, "/to_host", "%s and %s are in different pools", source->name, target->name);
     if (!check_host(target, "target", err) || !check_mode(target, vm, err))
         return false;
     const Repository *repository = repository_there(inventory, target, named, err);
+    if (repository && (!repository_has(repository, REPOSITORY_FIELD_STATUS) ||
+                          repository->status.state != REPOSITORY_STATE_READY))
+        return error_set(
+            err, ERROR_WRONG_STATE, "/repository", "the repository %s is not ready", repository->name);
     if (repository && ret_repository)
         *ret_repository = repository;
     return repository != NULL;

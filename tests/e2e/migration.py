@@ -118,12 +118,13 @@ def moves_survive_kills(house, rounds=16, seed=None):
             targets = {vm: chance.choice([name for name in HOSTS if name != before[vm]]) for vm in chance.sample(row.vms, chance.randint(1, 3))}
             what = f"seed {seed}, after {kills} kills, {before} with moves {targets}"
             try:
-                for vm, target in targets.items():
-                    migrate(house, vm, target)
+                asked = [migrate(house, vm, target) for vm, target in targets.items()]
                 victims = chance.sample(daemons, chance.choice((1, 2, 3)))
                 _watch(row, time.monotonic() + chance.uniform(0, 1.5))
                 for owner, daemon in victims:
                     owner.end(daemon, signal.SIGKILL)
+                if (house, "lodged") not in victims and chance.random() < 0.4:
+                    house.run("job", "cancel", chance.choice(asked), status=None)
                 for owner, daemon in victims:
                     owner.start(daemon)
                 _settle(house, row)
