@@ -24,6 +24,7 @@ typedef struct World {
     bool is_ready, is_closed, is_answered;
     Error why;
     RpcStream *opened, *served;
+    json_t *answer;
 } World;
 
 static void owned(int64_t revision G_GNUC_UNUSED, const Error *err, void *data) {
@@ -104,6 +105,7 @@ static void tear_down(World *world, const void *data G_GNUC_UNUSED) {
     side_end(&world->b);
     tls_identity_clear(&world->authority);
     error_clear(&world->why);
+    json_decref(world->answer);
     tree_remove(world->folder, NULL);
     g_free(world->folder);
 }
@@ -220,6 +222,75 @@ static void test_streams_outlive_their_link(World *world, const void *data G_GNU
     g_assert_true(memcmp(text, "hello", 5) == 0);
 }
 
+/* b expects a migration from a, whose kernel is to lie at a path, and whose memory at another one. */
+static void expect_migration(World *world, const char *kernel, const char *memory) {
+    bool is_durable = false;
+    expect_a(world, 60);
+    journal_migration_put(world->b.agent->journal, OWNER,
+        json_pack("{ss ss ss ss ss}", "role", "target", "peer", journal_host(world->a.agent->journal), "vm",
+            OWNER, "kernel", kernel, "memory", memory),
+        owned, &is_durable);
+    WAIT_FOR(is_durable);
+    connect_to(world, remote_key(world->b.agent->remote));
+}
+
+static void on_answer(const json_t *result, const Error *error, void *data) {
+    World *world = data;
+    world->is_answered = true;
+    json_decref(world->answer);
+    world->answer = json_deep_copy(result);
+    error_clear(&world->why);
+    error_copy(&world->why, error);
+}
+
+static void ask(World *world, const char *method, json_t *take_parameters) {
+    json_object_update_missing_new(take_parameters, json_pack("{ss ss}", "migration", OWNER, "vm", OWNER));
+    world->is_answered = false;
+    rpc_call(peer_link_connection(world->link), method, take_parameters, NULL, 5000, on_answer, NULL, world);
+    WAIT_FOR(world->is_answered);
+}
+
+static void give(World *world, const char *text, int64_t offset, const char *sum_of) {
+    g_autofree char *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, sum_of, -1);
+    g_autofree char *data = g_base64_encode((const guchar *)text, strlen(text));
+    ask(world, "migration.give",
+        json_pack("{ss sI sI ss ss}", "file", "kernel", "size", (json_int_t)strlen(sum_of), "offset",
+            (json_int_t)offset, "sha256", sum, "data", data));
+}
+
+static void test_a_kernel_is_believed_by_its_sum(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *path = g_build_filename(world->folder, "new", "kernel", NULL), *content = NULL;
+    expect_migration(world, path, "/");
+    give(world, "worse!", 0, "kernel");
+    g_assert_cmpint(world->why.code, ==, ERROR_CORRUPT);
+    g_assert_cmpint(access(path, F_OK), <, 0);
+    give(world, "nel", 3, "kernel"); /* not in order */
+    g_assert_cmpint(world->why.code, ==, ERROR_CONFLICT);
+    give(world, "ker", 0, "kernel");
+    g_assert_false(json_is_true(json_object_get(world->answer, "complete")));
+    give(world, "nel", 3, "kernel");
+    g_assert_true(json_is_true(json_object_get(world->answer, "complete")));
+    g_assert_true(file_read(path, 100, &content, NULL, NULL));
+    g_assert_cmpstr(content, ==, "kernel");
+}
+
+static void test_a_link_leads_nowhere(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *path = g_build_filename(world->folder, "memory", NULL);
+    char byte;
+    size_t n = 0;
+    RpcIo io;
+    g_assert_cmpint(symlink(world->b.socket, path), ==, 0); /* where root would be believed */
+    expect_migration(world, path, path);
+    ask(world, "migration.stream", json_pack("{ss}", "channel", "memory"));
+    open_stream(world, json_string_value(json_object_get(world->answer, "ticket")));
+    g_assert_nonnull(world->opened);
+    while ((io = rpc_stream_read(world->opened, &byte, 1, &n, NULL)) == RPC_IO_AGAIN)
+        g_main_context_iteration(NULL, FALSE);
+    g_assert_true(io == RPC_IO_END || io == RPC_IO_FAILED);
+    ask(world, "migration.stream", json_pack("{ss}", "channel", "disks"));
+    g_assert_cmpint(world->why.code, ==, ERROR_UNSUPPORTED);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     log_init("test-peer", LOG_LEVEL_WARNING);
@@ -227,6 +298,8 @@ int main(int argc, char **argv) {
     TEST("not-expected", test_who_is_not_expected_is_not_let_in);
     TEST("another-key", test_who_shows_another_key_is_told_nothing);
     TEST("commands-nothing", test_a_peer_commands_nothing);
+    TEST("kernel", test_a_kernel_is_believed_by_its_sum);
+    TEST("link", test_a_link_leads_nowhere);
     TEST("streams", test_streams_outlive_their_link);
     return g_test_run();
 }

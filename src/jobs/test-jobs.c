@@ -343,6 +343,17 @@ static void test_a_cancel_before_there_is_no_way_back_goes_back(
     g_assert_cmpstr(world->trace->str, ==, "first hold undo-first ");
 }
 
+static void test_a_failure_behind_no_way_back_undoes_nothing(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.away", "{}", NULL));
+    job_step_done(take_held(world));
+    g_auto(Error) err = {0};
+    error_set(&err, ERROR_NO_SPACE, NULL, "full");
+    job_step_failed(take_held(world), &err);
+    wait_for_state(world, id, JOB_STATE_FAILED);
+    g_assert_cmpstr(world->trace->str, ==, "first hold hold ");
+    g_assert_cmpstr(job_of(world, id)->error.code, ==, "no-space");
+}
+
 static void test_what_is_done_and_stays_is_not_called_cancelled(
     World *world, const void *data G_GNUC_UNUSED) {
     g_autofree char *id = g_strdup(submit(world, "test.lone", "{}", NULL));
@@ -551,6 +562,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/jobs/claims-of-broken", test_who_asked_first_waits_for_a_child_that_did_not_wait);
     ADD("/jobs/cancel", test_cancel_undoes_at_the_next_step);
     ADD("/jobs/cancel-no-way-back", test_a_cancel_comes_too_late_when_there_is_no_way_back);
+    ADD("/jobs/failure-behind-no-way-back", test_a_failure_behind_no_way_back_undoes_nothing);
     ADD("/jobs/cancel-way-back", test_a_cancel_before_there_is_no_way_back_goes_back);
     ADD("/jobs/cancel-done", test_what_is_done_and_stays_is_not_called_cancelled);
     ADD("/jobs/cancel-queued", test_a_queued_job_is_cancelled_without_a_step);

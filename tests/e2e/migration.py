@@ -86,6 +86,12 @@ def a_running_vm_moves(house):
             house.run("vm", "migrate", "web", "--to-host", target)
             require(row.where() == {"web": target}, f"it is on {row.where()}")
             row.is_whole()
+        house.run("vm", "attach-disk", "web", "--size", "16M", "--name", "data")
+        house.run("vm", "detach-disk", "web", "data")
+        text = house.run("vm", "migrate", "web", "--to-host", "three", status=None).stderr
+        require("detached disk data" in text and row.where() == {"web": "two"}, text)
+        house.run("vm", "attach-disk", "web", "--disk", "data")
+        house.run("vm", "detach-disk", "web", "data", "--delete")
         house.run("vm", "stop", "web")
         text = house.run("vm", "migrate", "web", "--to-host", "three", status=4).stderr
         require("does not run" in text, text)
@@ -103,6 +109,46 @@ def a_move_is_cancelled(house):
         require(house.json("job", "show", job)["state"] == "cancelled", house.json("job", "show", job))
         require(row.where() == {"web": "two"}, f"it is on {row.where()}")
         row.is_whole()
+
+
+def _arrived(house, row):
+    """A job whose VM runs at its target, while its source, which cannot look at itself, does not know yet."""
+    source = row.hosts["two"]
+    control = source.folder / "agent" / "fake" / "control"
+    control.write_text("hang=look\n")
+    job = migrate(house, "web", "three")
+    wait_until("it runs there", lambda: row.running() == {"web": ["three"]})
+    source.end("lodge-agent", signal.SIGKILL)
+    return job, control
+
+
+def a_cancel_comes_too_late_for_what_has_arrived(house):
+    """Though the host that knows of it was away when it was asked for."""
+    with contextlib.ExitStack() as stack:
+        row = Row(house, stack)
+        job, control = _arrived(house, row)
+        house.run("job", "cancel", job)
+        control.unlink()
+        row.hosts["two"].start("lodge-agent")
+        wait_until("it has ended", lambda: house.json("job", "show", job)["state"] in ENDED, 60)
+        require(house.json("job", "show", job)["state"] == "succeeded", house.json("job", "show", job))
+        require(row.where() == {"web": "three"}, f"it is on {row.where()}")
+        row.is_whole()
+
+
+def what_has_left_is_not_started_again(house):
+    """Though its job was broken, so that the manager does not know."""
+    with contextlib.ExitStack() as stack:
+        row = Row(house, stack)
+        job, control = _arrived(house, row)
+        house.run("job", "break", job, "--yes", "--reason", "its host is away")
+        control.unlink()
+        row.hosts["two"].start("lodge-agent")
+        wait_until("it is connected", is_connected(house, "two"))
+        wait_until("its state is known", lambda: house.states()["web"] == "stopped")
+        text = house.run("vm", "start", "web", status=None).stderr
+        require("the host at " + row.hosts["three"].address in text, text)
+        require(row.running() == {"web": ["three"]}, f"there run {row.running()}")
 
 
 def moves_survive_kills(house, rounds=16, seed=None):
@@ -153,4 +199,5 @@ def _settle(house, row):
         wait_until("it is connected", is_connected(house, name), MOVE_SECONDS)
 
 
-SCENARIOS = [a_running_vm_moves, a_move_is_cancelled, moves_survive_kills]
+SCENARIOS = [a_running_vm_moves, a_move_is_cancelled, a_cancel_comes_too_late_for_what_has_arrived,
+             what_has_left_is_not_started_again, moves_survive_kills]
