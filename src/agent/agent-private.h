@@ -176,9 +176,6 @@ const char *key_of_modules(const void *parameters);
 void control_fill(const Agent *agent, HostStatus *status);
 const char *key_of_control(const void *parameters);
 
-/* peer.c */
-void serve_peer_expect(AgentClient *client, const void *parameters, RpcRequest *request);
-
 /* migration.c */
 /* ERROR_WRONG_STATE when a VM is leaving this host, or has left it and its manager was not told. */
 bool migration_check_here(const Agent *agent, const char *vm_id, Error *err);

@@ -418,7 +418,6 @@ static const ServeFn served_at_once[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_HOST_RELEASE] = serve_host_release,
     [AGENT_METHOD_ENROL_RELEASE] = serve_enrol_release,
     [AGENT_METHOD_HOLDINGS] = serve_holdings,
-    [AGENT_METHOD_PEER_EXPECT] = serve_peer_expect,
     [AGENT_METHOD_MIGRATION_STREAM] = serve_migration_stream,
     [AGENT_METHOD_MIGRATION_GIVE] = serve_migration_give,
     [AGENT_METHOD_HOST_END] = serve_host_end,

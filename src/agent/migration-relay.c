@@ -255,8 +255,8 @@ static void pipe_done(
     Pipe *pipe = data;
     pipe->splice = NULL;
     if (err)
-        log_info(
-            "migration %s: %s ended: %s", pipe->relay->id, migration_channels[pipe->channel], err->message);
+        log_info("migration %s: %s ended: %s", pipe->relay->id,
+            model_enum_name(&migration_channel_enum, (int)pipe->channel), err->message);
     pipe_end(pipe);
 }
 
@@ -293,8 +293,8 @@ static void tap(const uint8_t *bytes, size_t length, void *data) {
 static void stream_opened(RpcStream *take_stream, const Error *err, void *data) {
     Pipe *pipe = data;
     if (err) {
-        log_info("migration %s: no stream for %s: %s", pipe->relay->id, migration_channels[pipe->channel],
-            err->message);
+        log_info("migration %s: no stream for %s: %s", pipe->relay->id,
+            model_enum_name(&migration_channel_enum, (int)pipe->channel), err->message);
         pipe_end(pipe);
         return;
     }
@@ -321,8 +321,8 @@ static void on_connection(MigrationRelay *relay, MigrationChannel channel, RpcSt
     *pipe = (Pipe){.relay = relay, .channel = channel, .local = take_stream};
     g_ptr_array_add(relay->pipes, pipe);
     rpc_call(peer_link_connection(relay->link), agent_methods[AGENT_METHOD_MIGRATION_STREAM].name,
-        json_pack(
-            "{ss ss ss}", "migration", relay->id, "vm", relay->vm_id, "channel", migration_channels[channel]),
+        json_pack("{ss ss ss}", "migration", relay->id, "vm", relay->vm_id, "channel",
+            model_enum_name(&migration_channel_enum, (int)channel)),
         NULL, CALL_MS, ticket_arrived, NULL, pipe);
 }
 
@@ -341,7 +341,7 @@ static void on_disks(RpcStream *take_stream, const RpcPeer *peer G_GNUC_UNUSED, 
 static bool listen_on(MigrationRelay *relay, MigrationChannel channel, Error *err) {
     static void (*const on_stream[MIGRATION_CHANNEL_MAX])(RpcStream *, const RpcPeer *, void *) = {
         on_control, on_memory, on_disks};
-    g_autofree char *path = g_build_filename(relay->folder, migration_channels[channel], NULL);
+    g_autofree char *path = migration_socket(relay->folder, channel);
     const RpcListenerOptions options = {.path = path,
         .mode = 0600,
         .gid = (gid_t)-1,

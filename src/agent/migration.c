@@ -1,15 +1,12 @@
 /* Both ends: what the manager asks, and what the source's agent asks of the target's. */
 #include "agent/migration.h"
-#include <string.h>
 #include "agent/vm-plan.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "rpc/rpc-splice.h"
 
 enum {
     PEER_S = 7 * 24 * 3600,
-    TICKET_MS = 30 * 1000,
     LOOK_AGAIN_MS = 200,
     PATIENCE_S = 30 /* with a target that does not answer while the guest is suspended */
 };
@@ -109,7 +106,8 @@ static void note_paths(const AgentCall *call, json_t *record) {
     for (MigrationChannel channel = 0; channel < MIGRATION_CHANNEL_MAX; channel++) {
         g_autofree char *path = call->agent->driver->mover->path(call->agent->session, &migration, channel);
         if (path)
-            json_object_set_new(record, migration_channels[channel], json_string(path));
+            json_object_set_new(
+                record, model_enum_name(&migration_channel_enum, (int)channel), json_string(path));
     }
     const char *files[] = {plan.vm.kernel_path, plan.vm.initrd_path};
     for (MigrationFile file = 0; file < G_N_ELEMENTS(files); file++)

@@ -1,4 +1,4 @@
-/* Both sides of what two agents have with each other. */
+/* The side that connects; the other one is in remote.c and dispatch.c. */
 #include "agent/peer.h"
 #include <string.h>
 #include "model/method.h"
@@ -149,20 +149,4 @@ void peer_link_stream(PeerLink *link, const char *ticket, RpcOpenedFn on_opened,
     const RpcConnectOptions options = connect_options(link);
     opening->connecting =
         rpc_connect(link->agent->connector, &link->address, &options, stream_connected, opening);
-}
-
-/* ---- the side that is connected to ---- */
-
-void serve_peer_expect(AgentClient *client, const void *parameters, RpcRequest *request) {
-    const AgentPeer *peer = parameters;
-    g_auto(Error) err = {0};
-    if (!client->agent->remote_listener && peer->seconds > 0)
-        error_set(&err, ERROR_UNSUPPORTED, NULL,
-            "this host is reached on its own socket only (lodge-agent --listen)");
-    else
-        remote_expect(client->agent->remote, peer->id, peer->key, peer->seconds, &err);
-    if (error_is_set(&err))
-        rpc_fail(request, &err);
-    else
-        rpc_reply(request, NULL);
 }

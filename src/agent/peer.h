@@ -1,6 +1,6 @@
 /*
  * Connections to agents on other hosts of the same owner: believed by the key that the manager named. The
- * other side must expect this host (peer.expect). Main loop only.
+ * other side must expect this host (remote_expect). Main loop only.
  */
 #pragma once
 #include "agent/agent-private.h"

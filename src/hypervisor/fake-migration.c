@@ -92,7 +92,7 @@ static bool address_of(const char *path, struct sockaddr_un *ret_address, Error 
 }
 
 static int connect_to(const HypervisorMigration *migration, MigrationChannel channel, Error *err) {
-    g_autofree char *path = g_build_filename(migration->folder, migration_channels[channel], NULL);
+    g_autofree char *path = migration_socket(migration->folder, channel);
     struct sockaddr_un address;
     if (!address_of(path, &address, err))
         return -1;
@@ -222,7 +222,7 @@ static void arrival_free(Arrival *arrival) {
 }
 
 static int listen_at(const char *folder, MigrationChannel channel, Error *err) {
-    g_autofree char *path = g_build_filename(folder, migration_channels[channel], NULL);
+    g_autofree char *path = migration_socket(folder, channel);
     struct sockaddr_un address;
     if (!address_of(path, &address, err))
         return -1;
@@ -316,9 +316,7 @@ static char *fake_folder(HypervisorSession *session, const char *migration_id, b
 
 static char *fake_path(HypervisorSession *session G_GNUC_UNUSED, const HypervisorMigration *migration,
     MigrationChannel channel) {
-    return channel == MIGRATION_CHANNEL_DISKS
-               ? NULL
-               : g_build_filename(migration->folder, migration_channels[channel], NULL);
+    return channel == MIGRATION_CHANNEL_DISKS ? NULL : migration_socket(migration->folder, channel);
 }
 
 static bool fake_tap(MigrationTap *tap, const uint8_t *bytes, size_t length) {

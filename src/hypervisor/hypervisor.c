@@ -5,10 +5,6 @@
 /* In the order in which `auto` asks them. */
 static const Hypervisor *const drivers[] = {&hypervisor_xen, &hypervisor_qemu, &hypervisor_fake};
 
-const char *const migration_channels[MIGRATION_CHANNEL_MAX] = {[MIGRATION_CHANNEL_CONTROL] = "control",
-    [MIGRATION_CHANNEL_MEMORY] = "memory",
-    [MIGRATION_CHANNEL_DISKS] = "disks"};
-
 const Hypervisor *hypervisor_find(const char *name) {
     bool is_auto = !strcmp(name, "auto");
     for (size_t i = 0; i < G_N_ELEMENTS(drivers); i++)

@@ -4,6 +4,7 @@
  * the two. A guest is migrated paused: complete at the target, it waits there until `act` lets it go on.
  */
 #pragma once
+#include <glib.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/cancel.h"
@@ -14,9 +15,11 @@
 typedef struct HypervisorSession HypervisorSession;
 typedef struct HypervisorVm HypervisorVm;
 
-/* Each MigrationChannel is a socket in the source's folder, called as the schema's enum calls it; there are
- * many connections for disks, one after the other or at once. */
-extern const char *const migration_channels[MIGRATION_CHANNEL_MAX];
+/* The socket of a channel in a migration's folder, newly allocated; it is called as the schema calls the
+ * channel. There are many connections for disks, one after the other or at once. */
+static inline char *migration_socket(const char *folder, MigrationChannel channel) {
+    return g_build_filename(folder, model_enum_name(&migration_channel_enum, (int)channel), NULL);
+}
 
 typedef struct HypervisorMigration {
     const char *state_folder_there; /* source: the other driver's; NULL: as here */

@@ -77,7 +77,7 @@ static char *qemu_path(HypervisorSession *session G_GNUC_UNUSED, const Hyperviso
     if (channel != MIGRATION_CHANNEL_CONTROL)
         return channel == MIGRATION_CHANNEL_DISKS && !migration->copies_disks
                    ? NULL
-                   : g_build_filename(migration->folder, migration_channels[channel], NULL);
+                   : migration_socket(migration->folder, channel);
     return g_strdup(access(daemons[0], F_OK) == 0 ? daemons[0] : daemons[1]);
 }
 
@@ -194,15 +194,13 @@ static bool resume(HypervisorSession *session, const char *vm_id, Error *err) {
 }
 
 static bool destroy(HypervisorSession *session, const char *vm_id, Error *err) {
-    static const char *const marks[] = {".expected", ".left", ".leading"};
     g_autoptr(virDomain) domain = NULL;
     if (!session_find(session, vm_id, &domain, err))
         return false;
     if (domain && virDomainDestroy(domain) < 0 && !connection_is_missing())
         return connection_error(err, "the copy cannot be ended");
-    for (size_t i = 0; i < G_N_ELEMENTS(marks); i++)
-        unmark(session, vm_id, marks[i]);
-    crash_mark_clear(session->state_folder, vm_id);
+    qemu_migration_forget(session, vm_id);
+    unmark(session, vm_id, ".leading");
     return true;
 }
 
