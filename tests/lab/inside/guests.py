@@ -35,6 +35,12 @@ def domain_is_there(name):
     return domain(name) in run("xl", "list")
 
 
+def domain_number(name):
+    """Another one after each start and reboot; None while it is built."""
+    text = run("xl", "domid", domain(name), status=None).split("\n")[0]
+    return int(text) if text.isdigit() else None
+
+
 def log_in(name, tries=10):
     """Again when the console ends: a daemon that was just started may not answer yet."""
     console = Console(name)

@@ -10,7 +10,7 @@ import abilities
 import bad_times
 import emulator
 from guest_console import Console, ConsoleFailure
-from guests import counted, domain_is_there, goes_on, log_in, make, start_counting, uptime
+from guests import counted, domain_is_there, domain_number, goes_on, log_in, make, start_counting, uptime
 from lab import COMMAND_SECONDS, Failure, lodge, objects, require, run, show, state, wait_until
 
 QUICKSTART = 3600
@@ -128,13 +128,14 @@ def a_guest_that_reboots_is_never_stopped():
     """Whoever sees it as stopped might delete it, or start it elsewhere, while the hypervisor starts it again."""
     terminals = Terminals()
     with log_in("hello") as console:
+        before = domain_number("hello")
         console.send("reboot -f\n")
         seen = set()
 
         def runs_again():
             seen.add(state("hello"))
             terminals.check("hello")
-            return "starting" in seen and state("hello") == "running"
+            return domain_number("hello") not in (None, before) and state("hello") == "running"
         wait_until("it runs again", runs_again, 300, pause=0.2)
     terminals.close()
     require(seen <= {"running", "starting"}, f"states: {seen}")
@@ -147,8 +148,9 @@ def a_guest_that_reboots_keeps_its_vcpus():
     with log_in("grow") as console:
         lodge("vm", "update", "grow", "--vcpus", "1")
         counted(console, "nproc", 1)
+        before = domain_number("grow")
         console.send("reboot -f\n")
-        wait_until("it reboots", lambda: state("grow") != "running", 120, pause=0.5)
+        wait_until("it reboots", lambda: domain_number("grow") not in (None, before), 120, pause=0.5)
     wait_until("it runs again", lambda: state("grow") == "running", 300)
     with log_in("grow") as console:
         counted(console, "nproc", 1)
