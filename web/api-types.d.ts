@@ -46,7 +46,7 @@ export type ModuleState = 'loaded' | 'available' | 'blocked' | 'builtin';
 export type FoundState = 'new' | 'ours' | 'owned' | 'other_version' | 'foreign' | 'refused' | 'unreachable' | 'unknown';
 
 /** What a repository lies on. */
-export type RepositoryKind = 'dir';
+export type RepositoryKind = 'dir' | 'shared';
 
 /** How a repository is. */
 export type RepositoryState = 'unknown' | 'ready' | 'failed';
@@ -709,6 +709,10 @@ export interface Pool {
   mac_range?: string;
   /** Hosts that were set up with the same secret (`lodge-agent --enrol-secret-file`) join this pool without a code; at least 16 characters. */
   enrol_secret?: string;
+  /** How many VMs move between its hosts at a time while they run; others wait. */
+  migrations?: number;
+  /** How many of them leave or reach one host at a time. */
+  migrations_per_host?: number;
   /** What is in it. */
   readonly status?: PoolStatus;
 }
@@ -725,6 +729,14 @@ export interface PoolStatus {
 export interface PoolBalance {
   /** At most so many. */
   moves?: number;
+}
+
+/** How far a pool may be crowded together. */
+export interface PoolSaving {
+  /** At most so many are emptied. */
+  hosts?: number;
+  /** How much of its memory a host that takes VMs may promise then. Unit: %. */
+  load?: number;
 }
 
 /** A place that holds VMs, templates, disks and ISOs, and describes itself. */
@@ -751,7 +763,7 @@ export interface Repository {
   path: string;
   /** The pool that uses it. */
   pool?: string;
-  /** The host that has it, when it is not shared. */
+  /** The host that has it; absent where it is shared. */
   host?: string;
   /** How it is. */
   readonly status?: RepositoryStatus;
@@ -775,6 +787,20 @@ export interface RepositoryStatus {
   unknown_vms?: string[];
   /** VMs that are listed and do not lie here: deleted after the backup that was restored. Name and id. */
   missing_vms?: string[];
+  /** What each host sees of a shared one. */
+  hosts?: RepositoryView[];
+}
+
+/** How a host sees a shared repository. */
+export interface RepositoryView {
+  /** The host. */
+  host: string;
+  /** Its name. */
+  name?: string;
+  /** Whether it can use it. */
+  state: RepositoryState;
+  /** Why not. */
+  reason?: string;
 }
 
 /** A network that NICs are plugged into. */
@@ -959,6 +985,8 @@ export interface Claim {
   revision?: number;
   /** Several jobs may hold it so at once. */
   shared?: boolean;
+  /** No more than so many, of a shared one. */
+  limit?: number;
   /** Who holds it. */
   job?: string;
   /** Since when. */
@@ -1463,11 +1491,11 @@ export interface VmDelete {
   purge?: boolean;
 }
 
-/** Where a VM goes while it runs. */
+/** Where a VM goes. */
 export interface VmMigrate {
   /** The host that is to run it. */
   to_host: string;
-  /** Where its disks are copied to; the only one of that host when absent. */
+  /** Where its disks are copied to. When absent: nowhere, where that host has the repository in which they lie; else the only one of that host. */
   repository?: string;
   /** At most so many bytes a second; no limit when absent. Bytes. */
   bandwidth?: number;
@@ -1602,6 +1630,7 @@ export interface Methods {
   'pool.create': { http: 'POST'; path: '/v1/pools'; parameters: Pool; result: Pool };
   'pool.update': { http: 'PATCH'; path: '/v1/pools/{id}'; parameters: Pool; result: Pool };
   'pool.balance': { http: 'POST'; path: '/v1/pools/{id}/balance'; parameters: PoolBalance; result: Job };
+  'pool.save-power': { http: 'POST'; path: '/v1/pools/{id}/save-power'; parameters: PoolSaving; result: Job };
   'pool.delete': { http: 'DELETE'; path: '/v1/pools/{id}'; parameters: Empty; result: Empty };
   'repository.list': { http: 'GET'; path: '/v1/repositories'; parameters: ListQuery; result: Page<Repository> };
   'repository.get': { http: 'GET'; path: '/v1/repositories/{id}'; parameters: Empty; result: Repository };

@@ -219,6 +219,7 @@ bool handle_vm_resume(AgentCall *call, Error *err);
 bool handle_vm_save(AgentCall *call, Error *err);
 bool handle_vm_update(AgentCall *call, Error *err);
 bool handle_vm_delete(AgentCall *call, Error *err);
+bool handle_vm_leave(AgentCall *call, Error *err);
 bool handle_vm_statistics(AgentCall *call, Error *err);
 bool handle_vm_console(AgentCall *call, Error *err);
 bool finish_vm_console(AgentCall *call, Error *err);

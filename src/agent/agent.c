@@ -10,6 +10,7 @@
 #include "image/jail.h"
 #include "rpc/rpc-splice.h"
 
+enum { SHARED_UNFINISHED_S = 24 * 3600 };
 enum { TICKETS_LIMIT = 256, QUEUE_LIMIT = 4096, HELD_S = 10, HELD_END_MS = 5000 };
 enum { MOST_REMOTE = 512, MOST_STRANGERS = 32 };
 /* In place of a number of threads: twice as many as there are processors, and at least 4. More at once only
@@ -181,8 +182,13 @@ static bool open_remote(Agent *agent, const char *secret_path, Error *err) {
 
 /* ---- start ---- */
 
-/* What operations of an agent that died left; nothing works there yet. A repository out of reach is left
- * alone. */
+/* In a shared repository other hosts work too: only what nobody has touched for so long is nobody's. */
+static int64_t unfinished_age_s(const Repository *repository) {
+    return repository->kind == REPOSITORY_KIND_SHARED ? SHARED_UNFINISHED_S : 0;
+}
+
+/* What operations of an agent that died left; nothing of this one works there yet. A repository out of reach
+ * is left alone. */
 static void sweep(const Repository *repository) {
     g_autofree char *work = g_build_filename(repository->path, "work", NULL);
     g_auto(Error) err = {0};
@@ -191,6 +197,8 @@ static void sweep(const Repository *repository) {
         return;
     for (const char *name; (name = g_dir_read_name(folder)) && !error_is_set(&err);) {
         g_autofree char *path = g_build_filename(work, name, NULL);
+        if (folder_is_touched_within(path, unfinished_age_s(repository)))
+            continue;
         if (jail_folders_sweep(path, &err))
             tree_remove(path, &err);
     }
@@ -204,7 +212,7 @@ static void sweep_unfinished(const Repository *repository) {
     static const char *const folders[] = {"disks", "isos", "templates", "vms", "secrets"};
     for (size_t i = 0; i < G_N_ELEMENTS(folders); i++) {
         g_autofree char *folder = g_build_filename(repository->path, folders[i], NULL);
-        file_replace_sweep(folder);
+        file_replace_sweep(folder, unfinished_age_s(repository));
     }
 }
 

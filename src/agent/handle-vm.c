@@ -234,27 +234,39 @@ static bool check_has_ended(const AgentCall *call, const char *vm_id, Error *err
            error_set(err, ERROR_HYPERVISOR, NULL, "the VM still runs after it was ended");
 }
 
+/* Also where nothing seems to run: files must not go, and no other host have it, while a guest may write. */
+static bool end_for_certain(AgentCall *call, const AgentVmRef *ref, Error *err) {
+    return call->agent->driver->kill(call->agent->session, ref->id, err) &&
+           check_has_ended(call, ref->id, err);
+}
+
+static bool check_stopped(const AgentCall *call, const AgentVmRef *ref, Error *err) {
+    g_auto(AgentVmState) state = {0};
+    if (!call->agent->driver->state(call->agent->session, ref->id, &state, err))
+        return false;
+    return !is_running(&state) || ref->force || error_set(err, ERROR_WRONG_STATE, NULL, "the VM runs");
+}
+
+/* The console's log last: until then it may tell why. */
+static bool forget(const AgentCall *call, const AgentVmRef *ref, Error *err) {
+    const Hypervisor *driver = call->agent->driver;
+    return !driver->forget || driver->forget(call->agent->session, ref->id, err);
+}
+
 bool handle_vm_delete(AgentCall *call, Error *err) {
     const AgentVmRef *ref = call->parameters;
     const RepositoryKindOps *kind = NULL;
-    g_auto(AgentVmState) state = {0};
     if (!agent_vm_ref_has(ref, AGENT_VM_REF_FIELD_REPOSITORY))
         return error_set(err, ERROR_INVALID, "/repository", "the repository is needed");
-    if (!(kind = repository_kind_of(&ref->repository, err)) ||
-        !call->agent->driver->state(call->agent->session, ref->id, &state, err))
-        return false;
-    if (is_running(&state) && !ref->force)
-        return error_set(err, ERROR_WRONG_STATE, NULL, "the VM runs");
-    if (!drop_memory(call, ref->id, err))
-        return false;
-    /* Also where nothing seems to run: files must not go while a guest may write to them. */
-    if (!call->agent->driver->kill(call->agent->session, ref->id, err) ||
-        !check_has_ended(call, ref->id, err))
-        return false;
-    /* The console's log last: until then it may tell why. */
-    const Hypervisor *driver = call->agent->driver;
-    return kind->vm_delete(&ref->repository, ref->id, ref->purge, err) &&
-           (!driver->forget || driver->forget(call->agent->session, ref->id, err));
+    kind = repository_kind_of(&ref->repository, err);
+    return kind && check_stopped(call, ref, err) && drop_memory(call, ref->id, err) &&
+           end_for_certain(call, ref, err) && kind->vm_delete(&ref->repository, ref->id, ref->purge, err) &&
+           forget(call, ref, err);
+}
+
+bool handle_vm_leave(AgentCall *call, Error *err) {
+    const AgentVmRef *ref = call->parameters;
+    return check_stopped(call, ref, err) && end_for_certain(call, ref, err) && forget(call, ref, err);
 }
 
 bool handle_vm_statistics(AgentCall *call, Error *err) {

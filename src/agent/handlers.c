@@ -30,6 +30,17 @@ static bool handle_repository_open(AgentCall *call, Error *err) {
     return kind && kind->open(&opened->repository, err);
 }
 
+static bool handle_repository_join(AgentCall *call, Error *err) {
+    const AgentRepository *request = call->parameters;
+    AgentRepository *joined = call->result;
+    const RepositoryKindOps *kind = repository_kind_of(&request->repository, err);
+    repository_copy(agent_repository_put_repository(joined), &request->repository);
+    if (!kind || !kind->check(&joined->repository, err))
+        return false;
+    kind->probe(&joined->repository);
+    return true;
+}
+
 static bool finish_repository_open(AgentCall *call, Error *err G_GNUC_UNUSED) {
     journal_repository_put(call->agent->journal, &((AgentRepository *)call->result)->repository);
     return true;
@@ -197,6 +208,10 @@ const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
         key_of_certificate},
     [AGENT_METHOD_REPOSITORY_OPEN] = {LANE_HOST, handle_repository_open, finish_repository_open,
         key_of_repository},
+    [AGENT_METHOD_REPOSITORY_JOIN] = {LANE_HOST, handle_repository_join, finish_repository_open,
+        key_of_repository},
+    [AGENT_METHOD_REPOSITORY_LEAVE] = {LANE_HOST, handle_repository_close, finish_repository_close,
+        key_of_repository},
     [AGENT_METHOD_REPOSITORY_PROBE] = {LANE_PROBE, handle_repository_probe, NULL, NULL},
     [AGENT_METHOD_REPOSITORY_SCAN] = {LANE_HOST, handle_repository_scan, NULL, NULL},
     [AGENT_METHOD_REPOSITORY_CLOSE] = {LANE_HOST, handle_repository_close, finish_repository_close,
@@ -213,6 +228,7 @@ const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_VM_SAVE] = {LANE_COPY, handle_vm_save, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_UPDATE] = {LANE_VM, handle_vm_update, NULL, key_of_vm_change},
     [AGENT_METHOD_VM_DELETE] = {LANE_VM, handle_vm_delete, NULL, key_of_vm_ref},
+    [AGENT_METHOD_VM_LEAVE] = {LANE_VM, handle_vm_leave, NULL, key_of_vm_ref},
     [AGENT_METHOD_MIGRATION_EXPECT] = {LANE_START, handle_migration_expect, finish_migration_expect,
         key_of_migration},
     [AGENT_METHOD_MIGRATION_MOVE] = {LANE_MOVE, handle_migration_move, NULL, key_of_migration,

@@ -125,7 +125,7 @@ Remote *remote_new(const RemoteOptions *options, Error *err) {
     remote->peers = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, peer_free);
     if (!folder_make(remote->folder, 0700, err))
         return NULL;
-    file_replace_sweep(remote->folder);
+    file_replace_sweep(remote->folder, 0);
     return remote_reload(remote, err) ? g_steal_pointer(&remote) : NULL;
 }
 

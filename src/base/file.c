@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/clock.h"
 
 #define TEMPORARY_MARK ".tmp-"
 
@@ -61,28 +62,33 @@ bool file_replace(const char *path, const void *data, size_t length, mode_t mode
     return folder_sync(folder, err);
 }
 
-static void sweep_temporaries(const char *folder, const char *beginning) {
+static bool is_old_file(const char *path, int64_t age_s) {
+    struct stat status;
+    return lstat(path, &status) == 0 && !S_ISDIR(status.st_mode) &&
+           (age_s == 0 || status.st_mtim.tv_sec + age_s < clock_realtime_ns(clock_system()) / NS_PER_S);
+}
+
+static void sweep_temporaries(const char *folder, const char *beginning, int64_t age_s) {
     GDir *names = g_dir_open(folder, 0, NULL);
     if (!names)
         return;
     for (const char *name; (name = g_dir_read_name(names));) {
         g_autofree char *path = g_build_filename(folder, name, NULL);
-        if (g_str_has_prefix(name, beginning) && strstr(name, TEMPORARY_MARK) &&
-            !g_file_test(path, G_FILE_TEST_IS_DIR))
+        if (g_str_has_prefix(name, beginning) && strstr(name, TEMPORARY_MARK) && is_old_file(path, age_s))
             unlink(path);
     }
     g_dir_close(names);
 }
 
-void file_replace_sweep(const char *folder) {
-    sweep_temporaries(folder, "");
+void file_replace_sweep(const char *folder, int64_t age_s) {
+    sweep_temporaries(folder, "", age_s);
     GDir *names = g_dir_open(folder, 0, NULL);
     if (!names)
         return;
     for (const char *name; (name = g_dir_read_name(names));) {
         g_autofree char *path = g_build_filename(folder, name, NULL);
         if (!g_file_test(path, G_FILE_TEST_IS_SYMLINK) && g_file_test(path, G_FILE_TEST_IS_DIR))
-            sweep_temporaries(path, "");
+            sweep_temporaries(path, "", age_s);
     }
     g_dir_close(names);
 }
@@ -90,7 +96,24 @@ void file_replace_sweep(const char *folder) {
 void file_replace_sweep_one(const char *path) {
     g_autofree char *folder = g_path_get_dirname(path), *name = g_path_get_basename(path);
     g_autofree char *beginning = g_strconcat(name, TEMPORARY_MARK, NULL);
-    sweep_temporaries(folder, beginning);
+    sweep_temporaries(folder, beginning, 0);
+}
+
+static bool is_touched_since(const char *path, int64_t since_s) {
+    struct stat status;
+    return lstat(path, &status) == 0 && status.st_mtim.tv_sec >= since_s;
+}
+
+bool folder_is_touched_within(const char *path, int64_t age_s) {
+    int64_t since_s = clock_realtime_ns(clock_system()) / NS_PER_S - age_s;
+    bool is_touched = age_s > 0 && is_touched_since(path, since_s);
+    GDir *names = age_s > 0 ? g_dir_open(path, 0, NULL) : NULL;
+    for (const char *name; names && !is_touched && (name = g_dir_read_name(names));) {
+        g_autofree char *inner = g_build_filename(path, name, NULL);
+        is_touched = is_touched_since(inner, since_s);
+    }
+    g_clear_pointer(&names, g_dir_close);
+    return is_touched;
 }
 
 bool file_read(const char *path, size_t limit, char **ret_data, size_t *ret_length, Error *err) {

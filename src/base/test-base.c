@@ -1,7 +1,9 @@
 /* Proves the small promises of src/base: errors keep their cause, files survive, processes end. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/file.h"
@@ -144,8 +146,31 @@ static void test_sweep_removes_only_unfinished_files(void) {
     file_replace_sweep_one(kept);
     g_assert_cmpint(access(left, F_OK), !=, 0);
     g_assert_true(file_replace(left, "b", 1, 0600, NULL));
-    file_replace_sweep(folder);
+    file_replace_sweep(folder, 3600); /* somebody else may be about to finish it */
+    g_assert_cmpint(access(left, F_OK), ==, 0);
+    g_assert_true(folder_is_touched_within(folder, 3600));
+    g_assert_false(folder_is_touched_within(folder, 0));
+    file_replace_sweep(folder, 0);
     g_assert_cmpint(access(kept, F_OK), ==, 0);
+    g_assert_cmpint(access(left, F_OK), !=, 0);
+    g_assert_true(tree_remove(folder, NULL));
+}
+
+static void set_age(const char *path, int64_t age_s) {
+    time_t then = time(NULL) - (time_t)age_s;
+    const struct timespec times[] = {{.tv_sec = then}, {.tv_sec = then}};
+    g_assert_cmpint(utimensat(AT_FDCWD, path, times, 0), ==, 0);
+}
+
+static void test_what_nobody_touches_is_swept(void) {
+    g_autofree char *folder = g_dir_make_tmp("lodge-base-XXXXXX", NULL);
+    g_autofree char *left = g_build_filename(folder, "vm.json.tmp-1-0000abcd", NULL);
+    g_assert_true(file_replace(left, "b", 1, 0600, NULL));
+    set_age(folder, 7200);
+    g_assert_true(folder_is_touched_within(folder, 3600)); /* by its file */
+    set_age(left, 7200);
+    g_assert_false(folder_is_touched_within(folder, 3600));
+    file_replace_sweep(folder, 3600);
     g_assert_cmpint(access(left, F_OK), !=, 0);
     g_assert_true(tree_remove(folder, NULL));
 }
@@ -193,6 +218,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/work/key", test_work_of_one_key_keeps_its_order);
     g_test_add_func("/work/pools-beside-each-other", test_pools_beside_each_other_keep_the_order_of_a_key);
     g_test_add_func("/base/sweep-removes-only-unfinished-files", test_sweep_removes_only_unfinished_files);
+    g_test_add_func("/base/sweep-by-age", test_what_nobody_touches_is_swept);
     g_test_add_func("/heap/trim", test_heap_below_a_used_block_is_given_back);
     return g_test_run();
 }

@@ -137,6 +137,19 @@ static void append_placement(const Plan *plan) {
     }
 }
 
+/* Hosts that could be switched off. */
+static void append_emptied(const Plan *plan) {
+    const json_t *hosts = json_at(plan->plan, "data.hosts");
+    size_t i;
+    json_t *one;
+    if (!hosts)
+        return;
+    g_string_append(
+        plan->out, json_array_size(hosts) > 0 ? "Would be emptied:\n" : "No host can be emptied.\n");
+    json_array_foreach ((json_t *)hosts, i, one)
+        g_string_append_printf(plan->out, "  %s: %s\n", told(one, "host"), told(one, "reason"));
+}
+
 /* 5. Running VMs that go to other hosts, and those that cannot. */
 static void append_moves(const Plan *plan) {
     const json_t *moves = json_at(plan->plan, "data.moves"), *stay = json_at(plan->plan, "data.stay");
@@ -246,6 +259,7 @@ void plan_text(
     append_steps(&plan);
     append_made(&plan);
     append_placement(&plan);
+    append_emptied(&plan);
     append_moves(&plan);
     append_mode(&plan);
     append_hold(&plan, name);

@@ -176,7 +176,7 @@ static void tell_adopted(const json_t *job) {
 static void tell_moves(const json_t *job) {
     static const char *const lists[] = {"moved", "failed", "stay"};
     const json_t *result = json_object_get(job, "result");
-    size_t i;
+    size_t i, n = 0;
     json_t *move;
     if (!json_is_array(json_object_get(result, "moved")))
         return;
@@ -188,7 +188,22 @@ static void tell_moves(const json_t *job) {
                 fprintf(stderr, "  %s is on %s now\n", name, to);
             else
                 fprintf(stderr, "  %s stays: %s\n", name, reason);
+            n++;
         }
+    if (n == 0 && g_strcmp0(json_text_at(job, "kind"), "pool.balance") == 0)
+        fprintf(stderr, "  its hosts carry alike: no VM had to move\n");
+}
+
+/* Hosts that can be switched off, and those that could not be emptied. */
+static void tell_emptied(const json_t *job) {
+    const json_t *emptied = json_at(job, "result.emptied");
+    size_t i;
+    json_t *host;
+    json_array_foreach ((json_t *)emptied, i, host) {
+        const char *reason = json_text_at(host, "reason");
+        fprintf(stderr, "  %s %s%s\n", json_text_at(host, "host"),
+            reason ? "is not empty: " : "is empty and in maintenance", reason ? reason : "");
+    }
 }
 
 static bool show_job(Run *run, const json_t *job, Error *err) {
@@ -201,6 +216,7 @@ static bool show_job(Run *run, const json_t *job, Error *err) {
     tell_pending(job);
     tell_adopted(job);
     tell_moves(job);
+    tell_emptied(job);
     if (!output_has_columns(options))
         return output_is_human(options) || output_value(options, run->method->result, job, err);
     g_autoptr(json_t) target = target_of(run, job);

@@ -176,6 +176,11 @@ static PlacementVerdict judge_host(const Placement *self, size_t index) {
     return is_full(self, index) ? PLACEMENT_FULL : PLACEMENT_FITS;
 }
 
+static const char *unready_text(const Placement *self, const PlacementCandidate *candidate) {
+    const PlacementRepository *repository = &self->world->repositories[candidate->repository];
+    return repository->unready_on ? repository->unready_on[candidate->host] : repository->unready;
+}
+
 static PlacementVerdict judge(const Placement *self, const PlacementCandidate *candidate) {
     const PlacementHost *host = &self->world->hosts[candidate->host];
     bool is_bound = self->request->stays_together && self->first_repository != PLACEMENT_NONE;
@@ -188,7 +193,7 @@ static PlacementVerdict judge(const Placement *self, const PlacementCandidate *c
     if (candidate->repository == PLACEMENT_NONE)
         return PLACEMENT_NO_REPOSITORY;
     const PlacementRepository *repository = &self->world->repositories[candidate->repository];
-    if (repository->unready)
+    if (unready_text(self, candidate))
         return PLACEMENT_UNREADY;
     if (repository->lacks)
         return PLACEMENT_LACKS;
@@ -412,8 +417,8 @@ static char *repository_text(const Placement *self, const PlacementCandidate *ca
     g_autofree char *where = g_strdup_printf("the repository %s ", repository->name);
     if (candidate->verdict == PLACEMENT_NO_ROOM)
         return amounts_text(where, room(self, candidate->repository), "", self->request->disk_bytes);
-    return g_strconcat(
-        where, candidate->verdict == PLACEMENT_UNREADY ? repository->unready : repository->lacks, NULL);
+    return g_strconcat(where,
+        candidate->verdict == PLACEMENT_UNREADY ? unready_text(self, candidate) : repository->lacks, NULL);
 }
 
 static char *refusal_text(const Placement *self, const PlacementCandidate *candidate) {

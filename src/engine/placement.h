@@ -40,6 +40,8 @@ typedef struct PlacementRepository {
     bool is_candidate;
     size_t host;         /* index of the one that has it; PLACEMENT_NONE: all have it */
     const char *unready; /* why it cannot be used ("is failed"); NULL: it can */
+    /* Of one that all have: the same for each host, by index; NULL: `unready` holds for all. */
+    const char *const *unready_on;
     const char *lacks;   /* what such a VM misses there ("lacks the ISO netinst"); NULL: nothing */
     uint64_t free_bytes; /* PLACEMENT_UNKNOWN_BYTES when not known */
 } PlacementRepository;

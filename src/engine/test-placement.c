@@ -159,6 +159,19 @@ static void test_repositories_that_are_not_ready(void) {
     expect_refusal(&world, PLACEMENT_UNREADY, "the repository disks-0001 cannot be used: no such folder");
 }
 
+static void test_repositories_that_one_host_does_not_see(void) {
+    g_auto(World) world;
+    world_init(&world, 2);
+    const char *const unready_on[] = {"cannot be used: it is not mounted", NULL};
+    world.repositories[0] = (PlacementRepository){.name = "san",
+        .is_candidate = true,
+        .host = PLACEMENT_NONE,
+        .free_bytes = GIB,
+        .unready_on = unready_on};
+    world.world.n_repositories = 1;
+    expect_refusal(&world, PLACEMENT_UNREADY, "the repository san cannot be used: it is not mounted");
+}
+
 static void test_repositories_that_lack_something(void) {
     g_auto(World) world;
     world_init(&world, 2);
@@ -345,6 +358,7 @@ int main(int argc, char **argv) {
     ADD("mode", test_what_the_mode_cannot_do);
     ADD("no-repository", test_a_host_without_repository);
     ADD("unready", test_repositories_that_are_not_ready);
+    ADD("unready-on-one", test_repositories_that_one_host_does_not_see);
     ADD("lacks", test_repositories_that_lack_something);
     ADD("room", test_room);
     ADD("affinity", test_affinity);

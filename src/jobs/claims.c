@@ -42,13 +42,17 @@ static bool is_parents(const GPtrArray *entries, const Job *job) {
 static bool is_free_for(
     const GPtrArray *entries, const Job *job, const Claim *claim, ClaimConflict *ret_conflict) {
     bool has_asked = false; /* who asked later matters only if it holds, as a child that did not wait */
+    int64_t n_sharing = 0;
     if (claim->shared && is_parents(entries, job))
         return true;
     for (guint i = 0; entries && i < entries->len; i++) {
         const Entry *entry = entries->pdata[i];
         bool is_own = g_str_equal(entry->job_id, job->id);
         has_asked = has_asked || is_own;
-        if (is_own || (has_asked && !entry->is_held) || (entry->is_shared && claim->shared))
+        if (is_own || (has_asked && !entry->is_held))
+            continue;
+        bool may_share = entry->is_shared && claim->shared;
+        if (may_share && (!claim_has(claim, CLAIM_FIELD_LIMIT) || ++n_sharing < claim->limit))
             continue;
         if (ret_conflict)
             *ret_conflict = (ClaimConflict){claim->object, entry->job_id};

@@ -245,6 +245,23 @@ json_t *job_dry_run(Jobs *jobs, const char *kind, const JobRequest *request, Err
     return plan;
 }
 
+void job_claim_one_of(Job *job, ResourceId kind, const char *id, int64_t limit, const char *reason) {
+    job_claim_add(job, kind, id, true, reason);
+    claim_set_limit(&job->claims.items[job->claims.n - 1], limit);
+}
+
+void job_leave_out(Job *job, const char *step) {
+    for (size_t i = 0; i < job->steps.n; i++) {
+        JobStep *own = &job->steps.items[i];
+        if (!g_str_equal(own->name, step))
+            continue;
+        job_step_clear(own);
+        memmove(own, own + 1, (job->steps.n - i - 1) * sizeof *own);
+        job->steps.n--;
+        return;
+    }
+}
+
 void job_claim_add(Job *job, ResourceId kind, const char *id, bool shared, const char *reason) {
     g_autofree char *object = g_strdup_printf("%s/%s", resources[kind].name, id);
     for (size_t i = 0; i < job->claims.n; i++) {

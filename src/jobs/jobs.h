@@ -81,6 +81,11 @@ bool jobs_has_kind(const Jobs *jobs, const char *kind);
 
 /* For `prepare`. An object that is claimed twice is claimed exclusively unless both share it. */
 void job_claim_add(Job *job, ResourceId kind, const char *id, bool shared, const char *reason);
+/* For `prepare`: one of at most `limit` jobs that hold it at a time; an object of its own, that nobody claims
+ * otherwise. */
+void job_claim_one_of(Job *job, ResourceId kind, const char *id, int64_t limit, const char *reason);
+/* For `prepare`: the job does without that step of its kind. */
+void job_leave_out(Job *job, const char *step);
 
 /* For steps. */
 Inventory *job_inventory(JobRun *run);

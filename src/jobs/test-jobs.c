@@ -102,6 +102,20 @@ static bool prepare_share(Inventory *inventory G_GNUC_UNUSED, const JobRequest *
     return true;
 }
 
+static bool prepare_shorter(Inventory *inventory G_GNUC_UNUSED, const JobRequest *request G_GNUC_UNUSED,
+    Job *job, Error *err G_GNUC_UNUSED) {
+    job_leave_out(job, "zeroth");
+    job_leave_out(job, "second");
+    job_leave_out(job, "unheard-of");
+    return true;
+}
+
+static bool prepare_turn(Inventory *inventory G_GNUC_UNUSED, const JobRequest *request G_GNUC_UNUSED,
+    Job *job, Error *err G_GNUC_UNUSED) {
+    job_claim_one_of(job, RESOURCE_HOST, "turns", 2, "test");
+    return true;
+}
+
 static void sharing_child_ended(JobRun *run, const Job *child, void *data G_GNUC_UNUSED) {
     g_assert_cmpint(child->state, ==, JOB_STATE_SUCCEEDED);
     job_step_done(run);
@@ -120,6 +134,8 @@ static const JobKind hold = {"test.hold", hold_steps, 2, prepare_claim};
 static const JobStepKind three_steps[] = {{"zeroth", "Zeroth", first_run, first_undo},
     {"first", "First", first_run, first_undo}, {"second", "Second", second_run, NULL}};
 static const JobKind three = {"test.three", three_steps, 3, prepare_claim};
+static const JobKind turn = {"test.turn", hold_steps, 2, prepare_turn};
+static const JobKind shorter = {"test.shorter", three_steps, 3, prepare_shorter};
 static const JobStepKind parent_steps[] = {{"children", "Children", parent_run, NULL}};
 static const JobKind parent = {"test.parent", parent_steps, 1, NULL};
 static const JobStepKind away_steps[] = {{"first", "First", first_run, first_undo},
@@ -136,8 +152,8 @@ static const JobKind share = {"test.share", two_steps, 2, prepare_share};
 static const JobStepKind sharing_steps[] = {
     {"hold", "Hold", hold_run, NULL}, {"child", "Child", sharing_child_run, NULL}};
 static const JobKind sharing_parent = {"test.sharing-parent", sharing_steps, 2, prepare_share};
-static const JobKind *const kinds[] = {
-    &two, &hold, &three, &parent, &away, &lone, &remembers_much, &gives_much, &share, &sharing_parent};
+static const JobKind *const kinds[] = {&two, &hold, &three, &shorter, &turn, &parent, &away, &lone,
+    &remembers_much, &gives_much, &share, &sharing_parent};
 
 /* Another version of Lodge: its kind test.hold has two steps more, test.lone has others, test.away is gone.
  */
@@ -230,6 +246,13 @@ static void test_steps_run_in_order_and_result_is_stored(World *world, const voi
     g_assert_cmpint(job_of(world, id)->claims.items[0].revision, >, 0);
 }
 
+static void test_steps_are_left_out(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.shorter", "{}", NULL));
+    wait_for_state(world, id, JOB_STATE_SUCCEEDED);
+    g_assert_cmpstr(world->trace->str, ==, "first ");
+    g_assert_cmpuint(job_of(world, id)->steps.n, ==, 1);
+}
+
 static void test_a_failed_step_undoes_what_was_done(World *world, const void *data G_GNUC_UNUSED) {
     fails_in_second = true;
     g_autofree char *id = g_strdup(submit(world, "test.two", "{}", NULL));
@@ -271,6 +294,28 @@ static void test_a_second_claimant_waits_and_says_for_what(World *world, const v
     wait_for_state(world, second, JOB_STATE_SUCCEEDED);
     g_assert_cmpint(
         job_of(world, holder)->claims.items[0].revision, <, job_of(world, second)->claims.items[0].revision);
+}
+
+static void test_the_third_waits_for_its_turn(World *world, const void *data G_GNUC_UNUSED) {
+    char *ids[3];
+    JobRun *runs[2];
+    for (size_t i = 0; i < 2; i++) {
+        ids[i] = g_strdup(submit(world, "test.turn", "{}", NULL));
+        runs[i] = take_held(world);
+    }
+    ids[2] = g_strdup(submit(world, "test.turn", "{}", NULL));
+    while (!job_of(world, ids[2])->waits_for)
+        g_main_context_iteration(NULL, TRUE);
+    g_assert_nonnull(strstr(job_of(world, ids[2])->waits_for, "host/turns"));
+    job_step_done(runs[1]);
+    wait_for_state(world, ids[1], JOB_STATE_SUCCEEDED);
+    JobRun *third = take_held(world);
+    job_step_done(runs[0]);
+    job_step_done(third);
+    wait_for_state(world, ids[0], JOB_STATE_SUCCEEDED);
+    wait_for_state(world, ids[2], JOB_STATE_SUCCEEDED);
+    for (size_t i = 0; i < G_N_ELEMENTS(ids); i++)
+        g_free(ids[i]);
 }
 
 static void test_a_child_does_not_wait_for_who_waits_for_its_parent(
@@ -553,6 +598,8 @@ int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function) g_test_add(name, World, NULL, set_up, function, tear_down)
     ADD("/jobs/steps", test_steps_run_in_order_and_result_is_stored);
+    ADD("/jobs/turns", test_the_third_waits_for_its_turn);
+    ADD("/jobs/left-out", test_steps_are_left_out);
     ADD("/jobs/undo", test_a_failed_step_undoes_what_was_done);
     ADD("/jobs/stuck-undo", test_a_stuck_undo_takes_nothing_more_away);
     ADD("/jobs/refusal", test_a_refusal_leaves_no_job);

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 #include "manager/job-kinds.h"
+#include "manager/repository-hosts.h"
 #include "model/format.h"
 
 #define HIGHEST_REVISION (INT64_MAX / 2)
@@ -210,11 +211,18 @@ static bool take_network(Page *self, InventoryChange *change, const Network *fou
     return true;
 }
 
+/* One that is listed for other hosts was refused, and is not read. */
+static bool is_listed_here(JobRun *run, const char *id) {
+    const Object *known = id ? inventory_get(job_inventory(run), RESOURCE_REPOSITORY, id) : NULL;
+    const Object *host = target_host(run);
+    return known && host && repository_is_of(known->data, host->data);
+}
+
 static bool take_repository(Page *self, InventoryChange *change, const Repository *found, Error *err) {
     if (!is_sound(self, found->id, found->epoch, found->revision, err))
         return false;
     const Object *known = inventory_get(job_inventory(self->run), RESOURCE_REPOSITORY, found->id);
-    if (known && g_strcmp0(((const Repository *)known->data)->host, host_id(self->run)) != 0)
+    if (known && !is_listed_here(self->run, found->id))
         return error_set(
             err, ERROR_EXISTS, NULL, "the repository %s of another host has the same id", known->name);
     if (known)
@@ -226,7 +234,7 @@ static bool take_repository(Page *self, InventoryChange *change, const Repositor
     repository_copy(&repository, found);
     repository_set_name(&repository, name);
     repository_set_pool(&repository, pool_of(self));
-    repository_set_host(&repository, host_id(self->run));
+    repository_set_host(&repository, repository_is_shared(found) ? NULL : host_id(self->run));
     inventory_change_put(change, RESOURCE_REPOSITORY, &repository);
     note_taken(self, RESOURCE_REPOSITORY, name, found->id, found->name);
     return true;
@@ -279,7 +287,10 @@ static bool take_vm(Page *self, InventoryChange *change, const Vm *found, Error 
     if (known && g_strcmp0(((const Vm *)known->data)->repository, repository) != 0)
         return error_set(
             err, ERROR_EXISTS, NULL, "the VM %s in another repository has the same id", known->name);
-    if (known || !macs_are_free(self, found, err))
+    /* In a shared repository those of other hosts lie too, which come with these. */
+    bool is_anothers = repository_is_shared(&self->content.repository) && found->host &&
+                       g_strcmp0(found->host, host_id(self->run)) != 0;
+    if (known || is_anothers || !macs_are_free(self, found, err))
         return false;
     g_autofree char *name = free_name(self, RESOURCE_VM, found->name);
     g_auto(Vm) vm = {0};
@@ -404,21 +415,13 @@ static void page_arrived(const json_t *result, const Error *fault, void *data) {
     read_on(run, NULL);
 }
 
-/* One that is listed under another host was refused, and is not read. */
-static bool is_listed_here(JobRun *run, const json_t *repository) {
-    const Object *known =
-        inventory_get(job_inventory(run), RESOURCE_REPOSITORY, json_text_at(repository, "id"));
-    const Object *host = target_host(run);
-    return known && host && g_strcmp0(((const Repository *)known->data)->host, host->id) == 0;
-}
-
 /* The next page, or the first one of the next repository. */
 static void read_on(JobRun *run, const char *after) {
     json_t *repositories = list_of(run, "repositories");
     size_t n = json_array_size(repositories), i = n_read(run);
     if (!after && json_object_get(job_data(run), "after"))
         i++; /* that one is read */
-    while (i < n && !is_listed_here(run, json_array_get(repositories, i)))
+    while (i < n && !is_listed_here(run, json_text_at(json_array_get(repositories, i), "id")))
         i++;
     job_remember(run, "n_read", json_integer((json_int_t)i));
     job_remember(run, "after", json_string(after ? after : ""));
@@ -500,8 +503,23 @@ static GPtrArray *objects_on(Inventory *inventory, size_t which, const char *hos
     return found;
 }
 
+/* Nobody else's host may work in a repository of this manager's. */
+static bool check_shared(Inventory *inventory, const Host *host, Error *err) {
+    const GPtrArray *vms = inventory_vms_on(inventory, host->id);
+    for (guint i = 0; i < vms->len; i++) {
+        const Vm *vm = ((const Object *)vms->pdata[i])->data;
+        const Object *object = inventory_get(inventory, RESOURCE_REPOSITORY, vm->repository);
+        if (object && repository_is_shared(object->data))
+            return error_set(err, ERROR_IN_USE, NULL,
+                "%s lies in the shared repository %s; move it to another host first", vm->name, object->name);
+    }
+    return true;
+}
+
 static bool prepare_release(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
     const Host *host = asked->target->data;
+    if (!check_shared(inventory, host, err))
+        return false;
     HostState state = host->status.state;
     if (state != HOST_STATE_CONNECTED && state != HOST_STATE_DEGRADED && state != HOST_STATE_REFUSED)
         return error_set(err, ERROR_WRONG_STATE, NULL,
@@ -516,6 +534,19 @@ static bool prepare_release(Inventory *inventory, const JobRequest *asked, Job *
                 "its host is released");
     }
     return true;
+}
+
+static void shared_are_left(void *run) {
+    job_step_done(run);
+}
+
+static void leave_run(JobRun *run) {
+    repositories_leave(job_host(run), job_inventory(run), host_id(run), shared_are_left, run);
+}
+
+static void join_again(JobRun *run) {
+    repositories_look(job_host(run), job_inventory(run), host_id(run), true);
+    job_step_done(run);
 }
 
 static void release_run(JobRun *run) {
@@ -587,6 +618,7 @@ static void forget_run(JobRun *run) {
 }
 
 static const JobStepKind release_steps[] = {
+    {"leave", "Lets it use shared repositories no more", leave_run, join_again},
     {"release", "Tells its agent that it has no owner any more", release_run, NULL, .has_no_way_back = true},
     {"forget", "Removes the definitions of all that lies on it", forget_run, NULL, .has_no_way_back = true},
 };

@@ -6,13 +6,13 @@
  */
 #include <math.h>
 #include <string.h>
-#include "engine/balance.h"
+#include "engine/power-saving.h"
 #include "manager/job-kinds.h"
 #include "manager/vm-migrate.h"
 #include "manager/vm-place.h"
 #include "model/format.h"
 
-enum { AT_ONCE = 2, MOST_TOLD = 1000, MOST_EVACUATED = 4096, DETAIL_LENGTH = 300 };
+enum { AT_ONCE = 8, MOST_TOLD = 1000, MOST_EVACUATED = 4096, DETAIL_LENGTH = 300 };
 
 /* ---- the pool as the engine sees it ---- */
 
@@ -256,9 +256,107 @@ static bool prepare_balance(
     return true;
 }
 
-static const JobStepKind balance_steps[] = {{"move", "Moves VMs, two at a time", move_all, NULL}};
+static const JobStepKind balance_steps[] = {{"move", "Moves VMs, a few at a time", move_all, NULL}};
 static const JobKind pool_balance = {
     "pool.balance", balance_steps, G_N_ELEMENTS(balance_steps), prepare_balance};
+
+/* ---- pool.save-power ---- */
+
+/* They start no more while it is off. */
+static size_t n_stopped_on(const World *world, const Host *host) {
+    const GPtrArray *vms = inventory_vms_on(world->inventory, host->id);
+    size_t n = 0;
+    for (guint i = 0; i < vms->len; i++) {
+        const Vm *vm = ((const Object *)vms->pdata[i])->data;
+        n += !vm_has(vm, VM_FIELD_STATUS) || vm->status.state != VM_STATE_RUNNING;
+    }
+    return n;
+}
+
+static json_t *saving_of(const World *world, const Saving *saving) {
+    const Host *host = world->hosts->pdata[saving->host];
+    size_t n_stopped = n_stopped_on(world, host);
+    g_autofree char *stopped =
+        n_stopped ? g_strdup_printf("; %zu that do not run stay on it", n_stopped) : NULL;
+    g_autofree char *reason =
+        saving->plan.n_moves
+            ? g_strdup_printf("%zu VMs fit on the others, which promise %d %% of their memory then at most%s",
+                  saving->plan.n_moves, percent(saving->load), stopped ? stopped : "")
+            : g_strdup_printf("no VM runs there%s", stopped ? stopped : "");
+    return json_pack("{ss ss ss}", "id", host->id, "host", host->name, "reason", reason);
+}
+
+static bool prepare_saving(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
+    const Pool *pool = asked->target->data;
+    g_auto(PoolSaving) request = {0};
+    g_auto(World) world = {0};
+    Saving *savings = NULL;
+    if (!pool_saving_decode(asked->parameters, MODEL_STORED, &request, err))
+        return false;
+    model_apply_defaults(&pool_saving_type, &request);
+    world_init(&world, inventory, pool->id, NULL);
+    const BalanceWorld engine = engine_world(&world);
+    const SavingRules rules = {(size_t)request.hosts, (double)request.load / 100};
+    size_t n = power_saving(&engine, &rules, &savings);
+    json_t *hosts = json_array(), *moves = json_array();
+    for (size_t i = 0; i < n; i++) {
+        g_autoptr(json_t) own = moves_of(&world, &savings[i].plan);
+        json_array_append_new(hosts, saving_of(&world, &savings[i]));
+        json_array_extend(moves, own);
+    }
+    savings_free(savings, n);
+    job_set_target_name(job, pool->name);
+    job_claim_add(job, RESOURCE_POOL, pool->id, true, "hosts of it are emptied");
+    job_take_data(job, json_pack("{so so}", "hosts", hosts, "moves", moves));
+    return true;
+}
+
+static void empty_next(JobRun *run);
+
+static void note_ended(JobRun *run, const json_t *host, const char *state, const char *reason) {
+    const json_t *before = json_object_get(job_data(run), "ended");
+    json_t *ended = before ? json_deep_copy(before) : json_array();
+    json_array_append_new(ended,
+        json_pack("{ss ss ss*}", "host", json_text_at(host, "host"), "state", state, "reason", reason));
+    job_remember(run, "ended", ended);
+    empty_next(run);
+}
+
+static const json_t *host_to_empty(JobRun *run) {
+    size_t n_ended = json_array_size(json_object_get(job_data(run), "ended"));
+    return json_array_get(json_object_get(job_data(run), "hosts"), n_ended);
+}
+
+static void one_emptied(JobRun *run, const Job *child, void *data G_GNUC_UNUSED) {
+    note_ended(run, host_to_empty(run), model_enum_name(&job_state_enum, (int)child->state),
+        job_has(child, JOB_FIELD_ERROR) ? child->error.detail : NULL);
+}
+
+/* One after the other: each is planned anew by what is so then. */
+static void empty_next(JobRun *run) {
+    const json_t *host = host_to_empty(run);
+    const char *id = json_text_at(host, "id");
+    const Object *object = id ? inventory_get(job_inventory(run), RESOURCE_HOST, id) : NULL;
+    if (!host || job_is_cancelled(run)) {
+        job_result(run, json_pack("{sO*}", "emptied", json_object_get(job_data(run), "ended")));
+        job_step_done(run);
+        return;
+    }
+    if (!object) {
+        note_ended(run, host, "failed", "the host is gone");
+        return;
+    }
+    g_autoptr(json_t) parameters = json_pack("{sb}", "maintenance", 1);
+    const JobRequest request = {.target_kind = RESOURCE_HOST,
+        .target = object,
+        .parameters = parameters,
+        .principal = job_definition(run)->principal};
+    job_child(run, id, "host.maintenance", &request, one_emptied, NULL);
+}
+
+static const JobStepKind saving_steps[] = {{"empty", "Empties hosts, one after the other", empty_next, NULL}};
+static const JobKind pool_save_power = {
+    "pool.save-power", saving_steps, G_N_ELEMENTS(saving_steps), prepare_saving};
 
 /* ---- host.maintenance ---- */
 
@@ -376,11 +474,11 @@ static void note_guests(JobRun *run) {
 
 static const JobStepKind maintenance_steps[] = {
     {"flag", "Lets VMs start there no more, or again", begin_or_end, as_it_was},
-    {"move", "Moves VMs, two at a time", move_all, NULL},
+    {"move", "Moves VMs, a few at a time", move_all, NULL},
     {"note", "Remembers who has left", note_guests, NULL},
 };
 static const JobKind host_maintenance = {
     "host.maintenance", maintenance_steps, G_N_ELEMENTS(maintenance_steps), prepare_maintenance};
 
-const JobKind *const balance_job_kinds[] = {&pool_balance, &host_maintenance};
+const JobKind *const balance_job_kinds[] = {&pool_balance, &pool_save_power, &host_maintenance};
 const size_t n_balance_job_kinds = G_N_ELEMENTS(balance_job_kinds);

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 #include "manager/job-kinds.h"
+#include "manager/repository-hosts.h"
 #include "model/format.h"
 
 enum { SHA256_DIGITS = 64 };
@@ -18,9 +19,10 @@ static ResourceId planned_kind(JobRun *run) {
 
 /* ---- what all have in common ---- */
 
-/* Puts the planned definition, which gets an id and its repository here, into the job's data. */
-static bool plan_content(
-    Inventory *inventory, ResourceId kind, json_t *plan, const Object *repository, Job *job, Error *err) {
+/* Puts the planned definition, which gets an id and its repository here, into the job's data. `host` works on
+ * it; NULL: any that has the repository. */
+static bool plan_content(Inventory *inventory, ResourceId kind, json_t *plan, const Object *repository,
+    const char *host, Job *job, Error *err) {
     const char *name = json_text_at(plan, "name");
     if (inventory_has_name(inventory, kind, name))
         return error_set(err, ERROR_EXISTS, "/name", "there is a %s %s already", resources[kind].name, name);
@@ -28,8 +30,8 @@ static bool plan_content(
     g_autofree char *target = g_strdup_printf("%s/%s", resources[kind].name, id);
     json_object_set_new(plan, "id", json_string(id));
     json_object_set_new(plan, "repository", json_string(repository->id));
-    job_take_data(
-        job, json_pack("{sO ss*}", "plan", plan, "host", ((const Repository *)repository->data)->host));
+    job_take_data(job, json_pack("{sO ss*}", "plan", plan, "host",
+                           host ? host : repository_worker(inventory, repository->data)));
     job_set_target(job, target);
     job_set_target_name(job, name);
     job_claim_add(job, kind, id, false, "it is made");
@@ -175,7 +177,7 @@ static bool prepare_template_import(Inventory *inventory, const JobRequest *aske
         return false;
     plan_import(&request, &template);
     g_autoptr(json_t) plan = template_encode(&template, MODEL_ENCODE_DEFINITION);
-    return plan_content(inventory, RESOURCE_TEMPLATE, plan, repository, job, err);
+    return plan_content(inventory, RESOURCE_TEMPLATE, plan, repository, NULL, job, err);
 }
 
 static bool prepare_iso_import(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
@@ -186,7 +188,7 @@ static bool prepare_iso_import(Inventory *inventory, const JobRequest *asked, Jo
         return false;
     g_autoptr(json_t) plan = json_pack("{ss ss*}", "name", json_text_at(asked->parameters, "name"),
         "description", json_text_at(asked->parameters, "description"));
-    return plan_content(inventory, RESOURCE_ISO, plan, repository, job, err);
+    return plan_content(inventory, RESOURCE_ISO, plan, repository, NULL, job, err);
 }
 
 /* What is fetched gathers under the job's id, so that it goes on after a crash. */
@@ -294,7 +296,7 @@ static bool prepare_template_create(Inventory *inventory, const JobRequest *aske
         return false;
     plan_copy(inventory, &request, vm, &template);
     g_autoptr(json_t) plan = template_encode(&template, MODEL_ENCODE_DEFINITION);
-    if (!plan_content(inventory, RESOURCE_TEMPLATE, plan, repository, job, err))
+    if (!plan_content(inventory, RESOURCE_TEMPLATE, plan, repository, vm->host, job, err))
         return false;
     job_claim_add(job, RESOURCE_VM, vm->id, false, "it is copied");
     if (vm->template) /* a copy of an overlay lies on the template's disk too */

@@ -1,6 +1,7 @@
 /* Jobs on repositories, networks and templates. */
 #include <string.h>
 #include "manager/job-kinds.h"
+#include "manager/repository-hosts.h"
 #include "model/format.h"
 #include "model/subnet.h"
 
@@ -8,6 +9,29 @@
 
 static const char *planned_text(JobRun *run, const char *path) {
     return json_text_at(job_data(run), path);
+}
+
+/* The first to use a shared repository: any one that can be reached. */
+static const Object *any_host(Inventory *inventory, const Object *pool, Error *err) {
+    const GPtrArray *hosts = inventory_list(inventory, RESOURCE_HOST);
+    for (guint i = 0; i < hosts->len; i++) {
+        const Host *host = ((const Object *)hosts->pdata[i])->data;
+        if (g_strcmp0(host->pool, pool->id) == 0 && host_has(host, HOST_FIELD_STATUS) &&
+            host->status.state == HOST_STATE_CONNECTED)
+            return hosts->pdata[i];
+    }
+    error_set(err, ERROR_UNREACHABLE, "/pool", "the pool %s has no host that can be reached", pool->name);
+    return NULL;
+}
+
+static bool find_shared_place(
+    Inventory *inventory, const json_t *asked, const Object **ret_pool, const Object **ret_host, Error *err) {
+    if (json_text_at(asked, "host"))
+        return error_set(err, ERROR_INVALID, "/host",
+            "host: a shared repository is on all hosts of its pool; name the pool");
+    *ret_pool = the_object(inventory, RESOURCE_POOL, json_text_at(asked, "pool"), "pool", err);
+    *ret_host = *ret_pool ? any_host(inventory, *ret_pool, err) : NULL;
+    return *ret_host != NULL;
 }
 
 /* Each may be named; the host decides the pool. */
@@ -29,6 +53,11 @@ static bool find_place(
     return true;
 }
 
+static bool is_kind_shared(const json_t *repository) {
+    return g_strcmp0(json_text_at(repository, "kind"),
+               model_enum_name(&repository_kind_enum, REPOSITORY_KIND_SHARED)) == 0;
+}
+
 /* Puts the planned definition, with id, pool and host settled, into the job's data. */
 static bool plan_object(
     Inventory *inventory, ResourceId kind, const JobRequest *asked, Job *job, Error *err) {
@@ -36,13 +65,14 @@ static bool plan_object(
     if (inventory_has_name(inventory, kind, name))
         return error_set(err, ERROR_EXISTS, "/name", "there is a %s %s already", resources[kind].name, name);
     const Object *pool = NULL, *host = NULL;
-    if (!find_place(inventory, asked->parameters, &pool, &host, err))
+    bool is_shared = kind == RESOURCE_REPOSITORY && is_kind_shared(asked->parameters);
+    if (!(is_shared ? find_shared_place : find_place)(inventory, asked->parameters, &pool, &host, err))
         return false;
     g_autofree char *id = uuid_new();
     json_t *plan = json_deep_copy(asked->parameters);
     json_object_set_new(plan, "id", json_string(id));
     json_object_set_new(plan, "pool", json_string(pool->id));
-    if (kind == RESOURCE_REPOSITORY)
+    if (kind == RESOURCE_REPOSITORY && !is_shared)
         json_object_set_new(plan, "host", json_string(host->id));
     job_take_data(job, json_pack("{so ss}", "plan", plan, "host", host->id));
     job_set_target_name(job, name);
@@ -74,14 +104,23 @@ static bool lies_below(const char *path, const char *folder) {
     return g_str_has_prefix(path, folder) && (path[length] == '/' || path[length] == '\0');
 }
 
+/* Whether a host could have both. */
+static bool may_meet(const Repository *repository, const Repository *other) {
+    bool is_shared = repository_is_shared(repository) || repository_is_shared(other);
+    return is_shared ? g_strcmp0(repository->pool, other->pool) == 0
+                     : g_strcmp0(repository->host, other->host) == 0;
+}
+
 /* One folder belongs to one repository. */
 static bool check_path(Inventory *inventory, const Job *job, Error *err) {
     const GPtrArray *all = inventory_list(inventory, RESOURCE_REPOSITORY);
-    const char *path = json_text_at(job->data, "plan.path"), *host = json_text_at(job->data, "host");
+    const char *path = json_text_at(job->data, "plan.path");
+    g_auto(Repository) planned = {0};
+    if (!repository_decode(json_object_get(job->data, "plan"), MODEL_STORED, &planned, err))
+        return false;
     for (guint i = 0; i < all->len; i++) {
         const Repository *other = ((const Object *)all->pdata[i])->data;
-        if (g_strcmp0(other->host, host) == 0 &&
-            (lies_below(path, other->path) || lies_below(other->path, path)))
+        if (may_meet(&planned, other) && (lies_below(path, other->path) || lies_below(other->path, path)))
             return error_set(err, ERROR_IN_USE, "/path", "path: %s belongs to the repository %s", other->path,
                 other->name);
     }
@@ -102,9 +141,25 @@ static void repository_open(JobRun *run) {
         planned_text(run, "plan.id"), repository_opened);
 }
 
+static void others_know(void *run) {
+    job_step_done(run);
+}
+
+/* Those that have it not mounted are told of in its status; it is used on the others. */
+static void repository_spread(JobRun *run) {
+    const Object *object =
+        inventory_get(job_inventory(run), RESOURCE_REPOSITORY, planned_text(run, "plan.id"));
+    if (object && repository_is_shared(object->data))
+        repository_tell_hosts(job_host(run), job_inventory(run), object->data, false, others_know, run);
+    else
+        job_step_done(run);
+}
+
 static const JobStepKind repository_steps[] = {
-    {"open", "Makes or takes over the folder", repository_open, NULL}};
-static const JobKind repository_create = {"repository.create", repository_steps, 1, prepare_repository};
+    {"open", "Makes or takes over the folder", repository_open, NULL, .has_no_way_back = true},
+    {"spread", "Looks for it on the other hosts of the pool", repository_spread, NULL}};
+static const JobKind repository_create = {
+    "repository.create", repository_steps, G_N_ELEMENTS(repository_steps), prepare_repository};
 
 /* What the host has beside Lodge's networks the driver finds out. */
 static bool check_network(Inventory *inventory, const json_t *asked, Error *err) {
@@ -165,7 +220,7 @@ static bool prepare_build(Inventory *inventory, const JobRequest *asked, Job *jo
     if (!repository)
         return false;
     job_take_data(job, json_pack("{ss ss*}", "repository", repository->id, "host",
-                           ((const Repository *)repository->data)->host));
+                           repository_worker(inventory, repository->data)));
     /* The job that needs the template holds a shared claim on it and waits for this one: no claim on the
      * template then, but one on its building, which is what must not happen twice. */
     g_autofree char *building = g_strconcat("build-", template->id, NULL);

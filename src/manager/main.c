@@ -21,6 +21,7 @@
 #include "manager/host-settings.h"
 #include "manager/job-kinds.h"
 #include "manager/reconcile.h"
+#include "manager/repository-hosts.h"
 #include "manager/boot-policy.h"
 #include "manager/upload-bridge.h"
 #include "model/format.h"
@@ -194,19 +195,6 @@ static void recipes_arrived(const json_t *result, const Error *err, void *data) 
     }
 }
 
-static void host_status_arrived(const json_t *result, const Error *err, void *data) {
-    Manager *manager = data;
-    g_auto(AgentRepository) answer = {0};
-    if (err || !agent_repository_decode(result, MODEL_STORED, &answer, NULL))
-        return;
-    Repository *repository = inventory_runtime(manager->inventory, RESOURCE_REPOSITORY, answer.repository.id);
-    if (!repository)
-        return;
-    repository_status_clear(repository_put_status(repository));
-    repository_status_copy(&repository->status, &answer.repository.status);
-    inventory_runtime_changed(manager->inventory, RESOURCE_REPOSITORY, repository->id);
-}
-
 /* A machine may have been started as another kind of host: under a hypervisor, or without it. */
 static void note_driver(Manager *manager, const char *host_id) {
     const Object *object = inventory_get(manager->inventory, RESOURCE_HOST, host_id);
@@ -229,32 +217,37 @@ static void host_connected(const char *host_id, void *data) {
     note_driver(manager, host_id);
     host_settings_send(manager->fleet, manager->inventory, host_id);
     fleet_ask(manager->fleet, host_id, AGENT_METHOD_RECIPE_LIST, NULL, recipes_arrived, manager);
+    bool is_read = reconcile_is_needed(manager->inventory); /* which tells how it is, too */
+    repositories_look(manager->fleet, manager->inventory, host_id, is_read);
+    const Object *host = inventory_get(manager->inventory, RESOURCE_HOST, host_id);
     const GPtrArray *repositories = inventory_list(manager->inventory, RESOURCE_REPOSITORY);
-    for (guint i = 0; i < repositories->len; i++) {
+    for (guint i = 0; host && is_read && i < repositories->len; i++) {
         const Repository *repository = ((const Object *)repositories->pdata[i])->data;
-        if (g_strcmp0(repository->host, host_id) != 0)
-            continue;
-        if (reconcile_is_needed(manager->inventory))
-            reconcile_repository(manager->reconciler, repository);
-        else
-            fleet_ask(manager->fleet, host_id, AGENT_METHOD_REPOSITORY_PROBE,
-                json_pack("{so}", "repository", repository_encode(repository, MODEL_ENCODE_DEFINITION)),
-                host_status_arrived, manager);
+        if (repository_is_of(repository, host->data))
+            reconcile_repository(manager->reconciler, repository, host_id);
     }
+}
+
+static void host_changed(Manager *manager, const char *host_id) {
+    host_settings_send(manager->fleet, manager->inventory, host_id);
+    repositories_look(manager->fleet, manager->inventory, host_id, true); /* its pool may be another one */
 }
 
 /* A repository that comes after a restore is read too; a host learns of its new definition. */
 static void on_inventory_event(const Event *event, void *data) {
     Manager *manager = data;
     if (event->object && g_str_has_prefix(event->object, "host/") && g_str_equal(event->kind, "changed"))
-        host_settings_send(manager->fleet, manager->inventory, event->object + strlen("host/"));
+        host_changed(manager, event->object + strlen("host/"));
+    if (event->object && g_str_has_prefix(event->object, "host/") && g_str_equal(event->kind, "deleted"))
+        repositories_forget_view(manager->inventory, event->object + strlen("host/"));
     if (!event->object || !g_str_has_prefix(event->object, "repository/") ||
         !g_str_equal(event->kind, "created") || !reconcile_is_needed(manager->inventory))
         return;
     const Object *object =
         inventory_get(manager->inventory, RESOURCE_REPOSITORY, event->object + strlen("repository/"));
     if (object)
-        reconcile_repository(manager->reconciler, object->data);
+        reconcile_repository(
+            manager->reconciler, object->data, repository_worker(manager->inventory, object->data));
 }
 
 /* ---- start and end ---- */

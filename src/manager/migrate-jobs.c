@@ -1,10 +1,12 @@
 /*
  * A VM that goes to another host while it runs: files are made there, the target lets the source's host in,
  * the source moves it, and only when it is there for certain the definition says so. Until then all is
- * undone; from then on the source's files are of no use to anybody.
+ * undone; from then on the source's files are of no use to anybody. Where both hosts have the repository in
+ * which it lies, no file is made or removed; one that does not run is only said to be the other host's then.
  */
 #include <string.h>
 #include "manager/job-kinds.h"
+#include "manager/repository-hosts.h"
 #include "manager/vm-migrate.h"
 #include "manager/vm-place.h"
 
@@ -25,6 +27,10 @@ static const Host *host_of(JobRun *run, const char *name) {
 
 /* ---- may it be? ---- */
 
+static bool host_is_connected(const Host *host) {
+    return host_has(host, HOST_FIELD_STATUS) && host->status.state == HOST_STATE_CONNECTED;
+}
+
 static bool check_host(const Host *host, const char *role, Error *err) {
     if (!host->key)
         return error_set(err, ERROR_UNSUPPORTED, "/to_host",
@@ -32,7 +38,7 @@ static bool check_host(const Host *host, const char *role, Error *err) {
             "on the "
             "network only (lodge-agent --listen), and it is the %s",
             host->name, role);
-    return host->status.state == HOST_STATE_CONNECTED ||
+    return host_is_connected(host) ||
            error_set(err, ERROR_UNREACHABLE, "/to_host", "%s is not connected", host->name);
 }
 
@@ -55,31 +61,56 @@ static const Host *host_of_vm(Inventory *inventory, const Vm *vm, Error *err) {
     return object ? object->data : NULL;
 }
 
+static bool is_stopped(const Vm *vm) {
+    return vm_has(vm, VM_FIELD_STATUS) &&
+           (vm->status.state == VM_STATE_STOPPED || vm->status.state == VM_STATE_CRASHED);
+}
+
 bool vm_may_leave(Inventory *inventory, const Vm *vm, Error *err) {
     const Host *host = host_of_vm(inventory, vm, err);
     if (!host)
         return false;
     if (!vm_has(vm, VM_FIELD_STATUS) || vm->status.state != VM_STATE_RUNNING)
         return error_set(err, ERROR_WRONG_STATE, NULL, "%s does not run", vm->name);
-    for (size_t i = 0; i < vm->disks.n; i++)
-        if (vm->disks.items[i].image)
-            return error_set(err, ERROR_UNSUPPORTED, "/disks",
-                "%s has an ISO in a drive, which lies on its host only", vm->name);
-        else if (vm->disks.items[i].detached)
-            return error_set(err, ERROR_UNSUPPORTED, "/disks",
-                "%s has the detached disk %s, whose content would not come along; attach or delete it",
-                vm->name, vm->disks.items[i].name);
     return check_host(host, "source", err) && check_mode(host, vm, err);
 }
 
-/* The only one of that host, or the one that was named. */
+static const Repository *repository_of(Inventory *inventory, const char *id) {
+    const Object *object = id ? inventory_get(inventory, RESOURCE_REPOSITORY, id) : NULL;
+    return object ? object->data : NULL;
+}
+
+/* Disks are copied; what a drive holds, and what is not attached, is not. */
+static bool check_devices(
+    Inventory *inventory, const Vm *vm, const Host *target, bool copies_disks, Error *err) {
+    for (size_t i = 0; i < vm->disks.n; i++) {
+        const Disk *disk = &vm->disks.items[i];
+        const Object *iso = disk->image ? inventory_get(inventory, RESOURCE_ISO, disk->image) : NULL;
+        const Repository *home = iso ? repository_of(inventory, ((const Iso *)iso->data)->repository) : NULL;
+        if (disk->image && (!home || !repository_is_of(home, target)))
+            return error_set(err, ERROR_UNSUPPORTED, "/disks",
+                "%s has an ISO in a drive, which %s does not have; eject it", vm->name, target->name);
+        if (home && !repository_check_on(home, target, err))
+            return false;
+        if (disk->detached && copies_disks)
+            return error_set(err, ERROR_UNSUPPORTED, "/disks",
+                "%s has the detached disk %s, whose content would not come along; attach or delete it",
+                vm->name, disk->name);
+    }
+    return true;
+}
+
+/* That in which it lies, where the host has it; else the only one of that host, or the one that was named. */
 static const Repository *repository_there(
-    Inventory *inventory, const Host *host, const char *named, Error *err) {
+    Inventory *inventory, const Vm *vm, const Host *host, const char *named, Error *err) {
     const GPtrArray *all = inventory_list(inventory, RESOURCE_REPOSITORY);
-    const Repository *found = NULL;
+    const Repository *here = repository_of(inventory, vm->repository), *found = NULL;
+    if (here && repository_is_of(here, host) && (!named || strcmp(here->id, named) == 0))
+        return here;
     for (guint i = 0; i < all->len; i++) {
         const Repository *repository = ((const Object *)all->pdata[i])->data;
-        if (g_strcmp0(repository->host, host->id) != 0 || (named && strcmp(repository->id, named) != 0))
+        bool is_meant = named ? strcmp(repository->id, named) == 0 : !repository_is_shared(repository);
+        if (!is_meant || !repository_is_of(repository, host))
             continue;
         if (found) {
             error_set(err, ERROR_INVALID, "/repository", "%s has several repositories; name one", host->name);
@@ -89,7 +120,8 @@ static const Repository *repository_there(
     }
     if (!found)
         error_set(err, ERROR_INVALID, "/repository",
-            named ? "that repository is not on %s" : "%s has no repository", host->name);
+            named ? "that repository is not on %s" : "%s has no repository of its own; name a shared one",
+            host->name);
     return found;
 }
 
@@ -99,23 +131,44 @@ bool vm_may_go(Inventory *inventory, const Vm *vm, const Host *target, const cha
     if (!source)
         return false;
     if (source == target)
-        return error_set(err, ERROR_WRONG_STATE, "/to_host", "%s runs on %s already", vm->name, target->name);
-    if (source->driver != target->driver)
+        return error_set(err, ERROR_WRONG_STATE, "/to_host", "%s is on %s already", vm->name, target->name);
+    if (source->driver != target->driver && !is_stopped(vm))
         return error_set(err, ERROR_UNSUPPORTED, "/to_host", "%s and %s have different hypervisors",
             source->name, target->name);
     if (g_strcmp0(source->pool, target->pool) != 0)
         return error_set(
             err, ERROR_INVALID, "/to_host", "%s and %s are in different pools", source->name, target->name);
-    if (!check_host(target, "target", err) || !check_mode(target, vm, err))
+    if (!is_stopped(vm) && (!check_host(target, "target", err) || !check_mode(target, vm, err)))
         return false;
-    const Repository *repository = repository_there(inventory, target, named, err);
-    if (repository && (!repository_has(repository, REPOSITORY_FIELD_STATUS) ||
-                          repository->status.state != REPOSITORY_STATE_READY))
-        return error_set(
-            err, ERROR_WRONG_STATE, "/repository", "the repository %s is not ready", repository->name);
-    if (repository && ret_repository)
+    const Repository *repository = repository_there(inventory, vm, target, named, err);
+    if (!repository || !repository_check_on(repository, target, err) ||
+        !check_devices(inventory, vm, target, g_strcmp0(repository->id, vm->repository) != 0, err))
+        return false;
+    if (ret_repository)
         *ret_repository = repository;
-    return repository != NULL;
+    return true;
+}
+
+/* What lies where its new host sees it needs no copy, and its old host must not be in the middle of
+ * something. */
+static bool may_change_hosts(
+    Inventory *inventory, const Vm *vm, const Host *target, const Repository *repository, Error *err) {
+    const Host *source = host_of_vm(inventory, vm, err);
+    if (!source)
+        return false;
+    if (g_strcmp0(repository->id, vm->repository) != 0)
+        return error_set(err, ERROR_WRONG_STATE, NULL,
+            "%s does not run, and its disks lie where %s does not see them; start it, then they are copied",
+            vm->name, target->name);
+    if (vm->firmware == FIRMWARE_UEFI)
+        return error_set(err, ERROR_UNSUPPORTED, "/firmware",
+            "the UEFI variables of %s lie on %s and are carried with its memory only; move it while it runs",
+            vm->name, source->name);
+    if (!host_is_connected(source) || !host_is_connected(target))
+        return error_set(err, ERROR_UNREACHABLE, "/to_host",
+            "%s is not connected: both hosts must be, to be certain that %s runs on neither",
+            host_is_connected(source) ? target->name : source->name, vm->name);
+    return true;
 }
 
 /* It takes its place there as one that starts. */
@@ -129,31 +182,95 @@ static bool may_start_there(
     return vm_may_start(inventory, &there, err);
 }
 
+/* `ret_repository` (may be NULL): where its disks are then. */
+static bool may_migrate(Inventory *inventory, const Vm *vm, const Host *target, const char *named,
+    const Repository **ret_repository, Error *err) {
+    const Repository *repository = NULL;
+    if ((!is_stopped(vm) && !vm_may_leave(inventory, vm, err)) ||
+        !vm_may_go(inventory, vm, target, named, &repository, err))
+        return false;
+    if (ret_repository)
+        *ret_repository = repository;
+    return is_stopped(vm) ? may_change_hosts(inventory, vm, target, repository, err)
+                          : may_start_there(inventory, vm, target->id, repository->id, err);
+}
+
+static void claim_turn_of(Job *job, ResourceId kind, const char *id, int64_t limit) {
+    g_autofree char *moves = g_strconcat("moves-", id, NULL);
+    job_claim_one_of(job, kind, moves, limit, "VMs move there a few at a time");
+}
+
+/* Guests share the wires with what moves. */
+static void claim_turn(Inventory *inventory, Job *job, const Vm *vm, const Host *target) {
+    const Object *object = target->pool ? inventory_get(inventory, RESOURCE_POOL, target->pool) : NULL;
+    if (!object)
+        return;
+    g_auto(Pool) pool = {0};
+    pool_copy(&pool, object->data);
+    model_apply_defaults(&pool_type, &pool); /* it may have been stored by an earlier version */
+    claim_turn_of(job, RESOURCE_HOST, vm->host, pool.migrations_per_host);
+    claim_turn_of(job, RESOURCE_HOST, target->id, pool.migrations_per_host);
+    claim_turn_of(job, RESOURCE_POOL, pool.id, pool.migrations);
+}
+
+/* Its only files are neither made nor removed; one that does not run is only said to be the other host's. */
+static void leave_steps_out(Job *job, bool is_shared, bool is_stopped) {
+    static const char *const with_files[] = {"make", "remove"};
+    static const char *const with_memory[] = {"expect", "move", "end", "forget", "leave"};
+    for (size_t i = 0; is_shared && i < G_N_ELEMENTS(with_files); i++)
+        job_leave_out(job, with_files[i]);
+    for (size_t i = 0; is_stopped && i < G_N_ELEMENTS(with_memory); i++)
+        job_leave_out(job, with_memory[i]);
+    if (!is_shared)
+        job_leave_out(job, "leave");
+    if (!is_stopped)
+        job_leave_out(job, "part");
+}
+
 static bool prepare_migrate(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
     const Vm *vm = asked->target->data;
     const Repository *repository = NULL;
     g_auto(VmMigrate) request = {0};
-    if (!vm_migrate_decode(asked->parameters, MODEL_STORED, &request, err) ||
-        !vm_may_leave(inventory, vm, err))
+    if (!vm_migrate_decode(asked->parameters, MODEL_STORED, &request, err))
         return false;
     const Object *to = inventory_get(inventory, RESOURCE_HOST, request.to_host);
     if (!to)
         return error_set(err, ERROR_NOT_FOUND, "/to_host", "the host is gone");
     const Host *target = to->data;
-    if (!vm_may_go(inventory, vm, target, request.repository, &repository, err) ||
-        !may_start_there(inventory, vm, target->id, repository->id, err))
+    if (!may_migrate(inventory, vm, target, request.repository, &repository, err))
         return false;
     job_set_target_name(job, vm->name);
     job_claim_add(job, RESOURCE_VM, vm->id, false, "it moves");
     job_claim_add(job, RESOURCE_HOST, target->id, true, "the VM goes there");
-    job_claim_add(job, RESOURCE_REPOSITORY, repository->id, true, "its disks go there");
+    job_claim_add(job, RESOURCE_REPOSITORY, repository->id, true, "its disks are there");
     claim_needs(job, vm);
-    job_take_data(job, json_pack("{ss ss ss ss}", "from", vm->host, "to", target->id, "repository",
-                           repository->id, "from_repository", vm->repository));
+    job_take_data(job, json_pack("{ss ss ss ss sb}", "from", vm->host, "to", target->id, "repository",
+                           repository->id, "from_repository", vm->repository, "is_stopped", is_stopped(vm)));
+    if (!is_stopped(vm))
+        claim_turn(inventory, job, vm, target);
+    leave_steps_out(job, g_strcmp0(repository->id, vm->repository) == 0, is_stopped(vm));
     return true;
 }
 
+/* Both hosts have the repository in which it lies. */
+static bool is_shared_move(JobRun *run) {
+    return g_strcmp0(note(run, "repository"), note(run, "from_repository")) == 0;
+}
+
+/* Nothing has to be carried: the hosts only hear of it. */
+static bool is_of_stopped(JobRun *run) {
+    return json_is_true(json_object_get(job_data(run), "is_stopped"));
+}
+
 /* ---- messages ---- */
+
+static void place_there(JobRun *run, const Vm *vm, Vm *ret_there) {
+    vm_copy(ret_there, vm);
+    vm_set_host(ret_there, note(run, "to"));
+    vm_set_repository(ret_there, note(run, "repository"));
+    if (!is_shared_move(run))
+        vm_set_template(ret_there, NULL); /* its disks are whole there */
+}
 
 /* As it is to be there. NULL with the step failed. */
 static json_t *message_there(JobRun *run) {
@@ -164,10 +281,7 @@ static json_t *message_there(JobRun *run) {
         step_failed(run, ERROR_NOT_FOUND, NULL, "the VM is gone");
         return NULL;
     }
-    vm_copy(&there, vm);
-    vm_set_host(&there, note(run, "to"));
-    vm_set_repository(&there, note(run, "repository"));
-    vm_set_template(&there, NULL); /* its disks are whole there */
+    place_there(run, vm, &there);
     json_t *message = agent_vm_message(job_inventory(run), &there, NULL, &err);
     if (!message)
         job_step_failed(run, &err);
@@ -188,8 +302,8 @@ static json_t *migration_message(JobRun *run, const Host *peer, json_t *take_her
     }
     const json_t *bandwidth = json_object_get(job_parameters(run), "bandwidth");
     return json_pack("{ss so ss ss ss sb sO* so* ss*}", "migration", job_definition(run)->id, "vm", there,
-        "peer", peer->id, "key", peer->key, "address", peer->address, "copies_disks", 1, "bandwidth",
-        bandwidth, "here", take_here, "state_folder", note(run, "state_folder"));
+        "peer", peer->id, "key", peer->key, "address", peer->address, "copies_disks", !is_shared_move(run),
+        "bandwidth", bandwidth, "here", take_here, "state_folder", note(run, "state_folder"));
 }
 
 static void call_there(JobRun *run, AgentMethodId method, json_t *take_message, FleetDoneFn done) {
@@ -227,9 +341,9 @@ static void begin(JobRun *run) {
     g_auto(Error) err = {0};
     if (!vm || !target)
         step_failed(run, ERROR_NOT_FOUND, NULL, "the VM or its new host is gone");
-    else if (!vm_may_leave(job_inventory(run), vm, &err) ||
-             !vm_may_go(job_inventory(run), vm, target, note(run, "repository"), NULL, &err) ||
-             !may_start_there(job_inventory(run), vm, target->id, note(run, "repository"), &err))
+    else if (is_stopped(vm) != is_of_stopped(run))
+        step_failed(run, ERROR_WRONG_STATE, NULL, "the VM was started or stopped meanwhile; ask again");
+    else if (!may_migrate(job_inventory(run), vm, target, note(run, "repository"), NULL, &err))
         job_step_failed(run, &err);
     else
         job_step_done(run);
@@ -286,10 +400,7 @@ static void define_there(JobRun *run) {
         step_failed(run, ERROR_NOT_FOUND, NULL, "the VM is gone");
         return;
     }
-    vm_copy(&there, vm);
-    vm_set_host(&there, note(run, "to"));
-    vm_set_repository(&there, note(run, "repository"));
-    vm_set_template(&there, NULL);
+    place_there(run, vm, &there);
     InventoryChange *change = inventory_change_new(job_inventory(run));
     inventory_change_put(change, RESOURCE_VM, &there);
     commit_and_go_on(run, change);
@@ -313,16 +424,22 @@ static void remove_here(JobRun *run) {
     call_here(run, AGENT_METHOD_VM_DELETE, files_message(run, "from_repository"), NULL);
 }
 
+static void leave_here(JobRun *run) {
+    call_here(run, AGENT_METHOD_VM_LEAVE, files_message(run, "repository"), NULL);
+}
+
 static const JobStepKind migrate_steps[] = {
     {"begin", "Looks whether it can be", begin, end_at_source},
     {"make", "Makes its disks there", make_there, remove_there},
     {"expect", "Makes the target ready", expect_there, end_at_target},
     {"move", "Moves it while it runs", move_it, NULL, .has_no_way_back = true},
-    {"define", "Says that it is there", define_there, NULL},
+    {"part", "Makes certain that its old host does not run it, and lets it forget it", leave_here, NULL},
+    {"define", "Says that it is there", define_there, NULL, .has_no_way_back = true},
     {"write", "Writes its definition there", write_there, NULL},
     {"end", "Closes the way between the hosts", end_at_target, NULL},
     {"forget", "Ends the migration at its old host", end_at_source, NULL},
     {"remove", "Moves the old disks to the trash", remove_here, NULL},
+    {"leave", "Lets its old host forget it", leave_here, NULL},
 };
 static const JobKind vm_migrate = {"vm.migrate", migrate_steps, G_N_ELEMENTS(migrate_steps), prepare_migrate};
 

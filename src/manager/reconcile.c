@@ -1,6 +1,7 @@
 #include "manager/reconcile.h"
 #include <string.h>
 #include "base/log.h"
+#include "manager/repository-hosts.h"
 
 enum { RETRY_S = 5 };
 #define MARK_PREFIX "meta/reconciled/" /* and a repository's id: the epoch in which it was read last */
@@ -129,14 +130,15 @@ static void compare(Inventory *inventory, const AgentRepositoryContent *content,
     }
 }
 
-static void take_content(Inventory *inventory, const AgentRepositoryContent *content) {
+static void take_content(const Reading *reading) {
+    Inventory *inventory = reading->reconciler->inventory;
+    const AgentRepositoryContent *content = &reading->content;
     Repository *repository = inventory_runtime(inventory, RESOURCE_REPOSITORY, content->repository.id);
     if (!repository)
         return;
-    RepositoryStatus *status = repository_put_status(repository);
-    repository_status_clear(status);
-    repository_status_copy(status, &content->repository.status);
-    compare(inventory, content, status);
+    repository_begin_anew(repository);
+    repository_take_view(inventory, repository->id, reading->host_id, &content->repository.status, NULL);
+    compare(inventory, content, repository_put_status(repository));
     inventory_runtime_changed(inventory, RESOURCE_REPOSITORY, repository->id);
     mark_read(inventory, repository->id);
 }
@@ -208,7 +210,7 @@ static void page_arrived(const json_t *result, const Error *err, void *data) {
         ask_page(reading);
         return;
     }
-    take_content(reconciler->inventory, &reading->content);
+    take_content(reading);
     g_hash_table_remove(reconciler->readings, reading->repository_id);
 }
 
@@ -225,14 +227,14 @@ static void ask_page(Reading *reading) {
         page_arrived, reading);
 }
 
-void reconcile_repository(Reconciler *reconciler, const Repository *repository) {
+void reconcile_repository(Reconciler *reconciler, const Repository *repository, const char *host_id) {
     Reading *known = g_hash_table_lookup(reconciler->readings, repository->id);
     if (known && !known->retry_source)
         return; /* under way */
     Reading *reading = g_new0(Reading, 1);
     reading->reconciler = reconciler;
     reading->repository_id = g_strdup(repository->id);
-    reading->host_id = g_strdup(repository->host);
+    reading->host_id = g_strdup(host_id);
     g_hash_table_replace(reconciler->readings, reading->repository_id, reading);
     ask_page(reading);
 }

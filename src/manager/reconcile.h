@@ -15,7 +15,7 @@ Reconciler *reconciler_new(Inventory *inventory, Fleet *fleet);
 void reconciler_free(Reconciler *reconciler); /* accepts NULL */
 /* Whether the store was ever restored, so that repositories must be read. */
 bool reconcile_is_needed(Inventory *inventory);
-/* Begins to read it; its host has just connected, or it is new. */
-void reconcile_repository(Reconciler *reconciler, const Repository *repository);
+/* Begins to read it on that host, which has just connected; or the repository is new. */
+void reconcile_repository(Reconciler *reconciler, const Repository *repository, const char *host_id);
 /* Whether it was read since the last restore, as far as that is needed; ERROR_BUSY. */
 bool reconcile_check(Inventory *inventory, const char *repository_id, Error *err);

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 #include "manager/job-kinds.h"
+#include "manager/repository-hosts.h"
 
 /* The first VM for which `uses` holds; its name, or NULL. */
 static const char *used_by(Inventory *inventory, const char *id, bool (*uses)(const Vm *vm, const char *id)) {
@@ -93,13 +94,21 @@ static bool prepare_repository(Inventory *inventory, const JobRequest *asked, Jo
     return true;
 }
 
+/* A host that is away goes on to keep its trash small. */
+static void all_have_closed(void *run) {
+    job_step_done(run);
+}
+
 static void repository_close(JobRun *run) {
     if (!is_still_unused(run, RESOURCE_REPOSITORY, check_repository))
         return;
     const Object *object = target(run, RESOURCE_REPOSITORY);
     const Repository *repository = object ? object->data : NULL;
-    call_about(
-        run, RESOURCE_REPOSITORY, repository ? repository->host : NULL, AGENT_METHOD_REPOSITORY_CLOSE, NULL);
+    if (repository && repository_is_shared(repository))
+        repository_tell_hosts(job_host(run), job_inventory(run), repository, true, all_have_closed, run);
+    else
+        call_about(run, RESOURCE_REPOSITORY, repository ? repository->host : NULL,
+            AGENT_METHOD_REPOSITORY_CLOSE, NULL);
 }
 
 static void repository_forget(JobRun *run) {
@@ -165,7 +174,7 @@ static bool prepare_template(Inventory *inventory, const JobRequest *asked, Job 
             err, ERROR_WRONG_STATE, NULL, "%s is not built: there is nothing to delete", template->name);
     const Object *repository = inventory_get(inventory, RESOURCE_REPOSITORY, template->repository);
     job_take_data(
-        job, json_pack("{ss*}", "host", repository ? ((const Repository *)repository->data)->host : NULL));
+        job, json_pack("{ss*}", "host", repository ? repository_worker(inventory, repository->data) : NULL));
     job_claim_add(job, RESOURCE_TEMPLATE, template->id, false, "it is deleted");
     return true;
 }
@@ -237,7 +246,7 @@ static bool prepare_iso(Inventory *inventory, const JobRequest *asked, Job *job,
         return false;
     const Object *repository = inventory_get(inventory, RESOURCE_REPOSITORY, iso->repository);
     job_take_data(
-        job, json_pack("{ss*}", "host", repository ? ((const Repository *)repository->data)->host : NULL));
+        job, json_pack("{ss*}", "host", repository ? repository_worker(inventory, repository->data) : NULL));
     job_claim_add(job, RESOURCE_ISO, iso->id, false, "it is deleted");
     return true;
 }

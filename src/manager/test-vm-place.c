@@ -1,6 +1,7 @@
 /* Proves on which host a VM is placed, and what a host that cannot run it says. */
 #include <string.h>
 #include "base/file.h"
+#include "manager/repository-hosts.h"
 #include "manager/vm-place.h"
 
 #define POOL "11111111-1111-4111-8111-111111111111"
@@ -134,6 +135,37 @@ static void test_without_one_that_can_the_best_one_tells_why(World *world, const
     expect_refused(world, ERROR_UNSUPPORTED, "/mode", "web cannot run on the host light");
 }
 
+/* Shared by all: what each sees of it decides. */
+static void test_a_host_that_sees_the_repository_is_taken(World *world, const void *data G_GNUC_UNUSED) {
+    g_auto(Repository) repository = {0};
+    repository_set_id(&repository, "77777777-7777-4777-8777-777777777777");
+    repository_set_name(&repository, "san");
+    repository_set_kind(&repository, REPOSITORY_KIND_SHARED);
+    repository_set_path(&repository, "/san");
+    repository_set_pool(&repository, POOL);
+    put(world, RESOURCE_REPOSITORY, &repository);
+    g_auto(RepositoryStatus) told = {0};
+    repository_status_set_state(&told, REPOSITORY_STATE_READY);
+    repository_status_set_free(&told, UINT64_C(1) << 40);
+    repository_take_view(world->inventory, repository.id, FULL, &told, NULL);
+    repository_take_view(world->inventory, repository.id, LIGHT, NULL, "it is not mounted");
+    const Repository *known = inventory_get(world->inventory, RESOURCE_REPOSITORY, repository.id)->data;
+    g_assert_cmpint(known->status.state, ==, REPOSITORY_STATE_READY);
+    g_assert_cmpstr(known->status.reason, ==, "on light: it is not mounted");
+    g_assert_cmpstr(repository_worker(world->inventory, known), ==, FULL);
+    vm_create_set_repository(&world->request, repository.id);
+    g_auto(Error) err = {0};
+    g_autoptr(VmPlaces) places = vm_places_new(world->inventory, &world->request, &err);
+    const VmPlanWorld *plan = NULL;
+    g_assert_true(vm_places_next(places, 1, &plan, NULL, &err));
+    g_assert_cmpstr(plan->host_id, ==, FULL);
+    vm_create_set_host(&world->request, LIGHT);
+    expect_refused(world, ERROR_WRONG_STATE, "/repository", "san cannot be used: it is not mounted");
+    repositories_forget_view(world->inventory, FULL);
+    g_assert_cmpint(known->status.state, ==, REPOSITORY_STATE_FAILED);
+    g_assert_cmpuint(known->status.hosts.n, ==, 1);
+}
+
 static void set_maintenance(World *world, const char *id) {
     g_auto(Host) host = {0};
     host_copy(&host, inventory_get(world->inventory, RESOURCE_HOST, id)->data);
@@ -212,6 +244,27 @@ static void test_what_is_only_planned_counts(World *world, const void *data G_GN
     expect_host(world, FULL);
 }
 
+static void test_what_is_on_its_way_counts(World *world, const void *data G_GNUC_UNUSED) {
+    Vm vm = vm_on(FULL);
+    vm_set_memory(&vm, UINT64_C(7) << 30);
+    put(world, RESOURCE_VM, &vm);
+    g_auto(Job) job = {0};
+    job_set_id(&job, "88888888-8888-4888-8888-888888888888");
+    job_set_kind(&job, "vm.migrate");
+    job_set_state(&job, JOB_STATE_RUNNING);
+    job_set_target(&job, "vm/55555555-5555-4555-8555-555555555555");
+    job_take_data(&job, json_pack("{ss sb}", "to", LIGHT, "is_stopped", 1));
+    put(world, RESOURCE_JOB, &job);
+    vm_create_set_memory(&world->request, UINT64_C(2) << 30);
+    vm_create_set_start(&world->request, true);
+    expect_host(world, LIGHT);
+    job_set_id(&job, "99999999-9999-4999-8999-999999999999");
+    job_take_data(&job, json_pack("{ss sb}", "to", LIGHT, "is_stopped", 0));
+    put(world, RESOURCE_JOB, &job);
+    expect_host(world, FULL);
+    vm_clear(&vm);
+}
+
 static void test_the_reasons_are_told(World *world, const void *data G_GNUC_UNUSED) {
     g_autoptr(VmPlaces) places = NULL;
     g_autoptr(json_t) told = NULL;
@@ -256,10 +309,12 @@ int main(int argc, char **argv) {
     ADD("memory-decides", test_memory_decides_between_hosts_that_can);
     ADD("a-host-that-can-is-preferred", test_a_host_that_can_is_preferred);
     ADD("the-best-one-tells-why", test_without_one_that_can_the_best_one_tells_why);
+    ADD("shared-repository", test_a_host_that_sees_the_repository_is_taken);
     ADD("maintenance", test_a_host_in_maintenance_gets_nothing);
     ADD("tags", test_tags_keep_vms_together_and_apart);
     ADD("start-beside", test_no_vm_starts_beside_one_it_keeps_away_from);
     ADD("planned", test_what_is_only_planned_counts);
+    ADD("arriving", test_what_is_on_its_way_counts);
     ADD("reasons", test_the_reasons_are_told);
     ADD("start", test_what_its_host_cannot_do_does_not_start);
     ADD("change", test_a_change_is_measured_by_what_was);

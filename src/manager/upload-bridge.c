@@ -4,6 +4,7 @@
  */
 #include "manager/upload-bridge.h"
 #include "manager/job-kinds.h"
+#include "manager/repository-hosts.h"
 
 enum { LAST_WORDS_LIMIT = 65536 };
 
@@ -25,7 +26,7 @@ static json_t *message_about(
         inventory, RESOURCE_REPOSITORY, json_text_at(upload->parameters, "repository"), "repository", err);
     if (!object)
         return NULL;
-    *ret_host = ((const Repository *)object->data)->host;
+    *ret_host = repository_worker(inventory, object->data);
     json_t *message = json_pack("{ss so}", "upload", upload->id, "repository",
         repository_encode(object->data, MODEL_ENCODE_DEFINITION));
     if (upload->size >= 0)

@@ -6,6 +6,7 @@
 #include "manager/vm-place.h"
 #include "engine/placement.h"
 #include "manager/job-kinds.h"
+#include "manager/repository-hosts.h"
 #include "model/format.h"
 #include "model/vm-mode.h"
 
@@ -39,18 +40,25 @@ static bool occupies_memory(const Vm *vm) {
     }
 }
 
+/* The running VM that a job is bringing to another host; NULL: none, or it is there. */
+static const Vm *arriving_vm(Inventory *inventory, const Job *job) {
+    if (job->state != JOB_STATE_RUNNING || strcmp(job->kind, "vm.migrate") != 0 ||
+        json_is_true(json_object_get(job->data, "is_stopped")))
+        return NULL;
+    const Object *object = inventory_get(inventory, RESOURCE_VM, job->target + strlen("vm/"));
+    const Vm *vm = object ? object->data : NULL;
+    return vm && g_strcmp0(vm->host, json_text_at(job->data, "to")) != 0 ? vm : NULL;
+}
+
 /* Of VMs that are on their way to it from another host. */
 static uint64_t arriving_memory(Inventory *inventory, const char *host_id, const char *without_vm_id) {
     const GPtrArray *jobs = inventory_list(inventory, RESOURCE_JOB);
     uint64_t promised = 0;
     for (guint i = 0; i < jobs->len; i++) {
         const Job *job = ((const Object *)jobs->pdata[i])->data;
-        if (job->state != JOB_STATE_RUNNING || strcmp(job->kind, "vm.migrate") != 0 ||
-            g_strcmp0(json_text_at(job->data, "to"), host_id) != 0)
-            continue;
-        const Object *object = inventory_get(inventory, RESOURCE_VM, job->target + strlen("vm/"));
-        const Vm *vm = object ? object->data : NULL;
-        if (vm && g_strcmp0(vm->host, host_id) != 0 && g_strcmp0(vm->id, without_vm_id) != 0)
+        const Vm *vm = arriving_vm(inventory, job);
+        if (vm && g_strcmp0(json_text_at(job->data, "to"), host_id) == 0 &&
+            g_strcmp0(vm->id, without_vm_id) != 0)
             promised += vm->memory;
     }
     return promised;
@@ -301,24 +309,41 @@ static void collect_hosts(VmPlaces *self) {
     }
 }
 
-static const char *unready_text(VmPlaces *self, const Repository *repository) {
-    const RepositoryStatus *status = &repository->status;
-    if (!repository_has(repository, REPOSITORY_FIELD_STATUS) || status->state == REPOSITORY_STATE_READY)
-        return NULL;
-    const char *state =
-        status->state == REPOSITORY_STATE_FAILED ? "cannot be used" : "is not known to be ready";
-    return status->reason ? keep(self, g_strdup_printf("%s: %s", state, status->reason)) : state;
+static const char *unready_text(VmPlaces *self, const Repository *repository, const char *host_id) {
+    char *text = repository_unready_text(repository, host_id);
+    return text ? keep(self, text) : NULL;
 }
 
-/* Hosts do not read from each other. */
-static const Repository *unreadable_home(const VmPlaces *self, const Repository *repository) {
+/* Where the template lies, once it is built. */
+static const Repository *home_of_template(const VmPlaces *self) {
     const Template *template = template_of(self);
     const Object *object = template && is_built(template)
                                ? inventory_get(self->inventory, RESOURCE_REPOSITORY, template->repository)
                                : NULL;
-    const Repository *home = object ? object->data : NULL;
+    return object ? object->data : NULL;
+}
+
+/* Hosts do not read from each other. */
+static const Repository *unreadable_home(const VmPlaces *self, const Repository *repository) {
+    const Repository *home = home_of_template(self);
     bool is_far = home && home->host && repository->host && g_strcmp0(home->host, repository->host) != 0;
     return is_far ? home : NULL;
+}
+
+/* Of a shared repository, by host. */
+static const char *const *unready_texts(VmPlaces *self, const Repository *repository) {
+    const Repository *home = home_of_template(self);
+    const char **texts = g_new0(const char *, self->hosts->len + 1);
+    keep(self, (char *)texts);
+    for (guint i = 0; i < self->hosts->len; i++) {
+        const char *id = ((const Object *)self->hosts->pdata[i])->id;
+        texts[i] = unready_text(self, repository, id);
+        if (!texts[i] && home && home->host && g_strcmp0(home->host, id) != 0)
+            texts[i] =
+                keep(self, g_strdup_printf("cannot be filled: the template %s lies on another host (%s)",
+                               self->template->name, home->name));
+    }
+    return texts;
 }
 
 /* NULL when it lies there, or none is asked for. */
@@ -348,10 +373,12 @@ static bool may_hold(const VmPlaces *self, const Object *object) {
 static void add_repository(VmPlaces *self, const Object *object) {
     const Repository *repository = object->data;
     const RepositoryStatus *status = &repository->status;
+    bool is_shared = repository_is_shared(repository);
     PlacementRepository own = {.name = object->name,
         .is_candidate = may_hold(self, object),
         .host = number_of(self, repository->host),
-        .unready = unready_text(self, repository),
+        .unready = is_shared ? NULL : unready_text(self, repository, repository->host),
+        .unready_on = is_shared ? unready_texts(self, repository) : NULL,
         .lacks = lacks_text(self, repository),
         .free_bytes = repository_status_has(status, REPOSITORY_STATUS_FIELD_FREE) ? status->free
                                                                                   : PLACEMENT_UNKNOWN_BYTES};
@@ -367,8 +394,8 @@ static void collect_repositories(VmPlaces *self) {
         add_repository(self, all->pdata[i]);
 }
 
-static void add_vm(VmPlaces *self, const Vm *vm, bool has_memory) {
-    size_t number = number_of(self, vm->host);
+static void add_vm(VmPlaces *self, const Vm *vm, const char *host_id, bool has_memory) {
+    size_t number = number_of(self, host_id);
     if (number == PLACEMENT_NONE)
         return;
     PlacementHost *host = &g_array_index(self->placed_hosts, PlacementHost, number);
@@ -383,7 +410,7 @@ static void collect_vms(VmPlaces *self) {
     const GPtrArray *all = inventory_list(self->inventory, RESOURCE_VM);
     for (guint i = 0; i < all->len; i++) {
         const Vm *vm = ((const Object *)all->pdata[i])->data;
-        add_vm(self, vm, occupies_memory(vm));
+        add_vm(self, vm, vm->host, occupies_memory(vm));
     }
 }
 
@@ -394,16 +421,19 @@ static void add_plan(VmPlaces *self, const json_t *plan, bool starts) {
     Vm *vm = g_new0(Vm, 1);
     g_ptr_array_add(self->planned, vm);
     if (vm_decode(plan, MODEL_STORED, vm, NULL))
-        add_vm(self, vm, starts);
+        add_vm(self, vm, vm->host, starts);
 }
 
-/* What jobs have placed and not defined yet. */
+/* What jobs have placed and not defined yet, and what they are bringing from other hosts. */
 static void collect_plans(VmPlaces *self) {
     const GPtrArray *all = inventory_list(self->inventory, RESOURCE_JOB);
     for (guint i = 0; i < all->len; i++) {
         const Job *job = ((const Object *)all->pdata[i])->data;
         if (job->state != JOB_STATE_QUEUED && job->state != JOB_STATE_RUNNING)
             continue;
+        const Vm *arriving = arriving_vm(self->inventory, job);
+        if (arriving)
+            add_vm(self, arriving, json_text_at(job->data, "to"), true);
         size_t k;
         json_t *plan;
         json_array_foreach (json_object_get(job->data, "vms"), k, plan)

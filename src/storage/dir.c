@@ -1,4 +1,4 @@
-/* The repository kind `dir`: a folder on any file system of one host. */
+/* The repository kinds `dir`, a folder on any file system of one host, and `shared`, one that several see. */
 #include "storage/dir.h"
 #include <errno.h>
 #include <fcntl.h>

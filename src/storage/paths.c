@@ -67,7 +67,13 @@ char *repository_iso_path(const Repository *repository, const char *iso_id) {
 }
 
 const RepositoryKindOps *repository_kind_find(RepositoryKind kind) {
-    return kind == REPOSITORY_KIND_DIR ? &repository_dir : NULL;
+    switch (kind) {
+    case REPOSITORY_KIND_DIR:
+    case REPOSITORY_KIND_SHARED:
+        return &repository_dir;
+    default:
+        return NULL;
+    }
 }
 
 const RepositoryKindOps *repository_kind_of(const Repository *repository, Error *err) {

@@ -1,8 +1,8 @@
 /*
- * The repository plug point: one const struct of functions for each kind of storage (dir; later nfs, ocfs2…).
- * A repository describes itself (docs/repository-format.md): whoever finds the folder can rebuild everything
- * in it. All functions block; several threads may work on different objects of one repository at once. All
- * changes can be repeated: done again after a crash they end in the same state.
+ * The repository plug point: one const struct of functions for each kind of storage (dir, shared; later nfs,
+ * ocfs2…). A repository describes itself (docs/repository-format.md): whoever finds the folder can rebuild
+ * everything in it. All functions block; several threads may work on different objects of one repository at
+ * once. All changes can be repeated: done again after a crash they end in the same state.
  */
 #pragma once
 #include "base/cancel.h"
@@ -88,6 +88,7 @@ typedef struct RepositoryKindOps {
     bool (*iso_delete)(const Repository *repository, const Iso *iso, Error *err);
 } RepositoryKindOps;
 
+/* For `shared` too, which several hosts see: each works on the objects that its manager gives to it. */
 extern const RepositoryKindOps repository_dir;
 const RepositoryKindOps *repository_kind_find(RepositoryKind kind);
 /* The same; NULL with ERROR_UNSUPPORTED at /repository/kind when this agent has no such kind. */

@@ -61,7 +61,33 @@ def a_pool_is_balanced(house):
         row.is_whole()
         text = house.run("pool", "balance", "default", "--dry-run").stdout
         require("Nothing would be moved." in text, text)
+        told = house.run("pool", "balance", "default").stderr
+        require("no VM had to move" in told, f"it told {told}")
         wait_until("it is known how much they carry", lambda: house.json("pool", "show", "default")["status"]["vms"] == 6)
 
 
-SCENARIOS = [a_host_is_emptied_for_maintenance, a_pool_is_balanced]
+def hosts_are_emptied_to_be_switched_off(house):
+    """Those that carry least, while their VMs fit on the others; they come back as from a maintenance."""
+    with contextlib.ExitStack() as stack:
+        row = Row(house, stack, HOSTS, ("a", "b", "c"))
+        house.run("host", "maintenance", "one", "on")
+        house.run("vm", "migrate", "a", "--to-host", "three")
+        plan = house.run("pool", "save-power", "default", "--hosts", 2, "--dry-run").stdout
+        require("  four: no VM runs there" in plan and "  three: 1 VMs fit on the others" in plan, f"the plan is\n{plan}")
+        require("  a from three to two: " in plan and row.where()["a"] == "three", f"the plan is\n{plan}")
+        for name in HOSTS:
+            shrink(house, name)
+        plan = house.run("pool", "save-power", "default", "--hosts", 2, "--load", 15, "--dry-run").stdout
+        require("  three: " not in plan, f"the plan is\n{plan}")
+        house.run("pool", "save-power", "default", "--hosts", 2)
+        require(set(row.where().values()) == {"two"}, f"they are on {row.where()}")
+        resting = {host["name"] for host in house.list("host") if host.get("maintenance")}
+        require(resting == {"one", "three", "four"}, f"in maintenance are {resting}")
+        text = house.run("pool", "save-power", "default", "--dry-run").stdout
+        require("No host can be emptied." in text, text)
+        house.run("host", "maintenance", "three", "off", "--bring-back")
+        require(row.where()["a"] == "three", f"they are on {row.where()}")
+        row.is_whole()
+
+
+SCENARIOS = [a_host_is_emptied_for_maintenance, a_pool_is_balanced, hosts_are_emptied_to_be_switched_off]

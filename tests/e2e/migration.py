@@ -14,20 +14,25 @@ MOVE_SECONDS = 120
 
 
 class Row:
-    """More hosts, with a repository each, and VMs on the first."""
+    """More hosts, with a repository each or a shared one, and VMs on the first."""
 
-    def __init__(self, house, stack, names=HOSTS[:2], vms=("web",), delay_ms=20):
+    def __init__(self, house, stack, names=HOSTS[:2], vms=("web",), delay_ms=20, shared=False):
         self.house, self.vms = house, vms
         self.hosts = {}
+        self.shared = house.folder / "shared" if shared else None
         for name in names:
             other = stack.enter_context(neighbour(house, name))
             self.hosts[name] = other
             take(house, other, name)
             wait_until("it is connected", is_connected(house, name))
-            house.run("repository", "create", name, "--host", name, "--path", other.repository)
+            if not shared:
+                house.run("repository", "create", name, "--host", name, "--path", other.repository)
             (other.folder / "agent" / "fake" / "control").write_text(f"delay_ms={delay_ms}\n")
+        if shared:
+            house.run("repository", "create", "san", "--kind", "shared", "--path", self.shared)
+        where = ("--repository", "san", "--host", names[0]) if shared else ("--repository", names[0])
         for vm in vms:
-            house.run("vm", "create", vm, *BLANK, "--repository", names[0], "--start")
+            house.run("vm", "create", vm, *BLANK, *where, "--start")
 
     def where(self):
         return {vm["name"]: vm["host_name"] for vm in self.house.list("vm")}
@@ -61,13 +66,18 @@ class Row:
         require(set(where) == set(self.vms), f"VMs are {where}")
         require(self.running() == {vm: [host] for vm, host in where.items()}, f"defined are {where}, there run {self.running()}")
         wait_until("their states are known", lambda: self.house.states() == dict.fromkeys(self.vms, "running"))
+        if self.shared:
+            self._has_files(self.shared, len(where))
         for name, other in self.hosts.items():
-            here = sum(host == name for host in where.values())
-            disks = list((other.repository / "disks").glob("*.raw"))
-            notes = list((other.repository / "vms").glob("*/vm.json"))
-            require(len(disks) == len(notes) == here, f"{here} VMs are on {name}, there lie {disks} and {notes}")
+            self._has_files(other.repository, 0 if self.shared else sum(host == name for host in where.values()))
             left = [path.name for path in (other.folder / "agent" / "fake").rglob("*") if path.suffix in (".held", ".arriving", ".arrived")]
             require(not left, f"left over on {name}: {left}")
+
+    @staticmethod
+    def _has_files(repository, n_vms):
+        disks = list((repository / "disks").glob("*.raw"))
+        notes = list((repository / "vms").glob("*/vm.json"))
+        require(len(disks) == len(notes) == n_vms, f"of {n_vms} VMs, in {repository} lie {disks} and {notes}")
 
 
 def migrate(house, vm, target):
@@ -108,6 +118,23 @@ def a_move_is_cancelled(house):
         wait_until("it has ended", lambda: house.json("job", "show", job)["state"] in ENDED, 60)
         require(house.json("job", "show", job)["state"] == "cancelled", house.json("job", "show", job))
         require(row.where() == {"web": "two"}, f"it is on {row.where()}")
+        row.is_whole()
+
+
+def moves_wait_for_their_turn(house):
+    """As many at a time as the pool lets; the others say for what they wait."""
+    with contextlib.ExitStack() as stack:
+        row = Row(house, stack, vms=("a", "b", "c"), delay_ms=100)
+        house.run("pool", "update", "default", "--migrations-per-host", 1)
+        asked = [migrate(house, vm, "three") for vm in row.vms]
+        waited = set()
+        while not all(house.json("job", "show", job)["state"] in ENDED for job in asked):
+            jobs = [house.json("job", "show", job) for job in asked]
+            require(sum(job["state"] == "running" for job in jobs) <= 1, f"several move: {jobs}")
+            waited |= {job["waits_for"].split()[0].split("-")[0] for job in jobs if job.get("waits_for")}
+            time.sleep(0.05)
+        require("host/moves" in " ".join(waited), f"they waited for {waited}")
+        require(row.where() == dict.fromkeys(row.vms, "three"), f"they are on {row.where()}")
         row.is_whole()
 
 
@@ -153,11 +180,20 @@ def what_has_left_is_not_started_again(house):
 
 def moves_survive_kills(house, rounds=16, seed=None):
     """Agents of both ends and the manager die at any moment of moves: never do two copies run, and afterwards one does."""
+    _kill_during_moves(house, rounds, seed, shared=False)
+
+
+def moves_of_what_both_see_survive_kills(house, rounds=16, seed=None):
+    """The same where no disk is copied: both ends have the only one."""
+    _kill_during_moves(house, rounds, seed, shared=True)
+
+
+def _kill_during_moves(house, rounds, seed, shared):
     seed = random.randrange(2**32) if seed is None else seed
     chance = random.Random(seed)
     kills = moves = moved = 0
     with contextlib.ExitStack() as stack:
-        row = Row(house, stack, HOSTS, ("a", "b", "c"))
+        row = Row(house, stack, HOSTS, ("a", "b", "c"), shared=shared)
         daemons = [(house, "lodged"), *((other, "lodge-agent") for other in row.hosts.values())]
         while kills < rounds:
             before = row.where()
@@ -199,5 +235,5 @@ def _settle(house, row):
         wait_until("it is connected", is_connected(house, name), MOVE_SECONDS)
 
 
-SCENARIOS = [a_running_vm_moves, a_move_is_cancelled, a_cancel_comes_too_late_for_what_has_arrived,
-             what_has_left_is_not_started_again, moves_survive_kills]
+SCENARIOS = [a_running_vm_moves, a_move_is_cancelled, moves_wait_for_their_turn, a_cancel_comes_too_late_for_what_has_arrived,
+             what_has_left_is_not_started_again, moves_survive_kills, moves_of_what_both_see_survive_kills]

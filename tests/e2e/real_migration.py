@@ -38,13 +38,14 @@ def numbers_of(log):
 
 
 class Counter:
-    """A VM that counts, on one of several hosts."""
+    """A VM that counts, on one of several hosts; in the first one's repository, or in one that all of them see."""
 
-    def __init__(self, house, hosts, name="counter"):
-        self.house, self.hosts, self.name = house, {host.name: host for host in hosts}, name
+    def __init__(self, house, hosts, name="counter", shared=None):
+        self.house, self.hosts, self.name, self.shared = house, {host.name: host for host in hosts}, name, shared
         first = hosts[0].name
-        house.run("template", "import", name, boot_disk(house.folder), "--format", "raw", "--memory", "64M", "--repository", first)
-        house.run("vm", "create", name, "--template", name, "--repository", first, "--start")
+        repository = "san" if shared else first
+        house.run("template", "import", name, boot_disk(house.folder), "--format", "raw", "--memory", "64M", "--repository", repository)
+        house.run("vm", "create", name, "--template", name, "--repository", repository, "--host", first, "--start")
         self.id = house.json("vm", "show", name)["id"]
         wait_until("it counts", lambda: len(self.ticks(first)) > 5, GUEST_SECONDS)
 
@@ -77,9 +78,9 @@ class Counter:
         place = self.where()
         disk = self.house.json("vm", "show", self.name)["disks"][0]
         last = self.ticks(place)[-1]
-        path = self.hosts[place].repository / "disks" / f"{disk['id']}.{disk['format']}"
+        path = (self.shared or self.hosts[place].repository) / "disks" / f"{disk['id']}.{disk['format']}"
         chain = json.loads(subprocess.run(["qemu-img", "info", "--backing-chain", "--output", "json", path], check=True, capture_output=True).stdout)
-        require(len(chain) == 1, f"below {path} lies {chain[1:]}")
+        require(len(chain) == 1 or self.shared, f"below {path} lies {chain[1:]}")
         raw = self.house.folder / "content.raw"
         subprocess.run(["qemu-img", "convert", "-f", disk["format"], "-O", "raw", path, raw], check=True)
         content = raw.read_bytes()
@@ -107,6 +108,38 @@ def a_running_guest_moves_with_its_disk(house):
         before = guest.ticks("three")[-1]
         house.run("vm", "start", guest.name)  # where it is now, from what was copied
         wait_until("it counts", lambda: guest.ticks("three")[-1] < before, GUEST_SECONDS)
+        house.run("vm", "delete", guest.name, "--force", "--yes")
+
+
+def a_running_guest_moves_on_shared_storage(house):
+    """Both hosts have its disk: it is not copied, and each sector is the last that was written, here or there."""
+    shared = house.folder.parent / "san"
+    shared.mkdir(mode=0o711)
+    with neighbours(house, "two", "three", "four") as hosts:
+        four = hosts.pop()
+        house.run("repository", "create", "san", "--kind", "shared", "--path", shared)
+        guest = Counter(house, hosts, shared=shared)
+        files = sorted((path, path.stat().st_ino) for path in (shared / "disks").iterdir())
+        for target in ("three", "two", "three"):
+            guest.move(target)
+            require(len(guest.processes()) == 1, f"processes of it: {guest.processes()}")
+            house.wait_for_states({guest.name: "running"})
+        require(sorted((path, path.stat().st_ino) for path in (shared / "disks").iterdir()) == files, "its files are others")
+        four.end("lodge-agent", signal.SIGKILL)
+        subprocess.run([*four.inside(), "mount", "-t", "tmpfs", "none", shared], check=True)  # as if it were not mounted there
+        four.start("lodge-agent")
+        wait_until("it is connected", is_connected(house, "four"), 60)
+        views = wait_until("it is not seen there", lambda: {view["name"]: view for view in house.json("repository", "show", "san")["status"]["hosts"]
+                                                            if view["state"] == "failed"})
+        require(set(views) == {"four"}, f"not seen on {views}")
+        text = house.run("vm", "migrate", guest.name, "--to-host", "four", status=None).stderr
+        require("cannot be used" in text and "four" in text, text)
+        house.run("vm", "kill", guest.name)
+        guest.disk_is_whole()
+        before = guest.ticks("three")[-1]
+        house.run("vm", "migrate", guest.name, "--to-host", "two")
+        house.run("vm", "start", guest.name)
+        wait_until("it counts anew", lambda: len(guest.ticks("two")) > 3 and guest.ticks("two")[-1] < before, GUEST_SECONDS)
         house.run("vm", "delete", guest.name, "--force", "--yes")
 
 
@@ -264,4 +297,4 @@ def _listen(house):
 
 
 REAL_ONLINE = [a_guest_with_a_kernel_of_its_template_moves]
-REAL_SCENARIOS = [a_running_guest_moves_with_its_disk, a_running_guest_outlives_kills, a_guest_that_writes_faster_than_its_wire_moves]
+REAL_SCENARIOS = [a_running_guest_moves_with_its_disk, a_running_guest_moves_on_shared_storage, a_running_guest_outlives_kills, a_guest_that_writes_faster_than_its_wire_moves]

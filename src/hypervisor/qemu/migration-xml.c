@@ -80,8 +80,8 @@ static void starts(GMarkupParseContext *context, const char *element, const char
             self->aliases->pdata[self->disk - 1] = g_strdup(value_of(names, values, "name"));
         return;
     }
-    /* The copy there is whole: it has nothing below it. */
-    if (!strcmp(element, "backingStore") && disk_of(self)) {
+    /* A copy is whole: it has nothing below it. */
+    if (!strcmp(element, "backingStore") && disk_of(self) && !self->paths->same_disks) {
         self->skip_depth = self->depth;
         return;
     }

@@ -99,16 +99,27 @@ static void take_line(const char *line, void *data) {
     telling->last = g_strdup(line);
 }
 
+/* What the source's kernel keeps of a disk that both hosts see, the target would not read. */
+static bool check_caches(const char *running, const HypervisorMigration *migration, Error *err) {
+    return migration->copies_disks || !strstr(running, "cache='writeback'") ||
+           error_set(err, ERROR_UNSUPPORTED, NULL,
+               "the file system of its disks cannot do without the host's cache (O_DIRECT), so that another "
+               "host would read old blocks; stop the VM and move it then");
+}
+
 static bool write_definition(HypervisorSession *session, const HypervisorMigration *migration, Error *err) {
     g_autoptr(virDomain) domain = session_find_running(session, migration->vm->vm->id, err);
     g_autofree char *running = domain ? virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_MIGRATABLE) : NULL;
     if (!running)
         return domain ? connection_error(err, "the VM's definition cannot be read") : false;
+    if (!check_caches(running, migration, err))
+        return false;
     const QemuMigrationPaths paths = {.vm = migration->vm,
         .state_folder = session->state_folder,
         .state_folder_there =
             migration->state_folder_there ? migration->state_folder_there : session->state_folder,
-        .here = migration->vm_here};
+        .here = migration->vm_here,
+        .same_disks = !migration->copies_disks};
     g_autofree char *xml = qemu_migration_xml(running, &paths, err);
     g_autofree char *path = g_build_filename(migration->folder, "target.xml", NULL);
     return xml && file_replace(path, xml, strlen(xml), 0600, err);

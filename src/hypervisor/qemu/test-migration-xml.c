@@ -94,6 +94,15 @@ static void test_a_disk_that_is_not_there_stops_it(World *world, const void *dat
     g_assert_nonnull(there);
 }
 
+static void test_disks_that_both_see_keep_what_lies_below(World *world, const void *data G_GNUC_UNUSED) {
+    g_auto(Error) err = {0};
+    world->paths.same_disks = true;
+    g_autofree char *there = qemu_migration_xml(running, &world->paths, &err);
+    g_assert_nonnull(there);
+    g_assert_nonnull(strstr(there, "<backingStore type='file'><format type='raw'></format>"
+                                   "<source file='/srv/old/template.raw'></source></backingStore>"));
+}
+
 static void test_half_a_definition_is_refused(World *world, const void *data G_GNUC_UNUSED) {
     for (size_t length = 0; length < strlen(running); length += 97) {
         g_auto(Error) err = {0};
@@ -107,6 +116,7 @@ int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define TEST(name, function) g_test_add("/migration-xml/" name, World, NULL, set_up, function, tear_down)
     TEST("paths-change", test_paths_change_and_nothing_else);
+    TEST("same-disks", test_disks_that_both_see_keep_what_lies_below);
     TEST("missing-disk", test_a_disk_that_is_not_there_stops_it);
     TEST("half", test_half_a_definition_is_refused);
     return g_test_run();
