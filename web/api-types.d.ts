@@ -55,7 +55,7 @@ export type RepositoryState = 'unknown' | 'ready' | 'failed';
 export type NetworkKind = 'nat' | 'bridge';
 
 /** How a network is. */
-export type NetworkState = 'unknown' | 'active' | 'failed';
+export type NetworkState = 'unknown' | 'active' | 'partial' | 'failed';
 
 /** Where a job is in its life. */
 export type JobState = 'queued' | 'running' | 'undoing' | 'succeeded' | 'failed' | 'cancelled' | 'lost';
@@ -827,16 +827,40 @@ export interface Network {
   pool?: string;
   /** Bridge on each host; must exist for kind `bridge`, is made for kind `nat` (a name of the instance's own when absent). */
   bridge?: string;
+  /** Of kind `bridge`: hosts whose bridge has another name. It counts for VMs that start or come from then on. */
+  bridges?: NetworkBridge[];
   /** IPv4 subnet of a NAT network, such as `192.168.77.0/24`; a free one when absent. */
   subnet?: string;
   /** How it is. */
   readonly status?: NetworkStatus;
 }
 
+/** The bridge of a network on one host. */
+export interface NetworkBridge {
+  /** The host. */
+  host: string;
+  /** Its bridge. */
+  bridge: string;
+}
+
 /** How a network is. */
 export interface NetworkStatus {
   /** Whether it can be used. */
   state: NetworkState;
+  /** Why not. */
+  reason?: string;
+  /** How it is on each host of its pool. */
+  hosts?: NetworkHost[];
+}
+
+/** A network on one host. */
+export interface NetworkHost {
+  /** Name of the host. */
+  host: string;
+  /** Whether it can be used there. */
+  state: NetworkState;
+  /** Its bridge there. */
+  bridge?: string;
   /** Why not. */
   reason?: string;
 }
@@ -1639,6 +1663,7 @@ export interface Methods {
   'network.list': { http: 'GET'; path: '/v1/networks'; parameters: ListQuery; result: Page<Network> };
   'network.get': { http: 'GET'; path: '/v1/networks/{id}'; parameters: Empty; result: Network };
   'network.create': { http: 'POST'; path: '/v1/networks'; parameters: Network; result: Job };
+  'network.update': { http: 'PATCH'; path: '/v1/networks/{id}'; parameters: Network; result: Job };
   'network.delete': { http: 'DELETE'; path: '/v1/networks/{id}'; parameters: Empty; result: Job };
   'disk.list': { http: 'GET'; path: '/v1/disks'; parameters: ListQuery; result: Page<DiskRow> };
   'nic.list': { http: 'GET'; path: '/v1/nics'; parameters: ListQuery; result: Page<NicRow> };

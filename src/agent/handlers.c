@@ -159,6 +159,25 @@ static bool handle_network_close(AgentCall *call, Error *err) {
     return call->agent->driver->network_close(call->agent->session, &request->network, err);
 }
 
+/* Says what is to be: whoever asks again asks for the same. */
+static bool handle_network_apply(AgentCall *call, Error *err) {
+    const AgentNetworkWish *wish = call->parameters;
+    AgentNetwork *applied = call->result;
+    const Hypervisor *driver = call->agent->driver;
+    network_copy(agent_network_put_network(applied), &wish->network);
+    return wish->gone ? driver->network_close(call->agent->session, &wish->network, err)
+                      : driver->network_open(call->agent->session, &applied->network, err);
+}
+
+static bool finish_network_apply(AgentCall *call, Error *err G_GNUC_UNUSED) {
+    const AgentNetworkWish *wish = call->parameters;
+    if (wish->gone)
+        journal_network_delete(call->agent->journal, wish->network.id);
+    else
+        journal_network_put(call->agent->journal, &((AgentNetwork *)call->result)->network);
+    return true;
+}
+
 /* ---- objects that calls work on: the key of their queue and of their claim ---- */
 
 static const char *key_of_repository(const void *parameters) {
@@ -166,6 +185,9 @@ static const char *key_of_repository(const void *parameters) {
 }
 static const char *key_of_network(const void *parameters) {
     return ((const AgentNetwork *)parameters)->network.id;
+}
+static const char *key_of_network_wish(const void *parameters) {
+    return ((const AgentNetworkWish *)parameters)->network.id;
 }
 static const char *key_of_vm(const void *parameters) {
     return ((const AgentVm *)parameters)->vm.id;
@@ -218,6 +240,8 @@ const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
         key_of_repository},
     [AGENT_METHOD_NETWORK_OPEN] = {LANE_HOST, handle_network_open, finish_network_open, key_of_network},
     [AGENT_METHOD_NETWORK_CLOSE] = {LANE_HOST, handle_network_close, finish_network_close, key_of_network},
+    [AGENT_METHOD_NETWORK_APPLY] = {LANE_HOST, handle_network_apply, finish_network_apply,
+        key_of_network_wish},
     [AGENT_METHOD_VM_CREATE] = {LANE_MAKE, handle_vm_create, NULL, key_of_vm, is_long_copy},
     [AGENT_METHOD_VM_START] = {LANE_START, handle_vm_start, finish_vm_start, key_of_vm},
     [AGENT_METHOD_VM_STOP] = {LANE_STOP, handle_vm_stop, NULL, key_of_vm_ref},

@@ -21,6 +21,7 @@ typedef struct HostState {
     int64_t vcpus;
     int64_t n_batch;          /* VMs of this batch */
     const char *network;      /* that it lacks */
+    const char *network_lack; /* why; NULL: it is none of the hosts' */
     const char *repels;       /* a tag that keeps the VM away */
     bool is_repelled_by_host; /* a VM there keeps away from that tag of the new one */
     bool is_beside;           /* has a VM with a tag of `affinity` */
@@ -85,6 +86,14 @@ static void add_host(Placement *self, size_t index) {
         self->most_memory = MAX(self->most_memory, host->memory_bytes);
 }
 
+static void add_lack(Placement *self, const PlacementLack *lack) {
+    HostState *state = &self->hosts[lack->host];
+    if (state->network || !has_name(self->request->networks, lack->network))
+        return;
+    state->network = lack->network;
+    state->network_lack = lack->reason;
+}
+
 static void add_candidate(GArray *candidates, size_t host, size_t repository) {
     PlacementCandidate candidate = {.host = host, .repository = repository};
     g_array_append_val(candidates, candidate);
@@ -115,6 +124,8 @@ Placement *placement_new(const PlacementWorld *world, const PlacementRequest *re
         if (world->hosts[i].is_candidate)
             add_candidates(self, candidates, i);
     }
+    for (size_t i = 0; i < world->n_lacks; i++)
+        add_lack(self, &world->lacks[i]);
     for (size_t i = 0; i < world->n_repositories; i++) {
         const PlacementRepository *repository = &world->repositories[i];
         if (repository->is_candidate && repository->free_bytes != PLACEMENT_UNKNOWN_BYTES)
@@ -436,7 +447,8 @@ static char *refusal_text(const Placement *self, const PlacementCandidate *candi
     case PLACEMENT_NO_REPOSITORY:
         return g_strdup("has no repository");
     case PLACEMENT_NO_NETWORK:
-        return g_strdup_printf("lacks the network %s", state->network);
+        return g_strdup_printf("lacks the network %s%s%s", state->network, state->network_lack ? ": " : "",
+            state->network_lack ? state->network_lack : "");
     case PLACEMENT_FEW_CPUS:
         return g_strdup_printf("one VM can have %" G_GINT64_FORMAT " vCPUs there, not %" G_GINT64_FORMAT,
             host->vcpus_limit, self->request->vcpus_maximum);

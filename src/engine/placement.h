@@ -51,6 +51,12 @@ typedef struct PlacementVm {
     PlacementNames tags, anti_affinity;
 } PlacementVm;
 
+/* A network that a host should have and lacks, though it is among its `networks`. */
+typedef struct PlacementLack {
+    size_t host;
+    const char *network, *reason; /* reason NULL: not known */
+} PlacementLack;
+
 typedef struct PlacementWorld {
     const PlacementHost *hosts;
     size_t n_hosts;
@@ -58,6 +64,8 @@ typedef struct PlacementWorld {
     size_t n_repositories;
     const PlacementVm *vms;
     size_t n_vms;
+    const PlacementLack *lacks;
+    size_t n_lacks;
 } PlacementWorld;
 
 /* Of each VM of the batch. */

@@ -138,6 +138,19 @@ static void test_networks(void) {
     expect_refusal(&world, PLACEMENT_NO_NETWORK, "lacks the network db");
 }
 
+/* Of other networks nobody asks. */
+static void test_networks_that_a_host_should_have(void) {
+    g_auto(World) world;
+    static const PlacementLack lacks[] = {
+        {1, "dmz", "the bridge br9 does not exist"}, {0, "db", "the bridge br0 does not exist"}};
+    world_init(&world, 2);
+    world.request.networks = NAMES("lan", "db");
+    world.hosts[0].networks = world.hosts[1].networks = NAMES("lan", "db", "dmz");
+    world.world.lacks = lacks;
+    world.world.n_lacks = G_N_ELEMENTS(lacks);
+    expect_refusal(&world, PLACEMENT_NO_NETWORK, "lacks the network db: the bridge br0 does not exist");
+}
+
 static void test_what_the_mode_cannot_do(void) {
     g_auto(World) world;
     world_init(&world, 2);
@@ -355,6 +368,7 @@ int main(int argc, char **argv) {
     ADD("memory", test_memory_counts_for_vms_that_start);
     ADD("cpus", test_cpus);
     ADD("networks", test_networks);
+    ADD("lacks-network", test_networks_that_a_host_should_have);
     ADD("mode", test_what_the_mode_cannot_do);
     ADD("no-repository", test_a_host_without_repository);
     ADD("unready", test_repositories_that_are_not_ready);

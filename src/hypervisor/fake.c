@@ -9,7 +9,7 @@
  * but reported as lost). LODGE_FAKE_BOOT=ID, or the line "boot=ID", is the host's boot id. "stuck=1"
  * makes guests that let go of no disk and no NIC, "full=1" machines without place for another, "deaf=1"
  * guests that do not stop when they are asked to; "modes=pvh,pv" is a host that offers these VM modes only,
- * in this order; "hang=statistics" makes calls of that name hang while the line stands. A file ID.crashed
+ * in this order; "no_bridge=br0,br1" is a host without these bridges; "hang=statistics" makes calls of that name hang while the line stands. A file ID.crashed
  * instead of ID.json is a VM that has crashed (crash-mark.h).
  */
 #include <errno.h>
@@ -299,6 +299,23 @@ static void fill_running(Vm *running, const HypervisorVm *vm, VmMode mode) {
         add_address(status, &vm->vm->nics.items[i]);
 }
 
+/* "no_bridge=br0,br1" is a host without these. */
+static bool check_bridge(const HypervisorSession *session, const Network *network, Error *err) {
+    g_autofree char *text = setting(session, "no_bridge", "LODGE_FAKE_NO_BRIDGE");
+    g_auto(GStrv) missing = g_strsplit(text ? text : "", ",", -1);
+    bool is_missing = network->kind == NETWORK_KIND_BRIDGE && network->bridge &&
+                      g_strv_contains((const char *const *)missing, network->bridge);
+    return !is_missing ||
+           error_set(err, ERROR_NOT_FOUND, "/bridge", "the bridge %s does not exist", network->bridge);
+}
+
+static bool check_bridges(const HypervisorSession *session, const HypervisorVm *vm, Error *err) {
+    for (size_t i = 0; i < vm->n_nics; i++)
+        if (vm->nics[i].network && !check_bridge(session, vm->nics[i].network, err))
+            return false;
+    return true;
+}
+
 static bool fake_start(HypervisorSession *session, const HypervisorVm *vm, const Cancel *cancel, Error *err) {
     g_auto(Vm) running = {0};
     g_auto(HostStatus) host = {0};
@@ -309,7 +326,7 @@ static bool fake_start(HypervisorSession *session, const HypervisorVm *vm, const
         return true;
     report_modes(session, &host);
     if (!vm_mode_choose(vm->vm, &host, vm->kernel_path != NULL, &mode, err) ||
-        !fake_suffer(session, "start", cancel, err))
+        !check_bridges(session, vm, err) || !fake_suffer(session, "start", cancel, err))
         return false;
     fill_running(&running, vm, mode);
     fake_migration_forget(session, vm->vm->id);
@@ -606,7 +623,7 @@ static bool fake_definition(HypervisorSession *session, const HypervisorVm *vm, 
 }
 
 static bool fake_network_open(HypervisorSession *session, Network *network, Error *err) {
-    if (!fake_suffer(session, "network_open", NULL, err))
+    if (!fake_suffer(session, "network_open", NULL, err) || !check_bridge(session, network, err))
         return false;
     g_autofree char *bridge = g_strdup_printf("fake-%.8s", network->id);
     if (!network->bridge)

@@ -6,7 +6,13 @@
 #include "model/format.h"
 #include "model/guest-os.h"
 
-enum { SHORT_ID = 8, MAX_REMEMBERED_EVENTS = 4000, MAX_REMEMBERED_BYTES = 4 << 20, MAX_AUDIT = 10000 };
+enum {
+    SHORT_ID = 8,
+    MAX_REMEMBERED_EVENTS = 4000,
+    MAX_REMEMBERED_BYTES = 4 << 20,
+    MAX_AUDIT = 10000,
+    SOON_MS = 250
+};
 
 typedef struct Subscription {
     int id;
@@ -44,6 +50,8 @@ struct Inventory {
     size_t remembered_bytes;
     GArray *subscriptions;
     int next_subscription;
+    GHashTable *soon; /* id -> kind: whose runtime state is announced in a moment */
+    guint soon_source;
 };
 
 static void object_free(void *data) {
@@ -84,6 +92,7 @@ Inventory *inventory_new(Store *store, const Clock *clock) {
     inventory->macs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     inventory->remembered = g_queue_new();
     inventory->subscriptions = g_array_new(FALSE, TRUE, sizeof(Subscription));
+    inventory->soon = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     return inventory;
 }
 
@@ -108,6 +117,8 @@ void inventory_free(Inventory *inventory) {
     g_hash_table_unref(inventory->macs);
     g_queue_free_full(inventory->remembered, remembered_free);
     g_array_unref(inventory->subscriptions);
+    g_clear_handle_id(&inventory->soon_source, g_source_remove);
+    g_hash_table_unref(inventory->soon);
     g_free(inventory->epoch);
     g_free(inventory);
 }
@@ -546,6 +557,25 @@ void inventory_runtime_changed(Inventory *inventory, ResourceId kind, const char
     const Object *object = inventory_get(inventory, kind, id);
     if (object)
         inventory_announce(inventory, "runtime", object, NULL, NULL);
+}
+
+static gboolean announce_all(void *data) {
+    Inventory *inventory = data;
+    g_autoptr(GHashTable) soon = inventory->soon;
+    GHashTableIter each;
+    void *id, *kind;
+    inventory->soon = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    inventory->soon_source = 0;
+    g_hash_table_iter_init(&each, soon);
+    while (g_hash_table_iter_next(&each, &id, &kind))
+        inventory_runtime_changed(inventory, (ResourceId)GPOINTER_TO_UINT(kind), id);
+    return G_SOURCE_REMOVE;
+}
+
+void inventory_runtime_changed_soon(Inventory *inventory, ResourceId kind, const char *id) {
+    g_hash_table_replace(inventory->soon, g_strdup(id), GUINT_TO_POINTER(kind));
+    if (!inventory->soon_source)
+        inventory->soon_source = g_timeout_add(SOON_MS, announce_all, inventory);
 }
 
 static void count_pool(Inventory *inventory, const char *pool, json_t *json) {

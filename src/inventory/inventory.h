@@ -65,6 +65,9 @@ void inventory_commit(Inventory *inventory, InventoryChange *take_change, Invent
  * object. */
 void *inventory_runtime(Inventory *inventory, ResourceId kind, const char *id);
 void inventory_runtime_changed(Inventory *inventory, ResourceId kind, const char *id);
+/* The same a moment later and once, however often it is asked for: for what changes in bursts, and for what
+ * changes because of another event, which is sent to all first. */
+void inventory_runtime_changed_soon(Inventory *inventory, ResourceId kind, const char *id);
 
 /* Something for the audit; stored (bounded history). */
 void inventory_audit(Inventory *inventory, const Event *event);

@@ -143,6 +143,20 @@ static void test_two_changes_at_once_one_wins(World *world, const void *data G_G
         ((const Vm *)inventory_get(world->inventory, RESOURCE_VM, ID_1)->data)->description, ==, "first");
 }
 
+/* Whoever asks, and however often, in the meantime: one event each, and none of what is gone by then. */
+static void test_bursts_are_announced_once(World *world, const void *data G_GNUC_UNUSED) {
+    put_vm(world, ID_1, "web", MAC_1);
+    g_string_truncate(world->events, 0);
+    for (int i = 0; i < 100; i++)
+        inventory_runtime_changed_soon(world->inventory, RESOURCE_VM, ID_1);
+    inventory_runtime_changed_soon(world->inventory, RESOURCE_VM, ID_2);
+    g_assert_cmpstr(world->events->str, ==, "");
+    while (world->events->len == 0)
+        g_main_context_iteration(NULL, TRUE);
+    g_assert_cmpstr(world->events->str, ==, "runtime:web ");
+    inventory_runtime_changed_soon(world->inventory, RESOURCE_VM, ID_1); /* closed before its time has come */
+}
+
 static void test_runtime_state_outlives_a_change_of_the_definition(
     World *world, const void *data G_GNUC_UNUSED) {
     put_vm(world, ID_1, "web", MAC_1);
@@ -307,6 +321,7 @@ int main(int argc, char **argv) {
     ADD("/inventory/restart", test_definitions_survive_a_restart_and_runtime_does_not);
     ADD("/inventory/unique", test_a_taken_name_or_mac_is_refused_and_free_again_after_deletion);
     ADD("/inventory/race", test_two_changes_at_once_one_wins);
+    ADD("/inventory/bursts", test_bursts_are_announced_once);
     ADD("/inventory/runtime", test_runtime_state_outlives_a_change_of_the_definition);
     ADD("/inventory/replay", test_replay_gives_what_was_missed_or_says_too_old);
     ADD("/inventory/replay-data", test_a_replayed_event_holds_the_object);

@@ -1,11 +1,10 @@
-/* Jobs on repositories, networks and templates. */
+/* Jobs on repositories and templates. */
 #include <string.h>
 #include "manager/job-kinds.h"
 #include "manager/repository-hosts.h"
 #include "model/format.h"
-#include "model/subnet.h"
 
-/* ---- repository.create, network.create: the host opens it first, then the definition is stored ---- */
+/* ---- repository.create: the host opens it first, then the definition is stored ---- */
 
 static const char *planned_text(JobRun *run, const char *path) {
     return json_text_at(job_data(run), path);
@@ -59,43 +58,40 @@ static bool is_kind_shared(const json_t *repository) {
 }
 
 /* Puts the planned definition, with id, pool and host settled, into the job's data. */
-static bool plan_object(
-    Inventory *inventory, ResourceId kind, const JobRequest *asked, Job *job, Error *err) {
+static bool plan_repository(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
     const char *name = json_text_at(asked->parameters, "name");
-    if (inventory_has_name(inventory, kind, name))
-        return error_set(err, ERROR_EXISTS, "/name", "there is a %s %s already", resources[kind].name, name);
+    if (inventory_has_name(inventory, RESOURCE_REPOSITORY, name))
+        return error_set(err, ERROR_EXISTS, "/name", "there is a repository %s already", name);
     const Object *pool = NULL, *host = NULL;
-    bool is_shared = kind == RESOURCE_REPOSITORY && is_kind_shared(asked->parameters);
+    bool is_shared = is_kind_shared(asked->parameters);
     if (!(is_shared ? find_shared_place : find_place)(inventory, asked->parameters, &pool, &host, err))
         return false;
     g_autofree char *id = uuid_new();
     json_t *plan = json_deep_copy(asked->parameters);
     json_object_set_new(plan, "id", json_string(id));
     json_object_set_new(plan, "pool", json_string(pool->id));
-    if (kind == RESOURCE_REPOSITORY && !is_shared)
+    if (!is_shared)
         json_object_set_new(plan, "host", json_string(host->id));
     job_take_data(job, json_pack("{so ss}", "plan", plan, "host", host->id));
     job_set_target_name(job, name);
-    g_autofree char *target = g_strdup_printf("%s/%s", resources[kind].name, id);
+    g_autofree char *target = g_strconcat("repository/", id, NULL);
     job_set_target(job, target);
-    job_claim_add(job, kind, id, false, "it is made");
+    job_claim_add(job, RESOURCE_REPOSITORY, id, false, "it is made");
     return true;
 }
 
 /* What the agent gives back is the definition as it is, with its state beside it. */
-static void store_opened(JobRun *run, ResourceId kind, const json_t *opened) {
-    const TypeDescriptor *type = resources[kind].type;
-    void *data = g_malloc0(type->size);
+static void repository_opened(JobRun *run, const json_t *result) {
+    const json_t *opened = json_object_get(result, "repository");
+    g_auto(Repository) repository = {0};
     g_auto(Error) err = {0};
-    if (!model_decode(type, opened, MODEL_STORED, data, &err)) {
-        g_free(data);
+    if (!repository_decode(opened, MODEL_STORED, &repository, &err)) {
         job_step_failed(run, &err);
         return;
     }
-    job_result(run, json_pack("{sO}", resources[kind].name, opened));
+    job_result(run, json_pack("{sO}", "repository", opened));
     InventoryChange *change = inventory_change_new(job_inventory(run));
-    inventory_change_put(change, kind, data);
-    model_free(type, data);
+    inventory_change_put(change, RESOURCE_REPOSITORY, &repository);
     commit_and_go_on(run, change);
 }
 
@@ -128,11 +124,7 @@ static bool check_path(Inventory *inventory, const Job *job, Error *err) {
 }
 
 static bool prepare_repository(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
-    return plan_object(inventory, RESOURCE_REPOSITORY, asked, job, err) && check_path(inventory, job, err);
-}
-
-static void repository_opened(JobRun *run, const json_t *result) {
-    store_opened(run, RESOURCE_REPOSITORY, json_object_get(result, "repository"));
+    return plan_repository(inventory, asked, job, err) && check_path(inventory, job, err);
 }
 
 static void repository_open(JobRun *run) {
@@ -160,49 +152,6 @@ static const JobStepKind repository_steps[] = {
     {"spread", "Looks for it on the other hosts of the pool", repository_spread, NULL}};
 static const JobKind repository_create = {
     "repository.create", repository_steps, G_N_ELEMENTS(repository_steps), prepare_repository};
-
-/* What the host has beside Lodge's networks the driver finds out. */
-static bool check_network(Inventory *inventory, const json_t *asked, Error *err) {
-    const char *text = json_text_at(asked, "subnet");
-    Subnet subnet, other_subnet;
-    if (g_strcmp0(json_text_at(asked, "kind"), "bridge") == 0 && !json_text_at(asked, "bridge"))
-        return error_set(err, ERROR_INVALID, "/bridge", "bridge: is required for a network of kind bridge");
-    if (!text || !subnet_from_text(text, &subnet))
-        return true;
-    const GPtrArray *all = inventory_list(inventory, RESOURCE_NETWORK);
-    for (guint i = 0; i < all->len; i++) {
-        const Network *other = ((const Object *)all->pdata[i])->data;
-        if (other->subnet && subnet_from_text(other->subnet, &other_subnet) &&
-            subnet_overlaps(&subnet, &other_subnet))
-            return error_set(err, ERROR_IN_USE, "/subnet", "subnet: %s overlaps that of the network %s, %s",
-                text, other->name, other->subnet);
-    }
-    return true;
-}
-
-static bool prepare_network(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
-    return check_network(inventory, asked->parameters, err) &&
-           plan_object(inventory, RESOURCE_NETWORK, asked, job, err);
-}
-
-static void network_opened(JobRun *run, const json_t *result) {
-    store_opened(run, RESOURCE_NETWORK, json_object_get(result, "network"));
-}
-
-static void network_open(JobRun *run) {
-    fleet_call(run, planned_text(run, "host"), AGENT_METHOD_NETWORK_OPEN,
-        json_pack("{sO}", "network", json_object_get(job_data(run), "plan")), RESOURCE_NETWORK,
-        planned_text(run, "plan.id"), network_opened);
-}
-
-static void network_unopen(JobRun *run) {
-    fleet_call(run, planned_text(run, "host"), AGENT_METHOD_NETWORK_CLOSE,
-        json_pack("{sO}", "network", json_object_get(job_data(run), "plan")), RESOURCE_NETWORK,
-        planned_text(run, "plan.id"), NULL);
-}
-
-static const JobStepKind network_steps[] = {{"open", "Makes it on the host", network_open, network_unopen}};
-static const JobKind network_create = {"network.create", network_steps, 1, prepare_network};
 
 /* ---- template.build ---- */
 
@@ -302,5 +251,5 @@ static const JobStepKind build_steps[] = {
 static const JobKind template_build = {
     "template.build", build_steps, G_N_ELEMENTS(build_steps), prepare_build};
 
-const JobKind *const infrastructure_job_kinds[] = {&repository_create, &network_create, &template_build};
+const JobKind *const infrastructure_job_kinds[] = {&repository_create, &template_build};
 const size_t n_infrastructure_job_kinds = G_N_ELEMENTS(infrastructure_job_kinds);

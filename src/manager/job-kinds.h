@@ -11,6 +11,8 @@ extern const JobKind *const vm_change_job_kinds[];
 extern const size_t n_vm_change_job_kinds;
 extern const JobKind *const infrastructure_job_kinds[];
 extern const size_t n_infrastructure_job_kinds;
+extern const JobKind *const network_job_kinds[];
+extern const size_t n_network_job_kinds;
 extern const JobKind *const content_job_kinds[];
 extern const size_t n_content_job_kinds;
 extern const JobKind *const host_job_kinds[];

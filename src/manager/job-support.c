@@ -1,6 +1,7 @@
 /* What several kinds of jobs need. */
 #include <string.h>
 #include "manager/job-kinds.h"
+#include "manager/network-hosts.h"
 
 const Object *the_object(
     Inventory *inventory, ResourceId kind, const char *id, const char *field, Error *err) {
@@ -25,15 +26,14 @@ static json_t *encoded(Inventory *inventory, ResourceId kind, const char *id) {
     return object ? model_encode(resources[kind].type, object->data, MODEL_ENCODE_DEFINITION) : NULL;
 }
 
+/* As they are on its host. */
 static json_t *networks_of(Inventory *inventory, const Vm *vm) {
     json_t *networks = json_array();
     g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
     for (size_t i = 0; i < vm->nics.n; i++) {
-        const char *id = vm->nics.items[i].network;
-        json_t *network =
-            id && g_hash_table_add(seen, (void *)id) ? encoded(inventory, RESOURCE_NETWORK, id) : NULL;
-        if (network)
-            json_array_append_new(networks, network);
+        const Object *network = inventory_get(inventory, RESOURCE_NETWORK, vm->nics.items[i].network);
+        if (network && g_hash_table_add(seen, network->id))
+            json_array_append_new(networks, network_definition(network->data, vm->host));
     }
     return networks;
 }

@@ -20,6 +20,7 @@
 #include "manager/enrol.h"
 #include "manager/host-settings.h"
 #include "manager/job-kinds.h"
+#include "manager/network-hosts.h"
 #include "manager/reconcile.h"
 #include "manager/repository-hosts.h"
 #include "manager/boot-policy.h"
@@ -44,6 +45,7 @@ typedef struct Manager {
     WorkPool *proofs; /* of codes that hosts show: a few tenths of a second each */
     guint renewal_source;
     Fleet *fleet;
+    NetworkHosts *networks;
     Reconciler *reconciler;
     BootPolicy *policy;
     Api *api;
@@ -216,6 +218,7 @@ static void host_connected(const char *host_id, void *data) {
     Manager *manager = data;
     note_driver(manager, host_id);
     host_settings_send(manager->fleet, manager->inventory, host_id);
+    network_hosts_connected(manager->networks, host_id);
     fleet_ask(manager->fleet, host_id, AGENT_METHOD_RECIPE_LIST, NULL, recipes_arrived, manager);
     bool is_read = reconcile_is_needed(manager->inventory); /* which tells how it is, too */
     repositories_look(manager->fleet, manager->inventory, host_id, is_read);
@@ -381,6 +384,7 @@ static GPtrArray *all_job_kinds(void) {
         {vm_job_kinds, n_vm_job_kinds},
         {vm_change_job_kinds, n_vm_change_job_kinds},
         {infrastructure_job_kinds, n_infrastructure_job_kinds},
+        {network_job_kinds, n_network_job_kinds},
         {content_job_kinds, n_content_job_kinds},
         {host_job_kinds, n_host_job_kinds},
         {take_job_kinds, n_take_job_kinds},
@@ -435,6 +439,7 @@ static bool start(Manager *manager, Error *err) {
         return false;
     manager->reconciler = reconciler_new(manager->inventory, manager->fleet);
     manager->subscription = inventory_subscribe(manager->inventory, on_inventory_event, manager);
+    manager->networks = network_hosts_new(manager->inventory, manager->fleet);
     fleet_on_connected(manager->fleet, host_connected, manager);
     fleet_start(manager->fleet);
     jobs_resume(manager->jobs);
@@ -449,6 +454,7 @@ static void stop(Manager *manager) {
     jobs_on_settled(manager->jobs, NULL, NULL);
     inventory_unsubscribe(manager->inventory, manager->subscription);
     fleet_free(manager->fleet); /* calls of jobs stay in the store */
+    network_hosts_free(manager->networks);
     g_clear_handle_id(&manager->renewal_source, g_source_remove);
     rpc_connector_free(manager->connector);
     work_pool_free(manager->proofs);

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 #include "manager/job-kinds.h"
+#include "manager/network-hosts.h"
 #include "manager/repository-hosts.h"
 #include "manager/vm-migrate.h"
 #include "manager/vm-place.h"
@@ -139,6 +140,8 @@ bool vm_may_go(Inventory *inventory, const Vm *vm, const Host *target, const cha
         return error_set(
             err, ERROR_INVALID, "/to_host", "%s and %s are in different pools", source->name, target->name);
     if (!is_stopped(vm) && (!check_host(target, "target", err) || !check_mode(target, vm, err)))
+        return false;
+    if (!vm_networks_are_on(inventory, vm, target, err))
         return false;
     const Repository *repository = repository_there(inventory, vm, target, named, err);
     if (!repository || !repository_check_on(repository, target, err) ||

@@ -1,5 +1,5 @@
 /*
- * Jobs that take repositories, networks, templates and ISOs away: refused while something uses them, and
+ * Jobs that take repositories, templates and ISOs away: refused while something uses them, and
  * again when their turn has come, because what was asked for before them may use it by now. What the host has
  * taken away is forgotten next, cancelled or not.
  */
@@ -20,13 +20,6 @@ static const char *used_by(Inventory *inventory, const char *id, bool (*uses)(co
 
 static bool uses_repository(const Vm *vm, const char *id) {
     return g_strcmp0(vm->repository, id) == 0;
-}
-
-static bool uses_network(const Vm *vm, const char *id) {
-    for (size_t i = 0; i < vm->nics.n; i++)
-        if (g_strcmp0(vm->nics.items[i].network, id) == 0)
-            return true;
-    return false;
 }
 
 static bool uses_overlay_of(const Vm *vm, const char *id) {
@@ -121,42 +114,6 @@ static const JobStepKind repository_steps[] = {
 };
 static const JobKind repository_delete = {
     "repository.delete", repository_steps, G_N_ELEMENTS(repository_steps), prepare_repository};
-
-/* ---- network.delete ---- */
-
-static bool check_network(Inventory *inventory, const Object *network, Error *err) {
-    const char *user = used_by(inventory, network->id, uses_network);
-    return !user ||
-           error_set(err, ERROR_IN_USE, NULL, "a NIC of the VM %s is plugged into %s", user, network->name);
-}
-
-static bool prepare_network(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
-    if (!check_network(inventory, asked->target, err))
-        return false;
-    const Object *host = the_object(inventory, RESOURCE_HOST, NULL, "host", err);
-    if (!host)
-        return false;
-    job_take_data(job, json_pack("{ss}", "host", host->id));
-    job_claim_add(job, RESOURCE_NETWORK, asked->target->id, false, "it is removed");
-    return true;
-}
-
-static void network_close(JobRun *run) {
-    if (!is_still_unused(run, RESOURCE_NETWORK, check_network))
-        return;
-    call_about(run, RESOURCE_NETWORK, json_text_at(job_data(run), "host"), AGENT_METHOD_NETWORK_CLOSE, NULL);
-}
-
-static void network_forget(JobRun *run) {
-    forget(run, RESOURCE_NETWORK);
-}
-
-static const JobStepKind network_steps[] = {
-    {"close", "Removes what was made for it on the host", network_close, NULL, .has_no_way_back = true},
-    {"forget", "Removes its definition", network_forget, NULL},
-};
-static const JobKind network_delete = {
-    "network.delete", network_steps, G_N_ELEMENTS(network_steps), prepare_network};
 
 /* ---- template.delete: a buildable one stays listed ---- */
 
@@ -277,6 +234,5 @@ static const JobStepKind iso_steps[] = {
 };
 static const JobKind iso_delete = {"iso.delete", iso_steps, G_N_ELEMENTS(iso_steps), prepare_iso};
 
-const JobKind *const removal_job_kinds[] = {
-    &repository_delete, &network_delete, &template_delete, &iso_delete};
+const JobKind *const removal_job_kinds[] = {&repository_delete, &template_delete, &iso_delete};
 const size_t n_removal_job_kinds = G_N_ELEMENTS(removal_job_kinds);

@@ -1,6 +1,8 @@
 /* Proves on which host a VM is placed, and what a host that cannot run it says. */
 #include <string.h>
 #include "base/file.h"
+#include "engine/network-state.h"
+#include "manager/network-hosts.h"
 #include "manager/repository-hosts.h"
 #include "manager/vm-place.h"
 
@@ -9,6 +11,7 @@
 #define LIGHT "33333333-3333-4333-8333-333333333333" /* has the most memory, and one mode that lacks much */
 #define FULL "44444444-4444-4444-8444-444444444444"
 #define NEIGHBOUR "66666666-6666-4666-8666-666666666666"
+#define OFFICE "88888888-8888-4888-8888-888888888888"
 
 typedef struct World {
     char *folder;
@@ -303,6 +306,61 @@ static void test_a_change_is_measured_by_what_was(World *world, const void *data
     g_assert_true(vm_may_become(world->inventory, &after, &before, NULL));
 }
 
+/* A bridge that only one of the hosts has. */
+static void add_office(World *world) {
+    g_auto(Network) network = {0};
+    network_set_id(&network, OFFICE);
+    network_set_name(&network, "office");
+    network_set_pool(&network, POOL);
+    network_set_kind(&network, NETWORK_KIND_BRIDGE);
+    network_set_bridge(&network, "br0");
+    put(world, RESOURCE_NETWORK, &network);
+    Network *now = inventory_runtime(world->inventory, RESOURCE_NETWORK, OFFICE);
+    NetworkStatus *status = network_put_status(now);
+    static const char *const hosts[] = {"full", "light"};
+    for (size_t i = 0; i < G_N_ELEMENTS(hosts); i++) {
+        NetworkHost *row = network_status_add_hosts(status);
+        network_host_set_host(row, hosts[i]);
+        network_host_set_state(row, i ? NETWORK_STATE_FAILED : NETWORK_STATE_ACTIVE);
+        network_host_set_reason(row, i ? "the bridge br0 does not exist" : NULL);
+    }
+    network_state_sum(status);
+}
+
+static void test_hosts_without_the_network_get_nothing(World *world, const void *data G_GNUC_UNUSED) {
+    g_auto(Vm) vm = vm_on(FULL);
+    g_auto(Error) err = {0};
+    add_office(world);
+    expect_host(world, LIGHT);
+    vm_create_set_network(&world->request, OFFICE);
+    expect_host(world, FULL);
+    vm_create_set_host(&world->request, LIGHT);
+    expect_refused(
+        world, ERROR_CONFLICT, "/network", "lacks the network office: the bridge br0 does not exist");
+    const Host *light = inventory_get(world->inventory, RESOURCE_HOST, LIGHT)->data,
+               *full = inventory_get(world->inventory, RESOURCE_HOST, FULL)->data;
+    g_assert_true(vm_networks_are_on(world->inventory, &vm, light, NULL));
+    nic_set_network(vm_add_nics(&vm), OFFICE);
+    g_assert_true(vm_networks_are_on(world->inventory, &vm, full, NULL));
+    g_assert_false(vm_networks_are_on(world->inventory, &vm, light, &err));
+    g_assert_cmpint(err.code, ==, ERROR_CONFLICT);
+    g_assert_cmpstr(err.field, ==, "/to_host");
+    g_assert_cmpstr(err.message, ==, "light lacks the network office: the bridge br0 does not exist");
+}
+
+static void test_each_host_is_told_its_own_bridge(World *world G_GNUC_UNUSED, const void *data G_GNUC_UNUSED) {
+    g_auto(Network) network = {0};
+    network_set_id(&network, OFFICE);
+    network_set_bridge(&network, "br0");
+    NetworkBridge *other = network_add_bridges(&network);
+    network_bridge_set_host(other, FULL);
+    network_bridge_set_bridge(other, "br1");
+    g_autoptr(json_t) light = network_definition(&network, LIGHT), full = network_definition(&network, FULL);
+    g_assert_cmpstr(json_text_at(light, "bridge"), ==, "br0");
+    g_assert_cmpstr(json_text_at(full, "bridge"), ==, "br1");
+    g_assert_null(json_object_get(full, "bridges"));
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function) g_test_add("/vm-place/" name, World, NULL, set_up, function, tear_down)
@@ -316,6 +374,8 @@ int main(int argc, char **argv) {
     ADD("planned", test_what_is_only_planned_counts);
     ADD("arriving", test_what_is_on_its_way_counts);
     ADD("reasons", test_the_reasons_are_told);
+    ADD("networks", test_hosts_without_the_network_get_nothing);
+    ADD("bridges", test_each_host_is_told_its_own_bridge);
     ADD("start", test_what_its_host_cannot_do_does_not_start);
     ADD("change", test_a_change_is_measured_by_what_was);
     return g_test_run();

@@ -147,7 +147,7 @@ struct VmPlaces {
     Vm first;                        /* all ask for the same */
     GPtrArray *hosts, *repositories; /* of Object, in the order of the world */
     GHashTable *host_numbers;        /* index + 1 by id */
-    GArray *placed_hosts, *placed_repositories, *placed_vms;
+    GArray *placed_hosts, *placed_repositories, *placed_vms, *lacks;
     GPtrArray *texts, *planned; /* that the world borrows; Vm */
     PlacementNames networks;
     const char **network_names;
@@ -287,7 +287,7 @@ static void add_host(VmPlaces *self, const Object *object) {
     g_hash_table_insert(self->host_numbers, object->id, GSIZE_TO_POINTER(self->hosts->len));
 }
 
-/* NAT networks are made where a VM starts; a bridge is there only on hosts of the network's pool. */
+/* Other NAT networks are made where a VM starts; a bridge is there only on hosts of the network's pool. */
 static void collect_networks(VmPlaces *self) {
     const GPtrArray *all = inventory_list(self->inventory, RESOURCE_NETWORK);
     self->network_names = g_new0(const char *, all->len + 1);
@@ -306,6 +306,28 @@ static void collect_hosts(VmPlaces *self) {
         const Object *object = all->pdata[i];
         if (g_strcmp0(((const Host *)object->data)->pool, self->pool->id) == 0)
             add_host(self, object);
+    }
+}
+
+/* What hosts of the pool say that they lack of it. */
+static void add_lacks(VmPlaces *self, const Network *network) {
+    for (size_t i = 0; i < network->status.hosts.n; i++) {
+        const NetworkHost *row = &network->status.hosts.items[i];
+        if (row->state != NETWORK_STATE_FAILED)
+            continue;
+        const Object *host = inventory_find(self->inventory, RESOURCE_HOST, row->host, NULL);
+        const PlacementLack own = {number_of(self, host ? host->id : NULL), network->name, row->reason};
+        if (own.host != PLACEMENT_NONE)
+            g_array_append_val(self->lacks, own);
+    }
+}
+
+static void collect_lacks(VmPlaces *self) {
+    for (size_t i = 0; i < self->first.nics.n; i++) {
+        const Object *network =
+            inventory_get(self->inventory, RESOURCE_NETWORK, self->first.nics.items[i].network);
+        if (network)
+            add_lacks(self, network->data);
     }
 }
 
@@ -482,8 +504,10 @@ static void collect(VmPlaces *self) {
     self->placed_hosts = g_array_new(FALSE, FALSE, sizeof(PlacementHost));
     self->placed_repositories = g_array_new(FALSE, FALSE, sizeof(PlacementRepository));
     self->placed_vms = g_array_new(FALSE, FALSE, sizeof(PlacementVm));
+    self->lacks = g_array_new(FALSE, FALSE, sizeof(PlacementLack));
     collect_networks(self);
     collect_hosts(self);
+    collect_lacks(self);
     collect_repositories(self);
     collect_vms(self);
     collect_plans(self);
@@ -491,7 +515,7 @@ static void collect(VmPlaces *self) {
     self->world = (PlacementWorld){(const PlacementHost *)(void *)self->placed_hosts->data,
         self->placed_hosts->len, (const PlacementRepository *)(void *)self->placed_repositories->data,
         self->placed_repositories->len, (const PlacementVm *)(void *)self->placed_vms->data,
-        self->placed_vms->len};
+        self->placed_vms->len, (const PlacementLack *)(void *)self->lacks->data, self->lacks->len};
 }
 
 /* ---- the request ---- */
@@ -578,6 +602,7 @@ void vm_places_free(VmPlaces *self) {
     g_clear_pointer(&self->placed_hosts, g_array_unref);
     g_clear_pointer(&self->placed_repositories, g_array_unref);
     g_clear_pointer(&self->placed_vms, g_array_unref);
+    g_clear_pointer(&self->lacks, g_array_unref);
     g_free(self);
 }
 

@@ -273,6 +273,13 @@ static json_t *answer_network(
     return agent_network_encode(&answer, MODEL_ENCODE_ALL);
 }
 
+static json_t *answer_network_wish(FakeHost *host, const void *parameters, Error *err) {
+    const AgentNetworkWish *wish = parameters;
+    g_auto(AgentNetwork) request = {0};
+    network_copy(agent_network_put_network(&request), &wish->network);
+    return answer_network(host, &request, err);
+}
+
 static json_t *answer_modules(
     FakeHost *host G_GNUC_UNUSED, const void *parameters G_GNUC_UNUSED, Error *err G_GNUC_UNUSED) {
     g_auto(AgentModulesPlan) plan = {0};
@@ -332,6 +339,7 @@ static const AnswerFn answers[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_REPOSITORY_CLOSE] = answer_nothing,
     [AGENT_METHOD_NETWORK_OPEN] = answer_network,
     [AGENT_METHOD_NETWORK_CLOSE] = answer_nothing,
+    [AGENT_METHOD_NETWORK_APPLY] = answer_network_wish,
     [AGENT_METHOD_VM_START] = answer_start,
     [AGENT_METHOD_VM_STOP] = answer_stop,
     [AGENT_METHOD_VM_KILL] = answer_stop,

@@ -137,7 +137,7 @@ static bool open_bridge(const Network *network, Error *err) {
         return error_set(err, ERROR_INVALID, "/bridge", "is required for a network of kind bridge");
     g_autofree char *path = g_strdup_printf("/sys/class/net/%s/bridge", network->bridge);
     if (strchr(network->bridge, '/') || access(path, F_OK) != 0)
-        return error_set(err, ERROR_NOT_FOUND, "/bridge", "this host has no bridge %s", network->bridge);
+        return error_set(err, ERROR_NOT_FOUND, "/bridge", "the bridge %s does not exist", network->bridge);
     return true;
 }
 

@@ -52,6 +52,20 @@ static char *moved_path(const Rewriting *self, const char *path) {
     return g_strdup(path);
 }
 
+/* Of the same network on the other host; newly allocated. */
+static char *moved_bridge(const Rewriting *self, const char *bridge) {
+    const HypervisorVm *here = self->paths->here, *there = self->paths->vm;
+    for (size_t i = 0; here && i < here->n_nics; i++) {
+        const Network *own = here->nics[i].network;
+        if (!own || own->kind != NETWORK_KIND_BRIDGE || g_strcmp0(own->bridge, bridge) != 0)
+            continue;
+        for (size_t k = 0; k < there->n_nics; k++)
+            if (there->nics[k].network && g_strcmp0(there->nics[k].network->id, own->id) == 0)
+                return g_strdup(there->nics[k].network->bridge);
+    }
+    return g_strdup(bridge);
+}
+
 static char *new_value(const Rewriting *self, const char *element, const char *name, const char *value) {
     const HypervisorDisk *disk = disk_of(self);
     bool is_own = self->disk_depth && self->depth == self->disk_depth + 1;
@@ -59,6 +73,8 @@ static char *new_value(const Rewriting *self, const char *element, const char *n
         return g_strdup(disk->path);
     if (is_own && disk && !strcmp(element, "driver") && !strcmp(name, "type"))
         return g_strdup(disk->disk->format == DISK_FORMAT_RAW ? "raw" : "qcow2");
+    if (!self->disk_depth && !strcmp(element, "source") && !strcmp(name, "bridge"))
+        return moved_bridge(self, value);
     return moved_path(self, value);
 }
 

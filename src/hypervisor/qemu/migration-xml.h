@@ -1,6 +1,7 @@
 /*
  * The definition of a running domain as it is to be on another host: the same machine to the last address,
- * with disks at their new paths and files of the state folder in the other host's. Pure. Any thread.
+ * with disks at their new paths, files of the state folder in the other host's, and NICs in the bridges that
+ * their networks have there. Pure. Any thread.
  */
 #pragma once
 #include "hypervisor/hypervisor.h"

@@ -103,6 +103,30 @@ static void test_disks_that_both_see_keep_what_lies_below(World *world, const vo
                                    "<source file='/srv/old/template.raw'></source></backingStore>"));
 }
 
+/* "br0" here is "br1" there; other bridges are not ours to name. */
+static void test_nics_go_into_the_bridges_of_the_other_host(World *world, const void *data G_GNUC_UNUSED) {
+    static const char nics[] = "<interface type='bridge'><source bridge='br0'/></interface>"
+                               "<interface type='network'><source network='lan' bridge='virbr7'/></interface>"
+                               "</devices>";
+    g_auto(Network) here = {0}, there = {0};
+    g_auto(Error) err = {0};
+    network_set_id(&here, "eeeeeeee-1111-4222-8333-444455556666");
+    network_set_kind(&here, NETWORK_KIND_BRIDGE);
+    network_copy(&there, &here);
+    network_set_bridge(&here, "br0");
+    network_set_bridge(&there, "br1");
+    const HypervisorNic nic_here = {.network = &here}, nic_there = {.network = &there};
+    world->here.nics = &nic_here;
+    world->there.nics = &nic_there;
+    world->here.n_nics = world->there.n_nics = 1;
+    g_auto(GStrv) parts = g_strsplit(running, "</devices>", 2);
+    g_autofree char *with_nics = g_strconcat(parts[0], nics, parts[1], NULL);
+    g_autofree char *moved = qemu_migration_xml(with_nics, &world->paths, &err);
+    g_assert_cmpstr(err.message, ==, NULL);
+    g_assert_nonnull(strstr(moved, "<source bridge='br1'>"));
+    g_assert_nonnull(strstr(moved, "<source network='lan' bridge='virbr7'>"));
+}
+
 static void test_half_a_definition_is_refused(World *world, const void *data G_GNUC_UNUSED) {
     for (size_t length = 0; length < strlen(running); length += 97) {
         g_auto(Error) err = {0};
@@ -118,6 +142,7 @@ int main(int argc, char **argv) {
     TEST("paths-change", test_paths_change_and_nothing_else);
     TEST("same-disks", test_disks_that_both_see_keep_what_lies_below);
     TEST("missing-disk", test_a_disk_that_is_not_there_stops_it);
+    TEST("bridges", test_nics_go_into_the_bridges_of_the_other_host);
     TEST("half", test_half_a_definition_is_refused);
     return g_test_run();
 }

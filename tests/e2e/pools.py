@@ -1,0 +1,162 @@
+"""Scenarios about what the hosts of a pool share: networks that each of them has, or lacks; on the fake hypervisor."""
+import contextlib
+import json
+
+from hosts import is_connected, neighbour, state, take
+from house import require, wait_until
+from migration import HOSTS, Row
+from placement import SMALL, places, pool_of, refused
+
+
+def tell(host, *lines):
+    """Settings of a host's fake hypervisor."""
+    (host.folder / "agent" / "fake" / "control").write_text("".join(f"{line}\n" for line in lines))
+
+
+def network(house, name):
+    return house.json("network", "show", name)
+
+
+def on_hosts(house, name):
+    """State of a network by host."""
+    return {row["host"]: row["state"] for row in network(house, name)["status"].get("hosts", [])}
+
+
+def is_on(house, name, expected):
+    return lambda: house.answers() and on_hosts(house, name) == expected
+
+
+def why(house, name, host):
+    return next(row.get("reason", "") for row in network(house, name)["status"]["hosts"] if row["host"] == host)
+
+
+def each_host_of_a_pool_has_its_networks(house):
+    """One that lacks a bridge does not stop the others, says so, and gets no VM that needs it."""
+    with pool_of(house, "two", "three") as others:
+        wait_until("all have the first network", is_on(house, "default", {"one": "active", "two": "active", "three": "active"}))
+        tell(others["two"], "no_bridge=br7,br9")
+        house.run("network", "create", "office", "--kind", "bridge", "--bridge", "br7")
+        require(on_hosts(house, "office") == {"one": "active", "three": "active", "two": "failed"}, f"it is {network(house, 'office')}")
+        status = network(house, "office")["status"]
+        require(status["state"] == "partial" and "two: the bridge br7 does not exist" in status["reason"], f"its status is {status}")
+        require("partial" in house.run("network", "list").stdout, "the list does not tell")
+        text = house.run("network", "show", "office").stdout
+        require("the bridge br7 does not exist" in text and "HOST" in text, f"it is shown as\n{text}")
+        job = next(job for job in house.list("job") if job["kind"] == "network.create")
+        kept = house.json("job", "show", job["id"])["result"]["failed"]
+        require([row["host"] for row in kept] == ["two"], f"its job tells {kept}")
+        house.run("vm", "create", "web", *SMALL, "--network", "office", "--count", 4)
+        require(set(places(house).values()) == {"one", "three"}, f"they went to {places(house)}")
+        refused(house, "lacks the network office: the bridge br7 does not exist", "vm", "create", "x", *SMALL, "--network", "office", "--host", "two")
+        text = house.run("vm", "create", "x", *SMALL, "--network", "office", "--dry-run").stdout
+        require("not on two: lacks the network office: the bridge br7 does not exist" in text, f"the plan is\n{text}")
+        # Where no host has it, it is not made.
+        tell(house, "no_bridge=br9")
+        tell(others["three"], "no_bridge=br9")
+        text = house.run("network", "create", "nowhere", "--kind", "bridge", "--bridge", "br9", status=3).stderr
+        require("one: the bridge br9 does not exist" in text and "three: " in text, f"no host has it: {text}")
+        require({row["name"] for row in house.list("network")} == {"default", "office"}, "a network that no host has is listed")
+
+
+def a_bridge_may_have_another_name(house):
+    with pool_of(house, "two") as others:
+        tell(others["two"], "no_bridge=br7")
+        house.run("network", "create", "office", "--kind", "bridge", "--bridge", "br7")
+        house.run("network", "update", "office", "--bridge-on", "host=two,bridge=br8")
+        rows = network(house, "office")["status"]["hosts"]
+        require([(row["host"], row["state"], row["bridge"]) for row in rows] == [("one", "active", "br7"), ("two", "active", "br8")], f"they are {rows}")
+        require(network(house, "office")["status"]["state"] == "active", "the network is not whole")
+        house.run("vm", "create", "web", *SMALL, "--network", "office", "--host", "two", "--start")
+        house.wait_for_states({"web": "running"})
+        told = json.dumps(house.list("network"))
+        for wrong, word in ((("--bridge-on", "host=two,bridge=br8", "--bridge-on", "host=two,bridge=br9"), "twice"),
+                            (("--bridge-on", "host=two,bridge=a/b"), "interface"), (("--bridge-on", "host=nobody,bridge=br8"), "nobody"),
+                            (("--bridge-on", "bridge=br8"), "host"), (("--name", "default"), "already")):
+            refused(house, word, "network", "update", "office", *wrong, status=None)
+        refused(house, "bridge", "network", "update", "default", "--bridge-on", "host=two,bridge=br8", status=2)
+        require(json.dumps(house.list("network")) == told, "what was refused changed something")
+        house.run("network", "update", "office", "--description", "desks", "--unset", "bridge-on")
+        require(on_hosts(house, "office")["two"] == "failed", f"it is {network(house, 'office')}")
+        refused(house, "br7", "vm", "create", "x", *SMALL, "--network", "office", "--host", "two")
+
+
+def hosts_that_come_back_or_join_are_asked(house):
+    """What was made or vanished while a host was away is known as soon as it is back."""
+    house.run("network", "create", "office", "--kind", "bridge", "--bridge", "br7")
+    with neighbour(house) as other:
+        tell(other, "no_bridge=br7")
+        take(house, other)
+        wait_until("it was asked", is_on(house, "office", {"one": "active", "two": "failed"}))
+        other.end("lodge-agent", 9)
+        wait_until("nothing is known of it", is_on(house, "office", {"one": "active", "two": "unknown"}))
+        require(network(house, "office")["status"]["state"] == "active", "a host that is away makes the network worse")
+        house.run("network", "create", "lab", "--kind", "bridge", "--bridge", "br7")
+        require(on_hosts(house, "lab") == {"one": "active", "two": "unknown"}, f"it is {on_hosts(house, 'lab')}")
+        other.start("lodge-agent")
+        wait_until("it was asked for both", lambda: "br7" in why(house, "lab", "two") and "br7" in why(house, "office", "two"))
+        # A bridge that people make is found, without anybody's help.
+        tell(other)
+        wait_until("the bridge was found", is_on(house, "lab", {"one": "active", "two": "active"}), 45, 0.5)
+        house.power_cut("lodged")
+        wait_until("both are known again", is_on(house, "office", {"one": "active", "two": "active"}))
+        # Of another pool it is not asked.
+        house.run("pool", "create", "other")
+        house.run("host", "move", "two", "--pool", "other")
+        wait_until("its row is gone", is_on(house, "office", {"one": "active"}))
+        house.run("host", "move", "two", "--pool", "default")
+        wait_until("it was asked again", is_on(house, "office", {"one": "active", "two": "active"}))
+        house.run("network", "delete", "office", "lab", "--yes")
+        require([row["name"] for row in house.list("network")] == ["default"], "they were not deleted")
+        house.run("host", "remove", "two", "--yes")
+        wait_until("its row is gone", is_on(house, "default", {"one": "active"}))
+
+
+def networks_are_made_whoever_dies(house):
+    """With every host away the job waits; a host that dies in the middle does not hold up the others."""
+    with pool_of(house, "two") as others:
+        tell(others["two"], "delay_ms=3000")
+        job = json.loads(house.run("network", "create", "slow", "--no-wait", "-o", "json").stdout)["id"]
+        wait_until("the first host has it", lambda: any(row["name"] == "slow" for row in house.list("network")))
+        others["two"].end("lodge-agent", 9)
+        house.wait_for_jobs()
+        require(house.json("job", "show", job)["state"] == "succeeded", f"{house.json('job', 'show', job)}")
+        require(on_hosts(house, "slow") == {"one": "active", "two": "unknown"}, f"it is {on_hosts(house, 'slow')}")
+        house.end("lodge-agent", 9)
+        wait_until("nobody answers", lambda: state(house, "one").get("state") == "unreachable")
+        job = json.loads(house.run("network", "create", "late", "--no-wait", "-o", "json").stdout)["id"]
+        house.power_cut("lodged")
+        wait_until("lodged answers", house.answers)
+        tell(others["two"])
+        house.start("lodge-agent")
+        others["two"].start("lodge-agent")
+        wait_until("both have it", lambda: any(row["name"] == "late" for row in house.list("network")) and
+                   is_on(house, "late", {"one": "active", "two": "active"})(), 60)
+        house.wait_for_jobs()
+        require(house.json("job", "show", job)["state"] == "succeeded", f"{house.json('job', 'show', job)}")
+
+
+def nothing_moves_to_a_host_without_its_networks(house):
+    with contextlib.ExitStack() as stack:
+        row = Row(house, stack, HOSTS[:2])
+        tell(row.hosts["three"], "no_bridge=br7")
+        house.run("network", "create", "office", "--kind", "bridge", "--bridge", "br7")
+        house.run("vm", "attach-nic", "web", "--network", "office")
+        text = refused(house, "three lacks the network office: the bridge br7 does not exist", "vm", "migrate", "web", "--to-host", "three")
+        require("/to_host" in text or "to_host" in text, f"the field is not named: {text}")
+        plan = house.run("host", "maintenance", "two", "on", "--dry-run").stdout
+        require("Would stay:\n  web: " in plan, f"the plan is\n{plan}")
+        tell(row.hosts["three"])
+        row.hosts["three"].power_cut("lodge-agent")
+        wait_until("it is connected", is_connected(house, "three"))
+        wait_until("it has the network", lambda: on_hosts(house, "office")["three"] == "active")
+        house.run("vm", "migrate", "web", "--to-host", "three")
+        row.is_whole()
+
+
+SCENARIOS = [
+    each_host_of_a_pool_has_its_networks,
+    a_bridge_may_have_another_name,
+    hosts_that_come_back_or_join_are_asked,
+    networks_are_made_whoever_dies,
+    nothing_moves_to_a_host_without_its_networks,
+]
