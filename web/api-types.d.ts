@@ -707,6 +707,8 @@ export interface Pool {
   readonly updated?: string;
   /** First three bytes of the MACs given out, such as `52:54:00` or `02:0a:1b`; locally administered. */
   mac_range?: string;
+  /** Layout of the keyboards that people use for its VMs, such as `de`, `gb` or `de(nodeadkeys)`. It is kept for the graphics console; nothing uses it yet. */
+  keymap?: string;
   /** Hosts that were set up with the same secret (`lodge-agent --enrol-secret-file`) join this pool without a code; at least 16 characters. */
   enrol_secret?: string;
   /** How many VMs move between its hosts at a time while they run; others wait. */
@@ -1219,6 +1221,8 @@ export interface Vm {
   cloud_init?: CloudInit;
   /** Serial and graphics console. */
   console?: Console;
+  /** Layout of the keyboard that people use for it, such as `de(nodeadkeys)`; its pool's when absent. It is kept for the graphics console; nothing uses it yet. */
+  keymap?: string;
   /** What happens when its host has started. */
   run_policy?: RunPolicy;
   /** When true it cannot be deleted. */

@@ -118,6 +118,23 @@ bool is_module_name(const char *text) {
     return length >= 1 && length <= MODULE_MAX_LENGTH && text[0] != '-';
 }
 
+/* Of xkeyboard-config (rules/base.lst), those that are the layout of a country or a language. */
+static const char *const layouts[] = {"af", "al", "am", "ara", "at", "az", "ba", "bd", "be", "bg", "br", "by",
+    "ca", "ch", "cn", "cz", "de", "dk", "ee", "epo", "es", "fi", "fo", "fr", "gb", "ge", "gr", "hr", "hu",
+    "ie", "il", "in", "iq", "ir", "is", "it", "jp", "kg", "kh", "kr", "kz", "la", "latam", "lk", "lt", "lv",
+    "ma", "md", "me", "mk", "mm", "mn", "mt", "nl", "no", "np", "pk", "pl", "pt", "ro", "rs", "ru", "se",
+    "si", "sk", "sy", "th", "tj", "tm", "tr", "tw", "ua", "us", "uz", "vn", "za", NULL};
+
+/* "de", "de(nodeadkeys)" */
+static bool is_keymap(const char *text) {
+    size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyz");
+    g_autofree char *layout = g_strndup(text, length);
+    const char *variant = text + length;
+    size_t letters = *variant ? strspn(variant + 1, "abcdefghijklmnopqrstuvwxyz0123456789_-") : 0;
+    bool has_variant = *variant == '(' && letters > 0 && strcmp(variant + 1 + letters, ")") == 0;
+    return (!*variant || has_variant) && g_strv_contains(layouts, layout);
+}
+
 static bool is_text(const char *text) {
     return !has_controls(text, "\n\r\t");
 }
@@ -159,6 +176,9 @@ static const struct {
     [FORMAT_INTERFACE] = {is_interface, "must be the name of a network interface, 1 to 15 characters"},
     [FORMAT_MODULE] = {is_module_name,
         "must be the name of a kernel module: 1 to 64 letters, digits, - or _"},
+    [FORMAT_KEYMAP] = {is_keymap,
+        "must be the layout of a keyboard as XKB names it, with a variant or without: de, gb, "
+        "de(nodeadkeys)"},
     [FORMAT_REFERENCE] = {is_reference, "must be the name or the id of an object"},
 };
 

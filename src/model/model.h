@@ -50,6 +50,7 @@ typedef enum StringFormat {
     FORMAT_SUBNET, /* an IPv4 network for private use (RFC 1918, 6598, 2544), "10.0.0.0/24", prefix 8 to 29 */
     FORMAT_INTERFACE, /* name of a Linux network interface */
     FORMAT_MODULE,    /* name of a Linux kernel module; kept with `_` for `-` */
+    FORMAT_KEYMAP,    /* a keyboard layout as XKB names it, with a variant or without: "de(nodeadkeys)" */
     FORMAT_REFERENCE, /* a name or an id of another resource */
 } StringFormat;
 

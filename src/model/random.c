@@ -15,6 +15,7 @@ static char *random_string(const FieldDescriptor *field, GRand *random) {
         [FORMAT_SUBNET] = "192.168.77.0/24",
         [FORMAT_INTERFACE] = "brxxxx",
         [FORMAT_MODULE] = "mod_xxxx",
+        [FORMAT_KEYMAP] = "de(nodeadkeys)",
         [FORMAT_REFERENCE] = NULL};
     const char *pattern = patterns[field->format];
     if (pattern) {

@@ -95,6 +95,22 @@ static void test_formats_of_networks_keys_and_macs(void) {
         {&network_type, "bridge", "a b", false},
         {&network_type, "bridge", "a/b", false},
         {&network_type, "bridge", "sixteen-letters-", false},
+        {&pool_type, "keymap", "us", true},
+        {&pool_type, "keymap", "latam", true},
+        {&pool_type, "keymap", "de(nodeadkeys)", true},
+        {&vm_type, "keymap", "us(dvorak-intl)", true},
+        {&pool_type, "keymap", "", false},
+        {&pool_type, "keymap", "d", false},
+        {&pool_type, "keymap", "xx", false},
+        {&pool_type, "keymap", "DE", false},
+        {&pool_type, "keymap", "de ", false},
+        {&pool_type, "keymap", "de()", false},
+        {&pool_type, "keymap", "de(nodeadkeys", false},
+        {&pool_type, "keymap", "de(nodeadkeys)x", false},
+        {&pool_type, "keymap", "de(no dead)", false},
+        {&pool_type, "keymap", "(nodeadkeys)", false},
+        {&pool_type, "keymap", "de,us", false},
+        {&pool_type, "keymap", "../de", false},
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         const FieldDescriptor *field = model_field(cases[i].type, cases[i].field);

@@ -1,4 +1,4 @@
-"""Scenarios about what the hosts of a pool share: networks that each of them has, or lacks; on the fake hypervisor."""
+"""Scenarios about what a pool has: networks that each of its hosts has or lacks, a keyboard; on the fake hypervisor."""
 import contextlib
 import json
 
@@ -153,10 +153,29 @@ def nothing_moves_to_a_host_without_its_networks(house):
         row.is_whole()
 
 
+def keyboards_are_remembered(house):
+    """Of the pool, and of a VM whose people have another one; nonsense is refused by field."""
+    house.run("pool", "create", "prod", "--keymap", "de")
+    house.run("pool", "update", "default", "--keymap", "us(dvorak)")
+    require({pool["name"]: pool.get("keymap") for pool in house.list("pool")} == {"default": "us(dvorak)", "prod": "de"}, f"they are {house.list('pool')}")
+    require("Keymap: de\n" in house.run("pool", "show", "prod").stdout, "it is not shown")
+    require("us(dvorak)" in house.run("pool", "list", "-o", "wide").stdout, "it is not listed")
+    house.run("vm", "create", "web", *SMALL, "--start")
+    house.run("vm", "update", "web", "--keymap", "fr")
+    vm = house.json("vm", "show", "web")
+    require(vm["keymap"] == "fr" and not vm["status"].get("pending"), f"the VM is {vm}")
+    for wrong in ("xx", "DE", "de(", "de()", "de(a b)", "../de", "de;reboot"):
+        refused(house, "keyboard", "pool", "update", "prod", "--keymap", wrong, status=2)
+        refused(house, "keyboard", "vm", "update", "web", "--keymap", wrong, status=2)
+    house.run("pool", "update", "prod", "--unset", "keymap")
+    require("keymap" not in house.json("pool", "show", "prod"), "it is still there")
+
+
 SCENARIOS = [
     each_host_of_a_pool_has_its_networks,
     a_bridge_may_have_another_name,
     hosts_that_come_back_or_join_are_asked,
     networks_are_made_whoever_dies,
     nothing_moves_to_a_host_without_its_networks,
+    keyboards_are_remembered,
 ]

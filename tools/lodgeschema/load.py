@@ -7,7 +7,8 @@ import tomllib
 STRING_FORMATS = {
     "string": "FORMAT_LINE", "text": "FORMAT_TEXT", "name": "FORMAT_NAME", "name_pattern": "FORMAT_NAME_PATTERN", "tag": "FORMAT_TAG",
     "path": "FORMAT_PATH", "uuid": "FORMAT_UUID", "mac": "FORMAT_MAC", "mac_range": "FORMAT_MAC_RANGE", "ssh_key": "FORMAT_SSH_KEY",
-    "subnet": "FORMAT_SUBNET", "interface": "FORMAT_INTERFACE", "module": "FORMAT_MODULE", "ref": "FORMAT_REFERENCE",
+    "subnet": "FORMAT_SUBNET", "interface": "FORMAT_INTERFACE", "module": "FORMAT_MODULE", "keymap": "FORMAT_KEYMAP",
+    "ref": "FORMAT_REFERENCE",
 }
 FIXED_LENGTH = {"uuid", "mac", "mac_range"}
 SCALARS = {"bool", "int", "size", "time", "json"} | STRING_FORMATS.keys() - {"ref"}
