@@ -475,6 +475,12 @@ export interface HostStatus {
   cpus?: number;
   /** Model name of its CPUs. */
   cpu_model?: string;
+  /** What of its processor guests get; absent where they are emulated, because then all hosts have the same. */
+  cpu?: HostCpu;
+  /** Features that other hosts of its pool lack; told of a single host. */
+  cpu_beyond?: string[];
+  /** Features that all other hosts of its pool have; told of a single host. */
+  cpu_lacks?: string[];
   /** Memory in all. Bytes. */
   memory?: number;
   /** Memory that could be given to guests now. Bytes. */
@@ -515,6 +521,18 @@ export interface HostStatus {
   modules_blocked?: number;
   /** Names of VMs that run here and are not listed: other tools started them, or they are newer than the backup that was restored. */
   unmanaged?: string[];
+}
+
+/** What of a host's processor guests get. */
+export interface HostCpu {
+  /** Its maker. */
+  vendor?: string;
+  /** The model of the hypervisor's that comes closest. */
+  model?: string;
+  /** How many features it has. */
+  features?: number;
+  /** Their names. */
+  feature_names?: string[];
 }
 
 /** A physical network card. */
@@ -725,6 +743,38 @@ export interface PoolStatus {
   hosts?: number;
   /** VMs. */
   vms?: number;
+  /** By how much the clocks of its hosts and the manager's differed when the hosts connected last. Unit: ms. */
+  clock_spread_ms?: number;
+  /** What the processors of its hosts have in common, of those that told of theirs. */
+  cpu?: PoolCpu;
+  /** What each of them has. */
+  cpu_hosts?: PoolCpuHost[];
+}
+
+/** What several processors have in common. */
+export interface PoolCpu {
+  /** Their maker, when it is the same. */
+  vendor?: string;
+  /** The model of a host that has nothing beyond it, when there is one and all have the same maker. */
+  model?: string;
+  /** How many features all of them have. */
+  features?: number;
+  /** How many hosts were compared. */
+  hosts?: number;
+}
+
+/** The processor of one host beside those of its pool. */
+export interface PoolCpuHost {
+  /** Name of the host. */
+  host: string;
+  /** Its maker. */
+  vendor?: string;
+  /** The model that comes closest. */
+  model?: string;
+  /** How many features it has. */
+  features?: number;
+  /** How many of them not all hosts have. */
+  beyond?: number;
 }
 
 /** How much to move. */
@@ -1227,6 +1277,8 @@ export interface Vm {
   run_policy?: RunPolicy;
   /** When true it cannot be deleted. */
   protected?: boolean;
+  /** Where the processor comes from that it was started with, after it has moved. */
+  readonly cpu_from?: VmCpuFrom;
   /** Tags: it is placed on a host that has a VM with one of them, when there is any. Counts when it is made. */
   affinity?: string[];
   /** Tags: it is never placed on a host that has a VM with one of them, nor started beside one that runs; VMs with such a tag keep away from it too. */
@@ -1241,6 +1293,14 @@ export interface Vm {
   readonly template_name?: string;
   /** Name of `host`. */
   readonly host_name?: string;
+}
+
+/** A start of a VM that has moved since. */
+export interface VmCpuFrom {
+  /** The host on which it was started. */
+  host: string;
+  /** When. A later start does away with it. */
+  started: string;
 }
 
 /** What a VM does now; reported by its host, not part of the definition. */

@@ -154,6 +154,7 @@ void prepare_host_update(ApiCall *call);
 /* hosts.c */
 void prepare_host(ApiCall *call);
 void handle_host_move(ApiCall *call);
+void handle_host_get(ApiCall *call);
 void handle_host_renew(ApiCall *call);
 void also_move_repositories(ApiCall *call, InventoryChange *change);
 bool check_host_delete(ApiCall *call, const Object *host, Error *err);

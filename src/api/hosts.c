@@ -1,6 +1,7 @@
 /* What is special about hosts: taking them, moving them between pools, removing them. */
 #include <string.h>
 #include "api/api-internal.h"
+#include "inventory/pool-status.h"
 
 /* Hosts: into the only pool, under the id that the agent has given itself. */
 
@@ -62,6 +63,25 @@ void prepare_host(ApiCall *call) {
     host_add_set_pool(&asked, host->pool);
     call_hold(call);
     options->own_host(&asked, NULL, host_owned, call, options->hook_data);
+}
+
+/* ---- one host: also what its processor is beside the others ---- */
+
+void handle_host_get(ApiCall *call) {
+    g_auto(Error) err = {0};
+    g_auto(HostStatus) status = {0};
+    const Object *object = call_object(call, &err);
+    if (!object) {
+        call_fail(call, &err);
+        return;
+    }
+    const Host *host = object->data;
+    if (host_has(host, HOST_FIELD_STATUS)) {
+        host_status_copy(&status, &host->status);
+        pool_compare_cpu(call->api->inventory, host, &status);
+        call->extra = json_pack("{so}", "status", host_status_encode(&status, MODEL_ENCODE_PUBLIC));
+    }
+    call_reply_object(call, 200, object);
 }
 
 /* ---- found and believed again ---- */

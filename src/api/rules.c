@@ -27,6 +27,7 @@ bool call_check_unused(ApiCall *call, const Object *object, Error *err) {
 
 static const ApiRule rules[METHOD_MAX] = {
     [METHOD_HOST_CREATE] = {.prepare = prepare_host},
+    [METHOD_HOST_GET] = {.handle = handle_host_get},
     [METHOD_HOST_UPDATE] = {.prepare = prepare_host_update},
     [METHOD_VM_MODES] = {.handle = handle_vm_modes},
     [METHOD_HOST_RENEW] = {.handle = handle_host_renew},

@@ -9,8 +9,9 @@
  * but reported as lost). LODGE_FAKE_BOOT=ID, or the line "boot=ID", is the host's boot id. "stuck=1"
  * makes guests that let go of no disk and no NIC, "full=1" machines without place for another, "deaf=1"
  * guests that do not stop when they are asked to; "modes=pvh,pv" is a host that offers these VM modes only,
- * in this order; "no_bridge=br0,br1" is a host without these bridges; "hang=statistics" makes calls of that name hang while the line stands. A file ID.crashed
- * instead of ID.json is a VM that has crashed (crash-mark.h).
+ * in this order; "no_bridge=br0,br1" is a host without these bridges, "cpu=Intel:Skylake:aes,avx2" one
+ * whose guests get that processor; "hang=statistics" makes calls of that name hang while the line stands. A
+ * file ID.crashed instead of ID.json is a VM that has crashed (crash-mark.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -161,6 +162,23 @@ static void report_modes(const HypervisorSession *session, HostStatus *status) {
     }
 }
 
+/* "cpu=VENDOR:MODEL:FEATURE,…" */
+static bool report_cpu(const HypervisorSession *session, HostStatus *status) {
+    g_autofree char *text = setting(session, "cpu", "LODGE_FAKE_CPU");
+    g_auto(GStrv) parts = g_strsplit(text ? text : "", ":", 3);
+    if (g_strv_length(parts) != 3)
+        return false;
+    HostCpu *cpu = host_status_put_cpu(status);
+    g_auto(GStrv) names = g_strsplit(parts[2], ",", -1);
+    host_cpu_set_vendor(cpu, parts[0]);
+    host_cpu_set_model(cpu, parts[1]);
+    host_cpu_set_features(cpu, g_strv_length(names));
+    for (char **name = names; *name; name++)
+        host_cpu_add_feature_names(cpu, *name);
+    host_status_set_acceleration(status, "kvm");
+    return true;
+}
+
 static bool fake_probe(HypervisorSession *session, HostStatus *status, Error *err) {
     if (!fake_suffer(session, "probe", NULL, err))
         return false;
@@ -172,6 +190,7 @@ static bool fake_probe(HypervisorSession *session, HostStatus *status, Error *er
     host_status_set_acceleration(status, "emulation");
     host_status_set_acceleration_reason(status, "the fake hypervisor runs nothing");
     host_status_set_vcpus_limit(status, FAKE_VCPUS_LIMIT);
+    report_cpu(session, status);
     report_modes(session, status);
     g_auto(AgentInventory) inventory = {0};
     if (!hypervisor_fake.list(session, &inventory, err))
@@ -285,7 +304,7 @@ static void add_address(VmStatus *status, const Nic *nic) {
         address_set_mac(address, nic->mac);
 }
 
-static void fill_running(Vm *running, const HypervisorVm *vm, VmMode mode) {
+static void fill_running(Vm *running, const HypervisorVm *vm, VmMode mode, bool has_cpu) {
     vm_copy(running, vm->vm);
     VmStatus *status = vm_put_status(running);
     vm_status_clear(status);
@@ -293,7 +312,7 @@ static void fill_running(Vm *running, const HypervisorVm *vm, VmMode mode) {
     vm_status_set_vcpus_online(status, vm->vm->vcpus);
     vm_status_set_memory_actual(status, vm->vm->memory);
     vm_status_set_started(status, clock_realtime_ns(clock_system()));
-    vm_status_set_acceleration(status, "emulation");
+    vm_status_set_acceleration(status, has_cpu ? "kvm" : "emulation");
     vm_status_set_mode(status, mode);
     for (size_t i = 0; i < vm->vm->nics.n; i++)
         add_address(status, &vm->vm->nics.items[i]);
@@ -328,7 +347,7 @@ static bool fake_start(HypervisorSession *session, const HypervisorVm *vm, const
     if (!vm_mode_choose(vm->vm, &host, vm->kernel_path != NULL, &mode, err) ||
         !check_bridges(session, vm, err) || !fake_suffer(session, "start", cancel, err))
         return false;
-    fill_running(&running, vm, mode);
+    fill_running(&running, vm, mode, report_cpu(session, &host));
     fake_migration_forget(session, vm->vm->id);
     if (!fake_store(session, &running, true, err))
         return false;

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "inventory/change.h"
 #include "inventory/names.h"
+#include "inventory/pool-status.h"
 #include "model/format.h"
 #include "model/guest-os.h"
 
@@ -578,17 +579,10 @@ void inventory_runtime_changed_soon(Inventory *inventory, ResourceId kind, const
         inventory->soon_source = g_timeout_add(SOON_MS, announce_all, inventory);
 }
 
-static void count_pool(Inventory *inventory, const char *pool, json_t *json) {
-    int64_t hosts = 0, vms = 0;
-    for (guint i = 0; i < inventory->lists[RESOURCE_HOST]->len; i++)
-        hosts +=
-            g_strcmp0(((const Host *)((const Object *)inventory->lists[RESOURCE_HOST]->pdata[i])->data)->pool,
-                pool) == 0;
-    for (guint i = 0; i < inventory->lists[RESOURCE_VM]->len; i++)
-        vms += g_strcmp0(((const Vm *)((const Object *)inventory->lists[RESOURCE_VM]->pdata[i])->data)->pool,
-                   pool) == 0;
-    json_object_set_new(
-        json, "status", json_pack("{sI sI}", "hosts", (json_int_t)hosts, "vms", (json_int_t)vms));
+static json_t *pool_status_json(Inventory *inventory, const char *pool_id) {
+    g_auto(PoolStatus) status = {0};
+    pool_describe(inventory, pool_id, &status);
+    return pool_status_encode(&status, MODEL_ENCODE_PUBLIC);
 }
 
 /* `repository_name` is the name of what `repository` refers to: a rule of the schema. */
@@ -662,7 +656,7 @@ json_t *inventory_encode_some(Inventory *inventory, const Object *object, uint64
     json_t *json = model_encode_some(type, object->data, MODEL_ENCODE_PUBLIC, fields);
     add_reference_names(inventory, object, fields, json);
     if (object->kind == RESOURCE_POOL)
-        count_pool(inventory, object->id, json);
+        json_object_set_new(json, "status", pool_status_json(inventory, object->id));
     if (object->kind == RESOURCE_JOB) {
         json_object_set_new(json, "short_id", json_stringn(object->id, SHORT_ID));
         model_drop_secrets(json_object_get(json, "parameters"));

@@ -8,6 +8,7 @@
 #include "manager/job-kinds.h"
 #include "manager/network-hosts.h"
 #include "manager/repository-hosts.h"
+#include "manager/vm-cpu.h"
 #include "manager/vm-migrate.h"
 #include "manager/vm-place.h"
 
@@ -139,7 +140,8 @@ bool vm_may_go(Inventory *inventory, const Vm *vm, const Host *target, const cha
     if (g_strcmp0(source->pool, target->pool) != 0)
         return error_set(
             err, ERROR_INVALID, "/to_host", "%s and %s are in different pools", source->name, target->name);
-    if (!is_stopped(vm) && (!check_host(target, "target", err) || !check_mode(target, vm, err)))
+    if (!is_stopped(vm) && (!check_host(target, "target", err) || !check_mode(target, vm, err) ||
+                               !vm_cpu_is_on(inventory, vm, target, err)))
         return false;
     if (!vm_networks_are_on(inventory, vm, target, err))
         return false;
@@ -342,14 +344,16 @@ static void begin(JobRun *run) {
     const Vm *vm = moved_vm(run);
     const Host *target = host_of(run, "to");
     g_auto(Error) err = {0};
-    if (!vm || !target)
+    if (!vm || !target) {
         step_failed(run, ERROR_NOT_FOUND, NULL, "the VM or its new host is gone");
-    else if (is_stopped(vm) != is_of_stopped(run))
+    } else if (is_stopped(vm) != is_of_stopped(run)) {
         step_failed(run, ERROR_WRONG_STATE, NULL, "the VM was started or stopped meanwhile; ask again");
-    else if (!may_migrate(job_inventory(run), vm, target, note(run, "repository"), NULL, &err))
+    } else if (!may_migrate(job_inventory(run), vm, target, note(run, "repository"), NULL, &err)) {
         job_step_failed(run, &err);
-    else
+    } else {
+        job_remember(run, "cpu_from", vm_cpu_origin(vm));
         job_step_done(run);
+    }
 }
 
 static void end_at_source(JobRun *run) {
@@ -404,6 +408,8 @@ static void define_there(JobRun *run) {
         return;
     }
     place_there(run, vm, &there);
+    if (!is_of_stopped(run))
+        vm_cpu_take_along(&there, json_object_get(job_data(run), "cpu_from"));
     InventoryChange *change = inventory_change_new(job_inventory(run));
     inventory_change_put(change, RESOURCE_VM, &there);
     commit_and_go_on(run, change);

@@ -142,8 +142,8 @@ static void show_answer(const Asked *asked, const Network *opened, const Error *
     else if (is_no_answer(err))
         show(asked->inventory, network, host->data, NETWORK_STATE_UNKNOWN, NULL, text);
     else
-        show(asked->inventory, network, host->data, NETWORK_STATE_FAILED,
-            bridge_on(network, asked->host_id), text);
+        show(asked->inventory, network, host->data, NETWORK_STATE_FAILED, bridge_on(network, asked->host_id),
+            text);
 }
 
 static void applied(const json_t *result, const Error *err, void *data) {
@@ -191,8 +191,8 @@ static void round_free(void *data) {
 }
 
 /* A host that is away is asked for all anew when it is back. */
-static void answered(const char *host_id G_GNUC_UNUSED, const Network *opened G_GNUC_UNUSED, const Error *err,
-    void *data) {
+static void answered(
+    const char *host_id G_GNUC_UNUSED, const Network *opened G_GNUC_UNUSED, const Error *err, void *data) {
     if (err && err->code == ERROR_UNREACHABLE)
         end_round(data);
     else
@@ -203,8 +203,7 @@ static void ask_next(Round *round) {
     const NetworkHosts *all = round->all;
     const Object *network = NULL;
     while (!network && round->next < round->network_ids->len)
-        network =
-            inventory_get(all->inventory, RESOURCE_NETWORK, round->network_ids->pdata[round->next++]);
+        network = inventory_get(all->inventory, RESOURCE_NETWORK, round->network_ids->pdata[round->next++]);
     if (network)
         network_apply(
             all->fleet, all->inventory, network->data, round->host_id, NETWORK_HERE, answered, round);

@@ -17,8 +17,7 @@ void network_hosts_free(NetworkHosts *self);
 void network_hosts_connected(NetworkHosts *self, const char *host_id);
 
 /* Whether it is to be on the host. `opened` is the network as it is there (NULL with the error). */
-typedef void (*NetworkAppliedFn)(
-    const char *host_id, const Network *opened, const Error *err, void *data);
+typedef void (*NetworkAppliedFn)(const char *host_id, const Network *opened, const Error *err, void *data);
 typedef enum NetworkWish { NETWORK_HERE, NETWORK_GONE } NetworkWish;
 /* Tells one host of a network that may not be listed yet, and shows what came of it where it is. `done` (may
  * be NULL) is called once, perhaps before this returns: ERROR_UNREACHABLE when the host is away. */

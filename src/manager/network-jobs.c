@@ -105,8 +105,8 @@ static void one_answered(
 }
 
 /* `pool` NULL: all that answer. */
-static void ask_hosts(JobRun *run, const Network *network, const char *pool, NetworkWish wish,
-    void (*done)(Asking *asking)) {
+static void ask_hosts(
+    JobRun *run, const Network *network, const char *pool, NetworkWish wish, void (*done)(Asking *asking)) {
     g_autoptr(GPtrArray) hosts = network_hosts_of(job_inventory(run), pool);
     Asking *asking = g_new0(Asking, 1);
     *asking = (Asking){.run = run, .n_open = hosts->len + 1, .done = done};
@@ -341,8 +341,9 @@ static json_t *failed_hosts(const Network *network) {
 static void spread(Asking *asking) {
     const Network *network = target_network(asking->run);
     if (network)
-        job_result(asking->run, json_pack("{so so}", "network", network_encode(network, MODEL_ENCODE_DEFINITION),
-                                    "failed", failed_hosts(network)));
+        job_result(
+            asking->run, json_pack("{so so}", "network", network_encode(network, MODEL_ENCODE_DEFINITION),
+                             "failed", failed_hosts(network)));
     job_step_done(asking->run);
 }
 
@@ -416,8 +417,8 @@ static bool check_unused(Inventory *inventory, const Network *network, Error *er
     for (guint i = 0; i < vms->len; i++) {
         const Object *vm = vms->pdata[i];
         if (is_plugged_into(vm->data, network->id))
-            return error_set(err, ERROR_IN_USE, NULL, "a NIC of the VM %s is plugged into %s", vm->name,
-                network->name);
+            return error_set(
+                err, ERROR_IN_USE, NULL, "a NIC of the VM %s is plugged into %s", vm->name, network->name);
     }
     return true;
 }

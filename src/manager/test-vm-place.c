@@ -4,6 +4,7 @@
 #include "engine/network-state.h"
 #include "manager/network-hosts.h"
 #include "manager/repository-hosts.h"
+#include "manager/vm-cpu.h"
 #include "manager/vm-place.h"
 
 #define POOL "11111111-1111-4111-8111-111111111111"
@@ -348,7 +349,8 @@ static void test_hosts_without_the_network_get_nothing(World *world, const void 
     g_assert_cmpstr(err.message, ==, "light lacks the network office: the bridge br0 does not exist");
 }
 
-static void test_each_host_is_told_its_own_bridge(World *world G_GNUC_UNUSED, const void *data G_GNUC_UNUSED) {
+static void test_each_host_is_told_its_own_bridge(
+    World *world G_GNUC_UNUSED, const void *data G_GNUC_UNUSED) {
     g_auto(Network) network = {0};
     network_set_id(&network, OFFICE);
     network_set_bridge(&network, "br0");
@@ -359,6 +361,63 @@ static void test_each_host_is_told_its_own_bridge(World *world G_GNUC_UNUSED, co
     g_assert_cmpstr(json_text_at(light, "bridge"), ==, "br0");
     g_assert_cmpstr(json_text_at(full, "bridge"), ==, "br1");
     g_assert_null(json_object_get(full, "bridges"));
+}
+
+static const Host *tell_cpu(World *world, const char *id, const char *vendor, const char *names) {
+    Host *host = inventory_runtime(world->inventory, RESOURCE_HOST, id);
+    HostCpu *cpu = host_status_put_cpu(&host->status);
+    g_auto(GStrv) words = g_strsplit(names, " ", -1);
+    host_cpu_clear(cpu);
+    host_cpu_set_vendor(cpu, vendor);
+    for (char **word = words; *word; word++)
+        host_cpu_add_feature_names(cpu, *word);
+    return host;
+}
+
+static Vm running_on(const char *host, const char *acceleration, int64_t started) {
+    Vm vm = vm_on(host);
+    vm_status_set_state(vm_put_status(&vm), VM_STATE_RUNNING);
+    vm_status_set_acceleration(&vm.status, acceleration);
+    vm_status_set_started(&vm.status, started);
+    return vm;
+}
+
+static void test_a_vm_keeps_the_processor_of_its_start(World *world, const void *data G_GNUC_UNUSED) {
+    const Host *light = tell_cpu(world, LIGHT, "Intel", "aes avx2 avx512f"),
+               *full = tell_cpu(world, FULL, "Intel", "aes avx2");
+    g_auto(Vm) vm = running_on(LIGHT, "kvm", NS_PER_S), emulated = running_on(LIGHT, "emulation", NS_PER_S),
+               old = running_on(FULL, "kvm", NS_PER_S);
+    g_auto(Error) err = {0};
+    g_assert_false(vm_cpu_is_on(world->inventory, &vm, full, &err));
+    g_assert_cmpint(err.code, ==, ERROR_UNSUPPORTED);
+    g_assert_cmpstr(err.field, ==, "/to_host");
+    g_assert_cmpstr(err.message, ==, "the processor of full lacks what web was started with: avx512f");
+    g_assert_true(vm_cpu_is_on(world->inventory, &emulated, full, NULL));
+    /* There and back, as long as it was not started anew meanwhile. */
+    g_assert_true(vm_cpu_is_on(world->inventory, &old, light, NULL));
+    g_autoptr(json_t) origin = vm_cpu_origin(&old);
+    vm_set_host(&old, LIGHT);
+    vm_cpu_take_along(&old, origin);
+    g_assert_true(vm_cpu_is_on(world->inventory, &old, full, NULL));
+    g_autoptr(json_t) further = vm_cpu_origin(&old);
+    g_assert_true(json_equal(origin, further));
+    vm_status_set_started(&old.status, 2 * NS_PER_S);
+    g_assert_false(vm_cpu_is_on(world->inventory, &old, full, NULL));
+    tell_cpu(world, FULL, "AMD", "aes avx2 avx512f");
+    error_clear(&err);
+    g_assert_false(vm_cpu_is_on(world->inventory, &vm, full, &err));
+    g_assert_nonnull(strstr(err.message, "a processor of Intel, and full has one of AMD"));
+}
+
+static void test_nothing_is_refused_for_what_nobody_told(World *world, const void *data G_GNUC_UNUSED) {
+    const Host *full = inventory_get(world->inventory, RESOURCE_HOST, FULL)->data;
+    g_auto(Vm) vm = running_on(LIGHT, "kvm", NS_PER_S), stopped = vm_on(LIGHT);
+    g_autoptr(json_t) origin = vm_cpu_origin(&stopped);
+    tell_cpu(world, LIGHT, "Intel", "aes");
+    g_assert_true(vm_cpu_is_on(world->inventory, &vm, full, NULL));
+    g_assert_true(json_is_null(origin));
+    vm_cpu_take_along(&stopped, origin);
+    g_assert_false(vm_has(&stopped, VM_FIELD_CPU_FROM));
 }
 
 int main(int argc, char **argv) {
@@ -376,6 +435,8 @@ int main(int argc, char **argv) {
     ADD("reasons", test_the_reasons_are_told);
     ADD("networks", test_hosts_without_the_network_get_nothing);
     ADD("bridges", test_each_host_is_told_its_own_bridge);
+    ADD("cpu", test_a_vm_keeps_the_processor_of_its_start);
+    ADD("cpu-unknown", test_nothing_is_refused_for_what_nobody_told);
     ADD("start", test_what_its_host_cannot_do_does_not_start);
     ADD("change", test_a_change_is_measured_by_what_was);
     return g_test_run();

@@ -1,8 +1,8 @@
-"""Scenarios about what a pool has: networks that each of its hosts has or lacks, a keyboard; on the fake hypervisor."""
+"""Scenarios about what a pool has: networks that each of its hosts has or lacks, a keyboard, processors; on the fake hypervisor."""
 import contextlib
 import json
 
-from hosts import is_connected, neighbour, state, take
+from hosts import BLANK, is_connected, neighbour, state, take
 from house import require, wait_until
 from migration import HOSTS, Row
 from placement import SMALL, places, pool_of, refused
@@ -171,6 +171,41 @@ def keyboards_are_remembered(house):
     require("keymap" not in house.json("pool", "show", "prod"), "it is still there")
 
 
+def processors_of_a_pool_are_compared(house):
+    """A guest keeps the processor that it was started with: it goes where nothing of that is missing, and back."""
+    with contextlib.ExitStack() as stack:
+        row = Row(house, stack, HOSTS, ())
+        cpus = {"two": "Intel:Haswell:aes,avx2", "three": "Intel:Skylake:aes,avx2,avx512f", "four": "AMD:EPYC:aes,avx2"}
+        for name, cpu in cpus.items():
+            tell(row.hosts[name], f"cpu={cpu}")
+            row.hosts[name].power_cut("lodge-agent")
+        wait_until("their processors are known", lambda: all("cpu" in state(house, name) for name in cpus), 30)
+        require(all("feature_names" not in state(house, name)["cpu"] for name in cpus), "hundreds of names are shown")
+        status = house.json("pool", "show", "default")["status"]
+        require(status["cpu"] == {"features": 2, "hosts": 3}, f"they have in common {status['cpu']}")
+        rows = {row["host"]: (row["model"], row["features"], row["beyond"]) for row in status["cpu_hosts"]}
+        require(rows == {"two": ("Haswell", 2, 0), "three": ("Skylake", 3, 1), "four": ("EPYC", 2, 0)}, f"the rows are {rows}")
+        require(state(house, "three")["cpu_beyond"] == ["avx512f"] and "cpu_lacks" not in state(house, "three"), f"{state(house, 'three')}")
+        text = house.run("pool", "show", "default").stdout
+        require("Skylake" in text and "BEYOND" in text, f"the pool is shown as\n{text}")
+        require("clock_spread_ms" in status and "cpu" not in state(house, "one"), "an emulated host counts, or clocks are not told of")
+        for name in ("old", "new"):
+            house.run("vm", "create", name, *BLANK, "--repository", {"old": "two", "new": "three"}[name], "--start")
+        refused(house, "the processor of two lacks what new was started with: avx512f", "vm", "migrate", "new", "--to-host", "two", status=1)
+        refused(house, "was started on a processor of Intel, and four has one of AMD", "vm", "migrate", "new", "--to-host", "four", status=1)
+        for target in ("three", "two", "three"):
+            house.run("vm", "migrate", "old", "--to-host", target)
+        require(house.json("vm", "show", "old")["cpu_from"]["host"] == house.json("host", "show", "two")["id"], "it is not known where it comes from")
+        house.power_cut("lodged")
+        wait_until("lodged answers", is_connected(house, "two"))
+        wait_until("three is back", is_connected(house, "three"))
+        plan = house.run("host", "maintenance", "three", "on", "--dry-run").stdout
+        require("  old from three to two" in plan and "  new: " in plan, f"the plan is\n{plan}")
+        house.run("vm", "stop", "old")
+        house.run("vm", "start", "old")
+        refused(house, "avx512f", "vm", "migrate", "old", "--to-host", "two", status=1)
+
+
 SCENARIOS = [
     each_host_of_a_pool_has_its_networks,
     a_bridge_may_have_another_name,
@@ -178,4 +213,5 @@ SCENARIOS = [
     networks_are_made_whoever_dies,
     nothing_moves_to_a_host_without_its_networks,
     keyboards_are_remembered,
+    processors_of_a_pool_are_compared,
 ]

@@ -7,6 +7,7 @@
 #include "hypervisor/host-facts.h"
 #include "hypervisor/libvirt/network-modules.h"
 #include "hypervisor/libvirt/xml-read.h"
+#include "hypervisor/qemu/host-cpu.h"
 #include "hypervisor/qemu/session.h"
 
 static bool is_half_started(virDomain *domain, int state, int reason) {
@@ -48,6 +49,7 @@ static void qemu_close(HypervisorSession *base) {
         return;
     session_clear(base);
     g_mutex_clear(&session->lock);
+    host_cpu_clear(&session->cpu);
     g_free(session->helpers);
     g_free(session);
 }
@@ -65,6 +67,29 @@ static int64_t vcpus_limit(QemuSession *session, virConnect *connection, bool is
     int64_t limit = session->vcpus_limit;
     g_mutex_unlock(&session->lock);
     return limit;
+}
+
+/* Of `host-model`, which guests get by KVM (domain-xml.c), with every feature by its name. False when libvirt
+ * does not tell. */
+static bool ask_cpu(virConnect *connection, HostCpu *ret_cpu) {
+    g_autofree char *all = virConnectGetDomainCapabilities(connection, NULL, "x86_64", "q35", "kvm", 0);
+    g_autofree char *definition = all ? qemu_cpu_definition(all) : NULL;
+    const char *definitions[] = {definition};
+    g_autofree char *expanded = definition
+                                    ? virConnectBaselineHypervisorCPU(connection, NULL, "x86_64", NULL, "kvm",
+                                          definitions, 1, VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES)
+                                    : NULL;
+    return expanded && qemu_cpu_read(expanded, ret_cpu);
+}
+
+/* Emulated guests have a processor of QEMU's own, which is the same everywhere. */
+static void report_cpu(QemuSession *session, virConnect *connection, HostStatus *status) {
+    g_mutex_lock(&session->lock);
+    if (session->cpu.feature_names.n == 0 && !ask_cpu(connection, &session->cpu))
+        host_cpu_clear(&session->cpu);
+    if (session->cpu.feature_names.n > 0)
+        host_cpu_copy(host_status_put_cpu(status), &session->cpu);
+    g_mutex_unlock(&session->lock);
 }
 
 static bool has_uefi(QemuSession *session) {
@@ -96,6 +121,8 @@ static bool qemu_probe(HypervisorSession *base, HostStatus *status, Error *err) 
     g_autofree char *hypervisor = g_strdup_printf("QEMU %s", number);
     host_status_set_hypervisor(status, hypervisor);
     host_status_set_vcpus_limit(status, vcpus_limit(session, connection, is_kvm));
+    if (is_kvm)
+        report_cpu(session, connection, status);
     session_count_vms(base, connection, status);
     return true;
 }

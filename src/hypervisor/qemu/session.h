@@ -9,6 +9,7 @@ typedef struct QemuSession {
     Acceleration acceleration; /* the host's override */
     GMutex lock;               /* guards all below */
     int64_t vcpus_limit;       /* 0: not asked yet */
+    HostCpu cpu;               /* no features: not known yet */
     bool is_user_known;
     uid_t uid; /* whom libvirt runs QEMU as */
     gid_t gid;
