@@ -49,6 +49,7 @@ struct Agent {
     uid_t allowed_uid;
 
     Journal *journal;
+    char *host_id; /* of this host; may be read in any thread */
     WorkPool *pools[LANE_MAX];
     RpcTickets *tickets;
     RpcListener *listener, *remote_listener; /* the latter may be NULL */
@@ -178,7 +179,7 @@ const char *key_of_control(const void *parameters);
 
 /* migration.c */
 /* ERROR_WRONG_STATE when a VM is leaving this host, or has left it and its manager was not told. */
-bool migration_check_here(const Agent *agent, const char *vm_id, Error *err);
+bool migration_check_method(const Agent *agent, AgentMethodId method, const void *parameters, Error *err);
 bool migration_check_peer(const AgentClient *client, const json_t *parameters, Error *err);
 void serve_migration_give(AgentClient *client, const void *parameters, RpcRequest *request);
 void serve_migration_stream(AgentClient *client, const void *parameters, RpcRequest *request);
@@ -220,6 +221,7 @@ bool handle_vm_save(AgentCall *call, Error *err);
 bool handle_vm_update(AgentCall *call, Error *err);
 bool handle_vm_delete(AgentCall *call, Error *err);
 bool handle_vm_leave(AgentCall *call, Error *err);
+bool finish_vm_leave(AgentCall *call, Error *err);
 bool handle_vm_statistics(AgentCall *call, Error *err);
 bool handle_vm_console(AgentCall *call, Error *err);
 bool finish_vm_console(AgentCall *call, Error *err);

@@ -230,6 +230,7 @@ static bool sweep_all(Agent *agent, Error *err) {
 static bool open_journal(Agent *agent, Error *err) {
     g_autofree char *path = g_build_filename(agent->state, "journal.sqlite", NULL);
     agent->journal = journal_open(path, err);
+    agent->host_id = agent->journal ? g_strdup(journal_host(agent->journal)) : NULL;
     return agent->journal != NULL;
 }
 
@@ -379,6 +380,7 @@ void agent_free(Agent *agent) {
     g_free(agent->control_error);
     g_free(agent->system_root);
     g_free(agent->instance);
+    g_free(agent->host_id);
     g_free(agent->state);
     g_free(agent->fetch_helper);
     g_free(agent->helpers);

@@ -445,8 +445,7 @@ static void serve(RpcRequest *take_request, void *data) {
         rpc_fail(request, &err);
     } else if (method->is_peer && !migration_check_peer(client, rpc_request_parameters(request), &err)) {
         rpc_fail(request, &err);
-    } else if ((id == AGENT_METHOD_VM_START || id == AGENT_METHOD_VM_RESUME) &&
-               !migration_check_here(client->agent, agent_handlers[id].key(parameters), &err)) {
+    } else if (!migration_check_method(client->agent, id, parameters, &err)) {
         rpc_fail(request, &err);
     } else if (served_at_once[id]) {
         served_at_once[id](client, parameters, request);

@@ -1,4 +1,5 @@
 /* VMs: files through the repository's kind, running ones through the driver. */
+#include <string.h>
 #include <unistd.h>
 #include "agent/agent-private.h"
 #include "agent/copy-source.h"
@@ -253,20 +254,49 @@ static bool forget(const AgentCall *call, const AgentVmRef *ref, Error *err) {
     return !driver->forget || driver->forget(call->agent->session, ref->id, err);
 }
 
+/* In a shared repository lie VMs of other hosts too. */
+static bool check_is_ours(
+    const AgentCall *call, const RepositoryKindOps *kind, const AgentVmRef *ref, Error *err) {
+    g_auto(Vm) found = {0};
+    g_auto(Error) missing = {0};
+    if (ref->repository.kind != REPOSITORY_KIND_SHARED)
+        return true;
+    if (!kind->vm_read(&ref->repository, ref->id, &found, &missing)) {
+        if (missing.code == ERROR_NOT_FOUND)
+            return true;
+        error_move(err, &missing);
+        return false;
+    }
+    return !found.host || strcmp(found.host, call->agent->host_id) == 0 ||
+           error_set(err, ERROR_CONFLICT, NULL, "in %s the VM belongs to another host (%s)",
+               ref->repository.path, found.host);
+}
+
 bool handle_vm_delete(AgentCall *call, Error *err) {
     const AgentVmRef *ref = call->parameters;
     const RepositoryKindOps *kind = NULL;
     if (!agent_vm_ref_has(ref, AGENT_VM_REF_FIELD_REPOSITORY))
         return error_set(err, ERROR_INVALID, "/repository", "the repository is needed");
     kind = repository_kind_of(&ref->repository, err);
-    return kind && check_stopped(call, ref, err) && drop_memory(call, ref->id, err) &&
-           end_for_certain(call, ref, err) && kind->vm_delete(&ref->repository, ref->id, ref->purge, err) &&
-           forget(call, ref, err);
+    return kind && check_is_ours(call, kind, ref, err) && check_stopped(call, ref, err) &&
+           drop_memory(call, ref->id, err) && end_for_certain(call, ref, err) &&
+           kind->vm_delete(&ref->repository, ref->id, ref->purge, err) && forget(call, ref, err);
+}
+
+/* What a move left that was not brought to its end. */
+static bool drop_left(const AgentCall *call, const AgentVmRef *ref, Error *err) {
+    const HypervisorMover *mover = call->agent->driver->mover;
+    MigrationHere here = MIGRATION_NOTHING;
+    if (!mover)
+        return true;
+    return mover->look(call->agent->session, ref->id, &here, err) &&
+           (here != MIGRATION_LEFT || mover->act(call->agent->session, ref->id, MIGRATION_DROP_SOURCE, err));
 }
 
 bool handle_vm_leave(AgentCall *call, Error *err) {
     const AgentVmRef *ref = call->parameters;
-    return check_stopped(call, ref, err) && end_for_certain(call, ref, err) && forget(call, ref, err);
+    return check_not_saved(call, ref->id, err) && check_stopped(call, ref, err) &&
+           end_for_certain(call, ref, err) && drop_left(call, ref, err) && forget(call, ref, err);
 }
 
 bool handle_vm_statistics(AgentCall *call, Error *err) {

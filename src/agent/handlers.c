@@ -252,7 +252,7 @@ const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_VM_SAVE] = {LANE_COPY, handle_vm_save, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_UPDATE] = {LANE_VM, handle_vm_update, NULL, key_of_vm_change},
     [AGENT_METHOD_VM_DELETE] = {LANE_VM, handle_vm_delete, NULL, key_of_vm_ref},
-    [AGENT_METHOD_VM_LEAVE] = {LANE_VM, handle_vm_leave, NULL, key_of_vm_ref},
+    [AGENT_METHOD_VM_LEAVE] = {LANE_VM, handle_vm_leave, finish_vm_leave, key_of_vm_ref},
     [AGENT_METHOD_MIGRATION_EXPECT] = {LANE_START, handle_migration_expect, finish_migration_expect,
         key_of_migration},
     [AGENT_METHOD_MIGRATION_MOVE] = {LANE_MOVE, handle_migration_move, NULL, key_of_migration,

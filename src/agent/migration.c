@@ -150,18 +150,68 @@ static const json_t *record_for_peer(
     return NULL;
 }
 
-bool migration_check_here(const Agent *agent, const char *vm_id, Error *err) {
+/* Of a VM that is leaving this host, or has left it; NULL: none. */
+static const json_t *source_record(const Agent *agent, const char *vm_id, const char **ret_id) {
     GHashTableIter each;
-    void *record;
+    void *id, *record;
     g_hash_table_iter_init(&each, journal_migrations(agent->journal));
-    while (g_hash_table_iter_next(&each, NULL, &record))
+    while (vm_id && g_hash_table_iter_next(&each, &id, &record))
         if (g_strcmp0(json_text_at(record, "role"), "source") == 0 &&
-            g_strcmp0(json_text_at(record, "vm"), vm_id) == 0)
-            return error_set(err, ERROR_WRONG_STATE, NULL,
-                json_is_true(json_object_get(record, "switched"))
-                    ? "the VM has moved to the host at %s; adopt what lies there"
-                    : "the VM is on its way to the host at %s",
-                json_text_at(record, "address"));
+            g_strcmp0(json_text_at(record, "vm"), vm_id) == 0) {
+            *ret_id = id;
+            return record;
+        }
+    return NULL;
+}
+
+static bool check_here(const Agent *agent, const char *vm_id, const char *to, Error *err) {
+    const char *id = NULL;
+    const json_t *record = source_record(agent, vm_id, &id);
+    bool has_left = json_is_true(json_object_get(record, "switched"));
+    if (!record || (has_left && to && g_strcmp0(json_text_at(record, "peer"), to) == 0))
+        return true;
+    return error_set(err, ERROR_WRONG_STATE, NULL,
+        has_left ? "the VM has moved to the host at %s: `vm migrate` it there, or adopt what lies there"
+                 : "the VM is on its way to the host at %s",
+        json_text_at(record, "address"));
+}
+
+static bool is_shared(const Repository *repository) {
+    return repository->kind == REPOSITORY_KIND_SHARED;
+}
+
+/* What must not be done here with a VM that runs on another host: start it, and, where that host has the same
+ * files, touch these. */
+bool migration_check_method(const Agent *agent, AgentMethodId method, const void *parameters, Error *err) {
+    const AgentVmRef *ref = parameters;
+    const AgentVmChange *change = parameters;
+    const AgentVm *made = parameters;
+    const AgentTemplateFromVm *template = parameters;
+    switch (method) {
+    case AGENT_METHOD_VM_START:
+    case AGENT_METHOD_VM_RESUME:
+        return check_here(agent, agent_handlers[method].key(parameters), NULL, err);
+    case AGENT_METHOD_VM_DELETE:
+    case AGENT_METHOD_VM_LEAVE:
+        return !is_shared(&ref->repository) ||
+               check_here(agent, ref->id, method == AGENT_METHOD_VM_LEAVE ? ref->to : NULL, err);
+    case AGENT_METHOD_VM_UPDATE:
+        return !is_shared(&change->repository) || check_here(agent, change->vm.id, NULL, err);
+    case AGENT_METHOD_VM_CREATE:
+        return !is_shared(&made->repository) || check_here(agent, made->source.id, NULL, err);
+    case AGENT_METHOD_TEMPLATE_CREATE:
+        return !is_shared(&template->repository) || check_here(agent, template->vm.id, NULL, err);
+    default:
+        return true;
+    }
+}
+
+bool finish_vm_leave(AgentCall *call, Error *err G_GNUC_UNUSED) {
+    const char *id = NULL;
+    while (source_record(call->agent, ((const AgentVmRef *)call->parameters)->id, &id)) {
+        g_autofree char *own = g_strdup(id);
+        journal_migration_delete(call->agent->journal, own, NULL, NULL);
+    }
     return true;
 }
 

@@ -192,6 +192,18 @@ static void released(int64_t revision G_GNUC_UNUSED, const Error *err, void *dat
     g_free(releasing);
 }
 
+/* They are their manager's, whose other hosts use them. */
+static void leave_shared(Agent *agent) {
+    g_autoptr(GPtrArray) repositories = NULL;
+    if (!journal_repositories(agent->journal, &repositories, NULL))
+        return;
+    for (guint i = 0; i < repositories->len; i++) {
+        const Repository *repository = repositories->pdata[i];
+        if (repository->kind == REPOSITORY_KIND_SHARED)
+            journal_repository_delete(agent->journal, repository->id);
+    }
+}
+
 void serve_host_release(AgentClient *client, const void *parameters G_GNUC_UNUSED, RpcRequest *request) {
     Agent *agent = client->agent;
     g_auto(Error) err = {0};
@@ -200,6 +212,7 @@ void serve_host_release(AgentClient *client, const void *parameters G_GNUC_UNUSE
         rpc_fail(request, &err);
         return;
     }
+    leave_shared(agent);
     Releasing *releasing = g_new0(Releasing, 1);
     *releasing = (Releasing){agent, rpc_request_ref(request)};
     journal_release(agent->journal, released, releasing);

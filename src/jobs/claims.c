@@ -52,7 +52,8 @@ static bool is_free_for(
         if (is_own || (has_asked && !entry->is_held))
             continue;
         bool may_share = entry->is_shared && claim->shared;
-        if (may_share && (!claim_has(claim, CLAIM_FIELD_LIMIT) || ++n_sharing < claim->limit))
+        bool counts = claim_has(claim, CLAIM_FIELD_LIMIT) && entry->is_held; /* who waits takes no turn */
+        if (may_share && (!counts || ++n_sharing < claim->limit))
             continue;
         if (ret_conflict)
             *ret_conflict = (ClaimConflict){claim->object, entry->job_id};

@@ -541,6 +541,12 @@ static void shared_are_left(void *run) {
 }
 
 static void leave_run(JobRun *run) {
+    const Object *host = target_host(run);
+    g_auto(Error) err = {0};
+    if (host && !check_shared(job_inventory(run), host->data, &err)) { /* one came meanwhile */
+        job_step_failed(run, &err);
+        return;
+    }
     repositories_leave(job_host(run), job_inventory(run), host_id(run), shared_are_left, run);
 }
 

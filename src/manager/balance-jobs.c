@@ -12,7 +12,7 @@
 #include "manager/vm-place.h"
 #include "model/format.h"
 
-enum { AT_ONCE = 8, MOST_TOLD = 1000, MOST_EVACUATED = 4096, DETAIL_LENGTH = 300 };
+enum { MOST_TOLD = 1000, MOST_EVACUATED = 4096, DETAIL_LENGTH = 300 };
 
 /* ---- the pool as the engine sees it ---- */
 
@@ -37,7 +37,7 @@ static void add_vms(World *world, const Host *host, size_t number) {
     const GPtrArray *vms = inventory_vms_on(world->inventory, host->id);
     for (guint i = 0; i < vms->len; i++) {
         const Vm *vm = ((const Object *)vms->pdata[i])->data;
-        if (!vm_has(vm, VM_FIELD_STATUS) || vm->status.state != VM_STATE_RUNNING)
+        if (!vm_occupies_memory(vm))
             continue;
         const BalanceVm load = {.name = vm->name,
             .host = number,
@@ -147,6 +147,7 @@ typedef struct Moving {
     JobRun *run;
     const json_t *moves; /* of the job's data */
     size_t next, ended;
+    size_t at_once; /* more would only wait for their turn, and hold up what else is done with their VMs */
     json_t *moved, *failed;
 } Moving;
 
@@ -205,7 +206,7 @@ static void move_more(Moving *all) {
         finish_moving(all);
         return;
     }
-    while (all->next < n && all->next - all->ended < AT_ONCE) {
+    while (all->next < n && all->next - all->ended < all->at_once) {
         size_t index = all->next++;
         const json_t *move = json_array_get(all->moves, index);
         const Object *vm = inventory_get(job_inventory(all->run), RESOURCE_VM, json_text_at(move, "id"));
@@ -229,9 +230,25 @@ static void move_more(Moving *all) {
         finish_moving(all);
 }
 
+static size_t turns_of(JobRun *run) {
+    const char *target = job_definition(run)->target;
+    Inventory *inventory = job_inventory(run);
+    const char *pool_id = g_str_has_prefix(target, "pool/") ? target + strlen("pool/") : NULL;
+    const Object *host = pool_id ? NULL : inventory_get(inventory, RESOURCE_HOST, target + strlen("host/"));
+    if (host)
+        pool_id = ((const Host *)host->data)->pool;
+    const Object *object = pool_id ? inventory_get(inventory, RESOURCE_POOL, pool_id) : NULL;
+    g_auto(Pool) pool = {0};
+    if (object)
+        pool_copy(&pool, object->data);
+    model_apply_defaults(&pool_type, &pool);
+    return (size_t)pool.migrations_per_host;
+}
+
 static void move_all(JobRun *run) {
     Moving *all = g_new0(Moving, 1);
     *all = (Moving){.run = run,
+        .at_once = turns_of(run),
         .moves = json_object_get(job_data(run), "moves"),
         .moved = json_array(),
         .failed = json_array()};
@@ -268,7 +285,7 @@ static size_t n_stopped_on(const World *world, const Host *host) {
     size_t n = 0;
     for (guint i = 0; i < vms->len; i++) {
         const Vm *vm = ((const Object *)vms->pdata[i])->data;
-        n += !vm_has(vm, VM_FIELD_STATUS) || vm->status.state != VM_STATE_RUNNING;
+        n += !vm_occupies_memory(vm);
     }
     return n;
 }
@@ -327,7 +344,21 @@ static const json_t *host_to_empty(JobRun *run) {
     return json_array_get(json_object_get(job_data(run), "hosts"), n_ended);
 }
 
+/* A maintenance succeeds also when some VMs stay. */
+static bool is_empty(Inventory *inventory, const char *host_id) {
+    const GPtrArray *vms = inventory_vms_on(inventory, host_id);
+    for (guint i = 0; i < vms->len; i++)
+        if (vm_occupies_memory(((const Object *)vms->pdata[i])->data))
+            return false;
+    return true;
+}
+
 static void one_emptied(JobRun *run, const Job *child, void *data G_GNUC_UNUSED) {
+    bool is_good = child->state == JOB_STATE_SUCCEEDED;
+    if (is_good && !is_empty(job_inventory(run), json_text_at(host_to_empty(run), "id"))) {
+        note_ended(run, host_to_empty(run), "failed", "VMs still run there: its maintenance tells which");
+        return;
+    }
     note_ended(run, host_to_empty(run), model_enum_name(&job_state_enum, (int)child->state),
         job_has(child, JOB_FIELD_ERROR) ? child->error.detail : NULL);
 }

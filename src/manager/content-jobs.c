@@ -4,6 +4,7 @@
  */
 #include <string.h>
 #include "manager/job-kinds.h"
+#include "manager/reconcile.h"
 #include "manager/repository-hosts.h"
 #include "model/format.h"
 
@@ -292,7 +293,7 @@ static bool prepare_template_create(Inventory *inventory, const JobRequest *aske
     if (!vm_has(vm, VM_FIELD_STATUS) || vm->status.state != VM_STATE_STOPPED)
         return error_set(err, ERROR_WRONG_STATE, "/from_vm", "%s is not stopped", vm->name);
     const Object *repository = the_object(inventory, RESOURCE_REPOSITORY, vm->repository, "repository", err);
-    if (!repository)
+    if (!repository || !reconcile_check(inventory, vm->repository, err))
         return false;
     plan_copy(inventory, &request, vm, &template);
     g_autoptr(json_t) plan = template_encode(&template, MODEL_ENCODE_DEFINITION);
@@ -307,9 +308,13 @@ static bool prepare_template_create(Inventory *inventory, const JobRequest *aske
 static void template_copy_vm(JobRun *run) {
     Inventory *inventory = job_inventory(run);
     const Object *source = inventory_get(inventory, RESOURCE_VM, planned_text(run, "plan.source_vm"));
-    json_t *message = source ? message_about(run) : NULL;
+    bool is_here = source && g_strcmp0(((const Vm *)source->data)->host, planned_text(run, "host")) == 0;
+    json_t *message = is_here ? message_about(run) : NULL;
     if (!source)
         step_failed(run, ERROR_NOT_FOUND, "/from_vm", "the VM is gone");
+    else if (!is_here)
+        step_failed(
+            run, ERROR_WRONG_STATE, "/from_vm", "the VM has moved to another host meanwhile; ask again");
     if (!message)
         return;
     const Vm *vm = source->data;

@@ -50,6 +50,7 @@ struct Fleet {
     guint orphan_source;
     void (*on_connected)(const char *host_id, void *data);
     void *on_connected_data;
+    bool is_closing;
 };
 
 /* In place of the id of a call whose connection was lost. */
@@ -237,6 +238,9 @@ static void call_replied(const json_t *result, const Error *error, void *data) {
         return;
     }
     g_hash_table_replace(link->fleet->answered, g_strdup(call->operation), g_strdup(link->host_id));
+    /* The VM may be shown as starting or being deleted; the agent reports what changes only. */
+    if (error && call->claim_object && g_str_has_prefix(call->claim_object, "vm/"))
+        fleet_look_again(link->fleet, link->host_id);
     if (error)
         job_step_failed(call->run, error);
     else if (call->done)
@@ -756,9 +760,14 @@ Fleet *fleet_new(Inventory *inventory, const Clock *clock, const FleetNetwork *n
     return fleet;
 }
 
+bool fleet_is_closing(const Fleet *fleet) {
+    return fleet->is_closing;
+}
+
 void fleet_free(Fleet *fleet) {
     if (!fleet)
         return;
+    fleet->is_closing = true;
     inventory_unsubscribe(fleet->inventory, fleet->subscription);
     g_hash_table_unref(fleet->links);
     g_clear_handle_id(&fleet->orphan_source, g_source_remove);

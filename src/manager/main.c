@@ -226,7 +226,12 @@ static void host_connected(const char *host_id, void *data) {
     const GPtrArray *repositories = inventory_list(manager->inventory, RESOURCE_REPOSITORY);
     for (guint i = 0; host && is_read && i < repositories->len; i++) {
         const Repository *repository = ((const Object *)repositories->pdata[i])->data;
-        if (repository_is_of(repository, host->data))
+        /* What several hosts see one of them has read. */
+        bool is_done = repository_is_shared(repository) &&
+                       repository_has(repository, REPOSITORY_FIELD_STATUS) &&
+                       repository->status.state == REPOSITORY_STATE_READY &&
+                       reconcile_check(manager->inventory, repository->id, NULL);
+        if (!is_done && repository_is_of(repository, host->data))
             reconcile_repository(manager->reconciler, repository, host_id);
     }
 }
@@ -244,11 +249,13 @@ static void on_inventory_event(const Event *event, void *data) {
     if (event->object && g_str_has_prefix(event->object, "host/") && g_str_equal(event->kind, "deleted"))
         repositories_forget_view(manager->inventory, event->object + strlen("host/"));
     if (!event->object || !g_str_has_prefix(event->object, "repository/") ||
-        !g_str_equal(event->kind, "created") || !reconcile_is_needed(manager->inventory))
+        !g_str_equal(event->kind, "created"))
         return;
     const Object *object =
         inventory_get(manager->inventory, RESOURCE_REPOSITORY, event->object + strlen("repository/"));
-    if (object)
+    if (object && repository_is_shared(object->data)) /* it may have come with one host */
+        repository_tell_hosts(manager->fleet, manager->inventory, object->data, false, NULL, NULL);
+    if (object && reconcile_is_needed(manager->inventory))
         reconcile_repository(
             manager->reconciler, object->data, repository_worker(manager->inventory, object->data));
 }

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 #include "manager/job-kinds.h"
+#include "manager/reconcile.h"
 #include "manager/network-hosts.h"
 #include "manager/repository-hosts.h"
 #include "manager/vm-cpu.h"
@@ -84,17 +85,15 @@ static const Repository *repository_of(Inventory *inventory, const char *id) {
 
 /* Disks are copied; what a drive holds, and what is not attached, is not. */
 static bool check_devices(
-    Inventory *inventory, const Vm *vm, const Host *target, bool copies_disks, Error *err) {
+    Inventory *inventory, const Vm *vm, const Host *target, const Repository *there, Error *err) {
     for (size_t i = 0; i < vm->disks.n; i++) {
         const Disk *disk = &vm->disks.items[i];
         const Object *iso = disk->image ? inventory_get(inventory, RESOURCE_ISO, disk->image) : NULL;
         const Repository *home = iso ? repository_of(inventory, ((const Iso *)iso->data)->repository) : NULL;
-        if (disk->image && (!home || !repository_is_of(home, target)))
+        if (disk->image && home != there)
             return error_set(err, ERROR_UNSUPPORTED, "/disks",
                 "%s has an ISO in a drive, which %s does not have; eject it", vm->name, target->name);
-        if (home && !repository_check_on(home, target, err))
-            return false;
-        if (disk->detached && copies_disks)
+        if (disk->detached && g_strcmp0(there->id, vm->repository) != 0)
             return error_set(err, ERROR_UNSUPPORTED, "/disks",
                 "%s has the detached disk %s, whose content would not come along; attach or delete it",
                 vm->name, disk->name);
@@ -147,7 +146,7 @@ bool vm_may_go(Inventory *inventory, const Vm *vm, const Host *target, const cha
         return false;
     const Repository *repository = repository_there(inventory, vm, target, named, err);
     if (!repository || !repository_check_on(repository, target, err) ||
-        !check_devices(inventory, vm, target, g_strcmp0(repository->id, vm->repository) != 0, err))
+        !check_devices(inventory, vm, target, repository, err))
         return false;
     if (ret_repository)
         *ret_repository = repository;
@@ -191,7 +190,8 @@ static bool may_start_there(
 static bool may_migrate(Inventory *inventory, const Vm *vm, const Host *target, const char *named,
     const Repository **ret_repository, Error *err) {
     const Repository *repository = NULL;
-    if ((!is_stopped(vm) && !vm_may_leave(inventory, vm, err)) ||
+    if (!reconcile_check(inventory, vm->repository, err) ||
+        (!is_stopped(vm) && !vm_may_leave(inventory, vm, err)) ||
         !vm_may_go(inventory, vm, target, named, &repository, err))
         return false;
     if (ret_repository)
@@ -346,6 +346,9 @@ static void begin(JobRun *run) {
     g_auto(Error) err = {0};
     if (!vm || !target) {
         step_failed(run, ERROR_NOT_FOUND, NULL, "the VM or its new host is gone");
+    } else if (g_strcmp0(vm->host, note(run, "from")) != 0 ||
+               g_strcmp0(vm->repository, note(run, "from_repository")) != 0) {
+        step_failed(run, ERROR_WRONG_STATE, NULL, "the VM has moved meanwhile; ask again");
     } else if (is_stopped(vm) != is_of_stopped(run)) {
         step_failed(run, ERROR_WRONG_STATE, NULL, "the VM was started or stopped meanwhile; ask again");
     } else if (!may_migrate(job_inventory(run), vm, target, note(run, "repository"), NULL, &err)) {
@@ -434,7 +437,9 @@ static void remove_here(JobRun *run) {
 }
 
 static void leave_here(JobRun *run) {
-    call_here(run, AGENT_METHOD_VM_LEAVE, files_message(run, "repository"), NULL);
+    json_t *message = files_message(run, "repository");
+    json_object_set_new(message, "to", json_string(note(run, "to")));
+    call_here(run, AGENT_METHOD_VM_LEAVE, message, NULL);
 }
 
 static const JobStepKind migrate_steps[] = {

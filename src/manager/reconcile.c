@@ -147,11 +147,23 @@ static void take_content(const Reading *reading) {
 
 static void ask_page(Reading *reading);
 
+/* Of a shared one, another host may see it where this one does not. */
+static void choose_host(Reading *reading) {
+    Inventory *inventory = reading->reconciler->inventory;
+    const Object *object = inventory_get(inventory, RESOURCE_REPOSITORY, reading->repository_id);
+    const char *host_id = object ? repository_worker(inventory, object->data) : NULL;
+    if (!host_id)
+        return;
+    g_free(reading->host_id);
+    reading->host_id = g_strdup(host_id);
+}
+
 static gboolean read_again(void *data) {
     Reading *reading = data;
     reading->retry_source = 0;
     agent_repository_content_clear(&reading->content);
     g_clear_pointer(&reading->after, g_free);
+    choose_host(reading);
     ask_page(reading);
     return G_SOURCE_REMOVE;
 }
@@ -166,6 +178,10 @@ static void show_failure(Reading *reading, const Error *err) {
     Repository *repository = inventory_runtime(inventory, RESOURCE_REPOSITORY, reading->repository_id);
     if (!repository)
         return;
+    if (repository_is_shared(repository)) { /* others may use it */
+        repository_take_view(inventory, repository->id, reading->host_id, NULL, reason);
+        return;
+    }
     repository_status_set_state(repository_put_status(repository), REPOSITORY_STATE_FAILED);
     repository_status_set_reason(&repository->status, reason);
     inventory_runtime_changed(inventory, RESOURCE_REPOSITORY, repository->id);

@@ -23,7 +23,7 @@ char *repository_unready_text(const Repository *repository, const char *host_id)
     const RepositoryStatus *status = &repository->status;
     RepositoryState state = status->state;
     const char *reason = status->reason;
-    if (!repository_has(repository, REPOSITORY_FIELD_STATUS))
+    if (!repository_is_shared(repository) && !repository_has(repository, REPOSITORY_FIELD_STATUS))
         return NULL;
     if (repository_is_shared(repository)) {
         const RepositoryView *view = view_of(repository, host_id);
@@ -161,6 +161,7 @@ void repositories_forget_view(Inventory *inventory, const char *host_id) {
 
 /* All hosts that are asked for one reason. */
 typedef struct Round {
+    Fleet *fleet;
     Inventory *inventory;
     int n_waiting;
     void (*done)(void *data); /* or NULL */
@@ -176,7 +177,7 @@ typedef struct Asking {
 static void round_end_one(Round *round) {
     if (--round->n_waiting > 0)
         return;
-    if (round->done)
+    if (round->done && !fleet_is_closing(round->fleet))
         round->done(round->data);
     g_free(round);
 }
@@ -187,12 +188,12 @@ static void told(const json_t *result, const Error *err, void *data) {
     g_auto(AgentRepository) answer = {0};
     g_auto(Error) fault = {0};
     bool is_good = !err && (asking->leave || agent_repository_decode(result, MODEL_STORED, &answer, &fault));
-    if (asking->leave) {
+    if (asking->leave && is_good) {
         forget_view(inventory, asking->repository_id, asking->host_id);
     } else if (is_good) {
         repository_take_view(
             inventory, asking->repository_id, asking->host_id, &answer.repository.status, NULL);
-    } else if (err && err->code != ERROR_UNREACHABLE) {
+    } else if (!asking->leave && err && err->code != ERROR_UNREACHABLE) {
         g_autofree char *text = error_text(err);
         text[MIN(strlen(text), LONGEST_REASON)] = '\0';
         repository_take_view(inventory, asking->repository_id, asking->host_id, NULL, text);
@@ -215,16 +216,16 @@ static void ask(
 }
 
 /* One is waited for until all are asked: answers may come at once. */
-static Round *round_new(Inventory *inventory, void (*done)(void *), void *data) {
+static Round *round_new(Fleet *fleet, Inventory *inventory, void (*done)(void *), void *data) {
     Round *round = g_new0(Round, 1);
-    *round = (Round){inventory, 1, done, data};
+    *round = (Round){fleet, inventory, 1, done, data};
     return round;
 }
 
 void repositories_look(Fleet *fleet, Inventory *inventory, const char *host_id, bool only_shared) {
     const Object *object = inventory_get(inventory, RESOURCE_HOST, host_id);
     const GPtrArray *all = inventory_list(inventory, RESOURCE_REPOSITORY);
-    Round *round = round_new(inventory, NULL, NULL);
+    Round *round = round_new(fleet, inventory, NULL, NULL);
     for (guint i = 0; object && i < all->len; i++) {
         const Repository *repository = ((const Object *)all->pdata[i])->data;
         bool is_shared = repository_is_shared(repository);
@@ -233,7 +234,7 @@ void repositories_look(Fleet *fleet, Inventory *inventory, const char *host_id, 
         if (repository_is_of(repository, object->data))
             ask(fleet, round, repository, host_id,
                 is_shared ? AGENT_METHOD_REPOSITORY_JOIN : AGENT_METHOD_REPOSITORY_PROBE);
-        else if (is_shared && view_of(repository, host_id))
+        else if (is_shared) /* it may have been of that pool when it was away */
             ask(fleet, round, repository, host_id, AGENT_METHOD_REPOSITORY_LEAVE);
     }
     round_end_one(round);
@@ -243,7 +244,7 @@ void repositories_leave(
     Fleet *fleet, Inventory *inventory, const char *host_id, void (*done)(void *), void *data) {
     const Object *object = inventory_get(inventory, RESOURCE_HOST, host_id);
     const GPtrArray *all = inventory_list(inventory, RESOURCE_REPOSITORY);
-    Round *round = round_new(inventory, done, data);
+    Round *round = round_new(fleet, inventory, done, data);
     for (guint i = 0; object && i < all->len; i++) {
         const Repository *repository = ((const Object *)all->pdata[i])->data;
         if (repository_is_shared(repository) && repository_is_of(repository, object->data))
@@ -255,7 +256,7 @@ void repositories_leave(
 void repository_tell_hosts(Fleet *fleet, Inventory *inventory, const Repository *repository, bool leave,
     void (*done)(void *), void *data) {
     const GPtrArray *hosts = inventory_list(inventory, RESOURCE_HOST);
-    Round *round = round_new(inventory, done, data);
+    Round *round = round_new(fleet, inventory, done, data);
     for (guint i = 0; i < hosts->len; i++) {
         const Host *host = ((const Object *)hosts->pdata[i])->data;
         if (repository_is_of(repository, host))

@@ -12,7 +12,7 @@ static inline bool repository_is_shared(const Repository *repository) {
 /* Whether it belongs there. Whether it can be used there is another question. */
 bool repository_is_of(const Repository *repository, const Host *host);
 /* Why that host cannot use it now ("cannot be used: …"); NULL when it can, and when that is not known of a
- * repository with one host. Newly allocated. */
+ * repository that is not shared. Newly allocated. */
 char *repository_unready_text(const Repository *repository, const char *host_id);
 /* ERROR_WRONG_STATE at /repository with that text. */
 bool repository_check_on(const Repository *repository, const Host *host, Error *err);

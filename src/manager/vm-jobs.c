@@ -2,6 +2,7 @@
 #include <string.h>
 #include "engine/vm-plan.h"
 #include "manager/job-kinds.h"
+#include "manager/reconcile.h"
 #include "manager/vm-place.h"
 #include "model/format.h"
 
@@ -366,7 +367,8 @@ static bool prepare_clone(Inventory *inventory, const JobRequest *asked, Job *jo
     if (!vm_clone_decode(asked->parameters, MODEL_STORED, &request, err))
         return false;
     model_apply_defaults(&vm_clone_type, &request);
-    if (!check_source(inventory, source, &request, err) || !vm_host_takes(inventory, source, err))
+    if (!check_source(inventory, source, &request, err) || !vm_host_takes(inventory, source, err) ||
+        !reconcile_check(inventory, source->repository, err))
         return false;
     g_autoptr(json_t) plans = json_array();
     for (int64_t i = 1; i <= request.count; i++) {
@@ -515,6 +517,11 @@ static void make_provision(JobRun *run) {
         return;
     }
     const Vm *vm = object->data;
+    if (source && g_strcmp0(((const Vm *)source->data)->host, vm->host) != 0) {
+        step_failed(
+            run, ERROR_WRONG_STATE, NULL, "the VM to copy has moved to another host meanwhile; ask again");
+        return;
+    }
     json_t *message = agent_vm_message(inventory, vm, json_text_at(job_parameters(run), "clone"), &err);
     if (!message) {
         job_step_failed(run, &err);
@@ -665,7 +672,7 @@ static bool check_unprotected(const Vm *vm, Error *err) {
 
 static bool prepare_delete(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
     const Vm *vm = asked->target->data;
-    if (!check_unprotected(vm, err))
+    if (!check_unprotected(vm, err) || !reconcile_check(inventory, vm->repository, err))
         return false;
     bool runs = vm_has(vm, VM_FIELD_STATUS) &&
                 (vm->status.state == VM_STATE_RUNNING || vm->status.state == VM_STATE_PAUSED);

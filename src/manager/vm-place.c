@@ -25,7 +25,7 @@ const char *vm_mac_prefix(const Object *pool) {
 
 /* ---- what a host has ---- */
 
-static bool occupies_memory(const Vm *vm) {
+bool vm_occupies_memory(const Vm *vm) {
     if (!vm_has(vm, VM_FIELD_STATUS))
         return false;
     switch (vm->status.state) {
@@ -69,7 +69,7 @@ uint64_t host_promised_memory(Inventory *inventory, const char *host_id, const c
     uint64_t promised = arriving_memory(inventory, host_id, without_vm_id);
     for (guint i = 0; i < vms->len; i++) {
         const Vm *vm = ((const Object *)vms->pdata[i])->data;
-        if (g_strcmp0(vm->id, without_vm_id) != 0 && occupies_memory(vm))
+        if (g_strcmp0(vm->id, without_vm_id) != 0 && vm_occupies_memory(vm))
             promised += vm->memory;
     }
     return promised;
@@ -100,7 +100,7 @@ static bool may_run_beside(Inventory *inventory, const Vm *vm, const Host *host,
     const GPtrArray *all = inventory_vms_on(inventory, host->id);
     for (guint i = 0; i < all->len; i++) {
         const Vm *other = ((const Object *)all->pdata[i])->data;
-        if (g_strcmp0(other->id, vm->id) == 0 || !occupies_memory(other))
+        if (g_strcmp0(other->id, vm->id) == 0 || !vm_occupies_memory(other))
             continue;
         const char *own = placement_common(anti_affinity_of(vm), tags_of(other)),
                    *theirs = placement_common(anti_affinity_of(other), tags_of(vm));
@@ -114,7 +114,7 @@ static bool may_run_beside(Inventory *inventory, const Vm *vm, const Host *host,
 
 bool vm_may_start(Inventory *inventory, const Vm *vm, Error *err) {
     const Host *host = host_of(inventory, vm);
-    if (!host || (vm->status.state != VM_STATE_STARTING && occupies_memory(vm)))
+    if (!host || (vm->status.state != VM_STATE_STARTING && vm_occupies_memory(vm)))
         return true;
     return vm_host_takes(inventory, vm, err) && may_run_beside(inventory, vm, host, err) &&
            vm_fits(vm, host, true, host_promised_memory(inventory, host->id, vm->id), err);
@@ -432,7 +432,7 @@ static void collect_vms(VmPlaces *self) {
     const GPtrArray *all = inventory_list(self->inventory, RESOURCE_VM);
     for (guint i = 0; i < all->len; i++) {
         const Vm *vm = ((const Object *)all->pdata[i])->data;
-        add_vm(self, vm, vm->host, occupies_memory(vm));
+        add_vm(self, vm, vm->host, vm_occupies_memory(vm));
     }
 }
 

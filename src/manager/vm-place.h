@@ -25,6 +25,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(VmPlaces, vm_places_free)
 bool vm_host_takes(Inventory *inventory, const Vm *vm, Error *err);
 /* A MAC's first bytes for VMs in that pool (NULL: the default). Borrowed. */
 const char *vm_mac_prefix(const Object *pool);
+/* It runs, or is about to, or about to end: its memory is not free. */
+bool vm_occupies_memory(const Vm *vm);
 /* Memory of the host's VMs that run, are paused, start, stop or are on their way to it; without that one
  * (NULL: all). */
 uint64_t host_promised_memory(Inventory *inventory, const char *host_id, const char *without_vm_id);

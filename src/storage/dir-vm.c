@@ -274,6 +274,9 @@ static bool is_made_already(const Repository *repository, Vm *vm, Error *err) {
     g_auto(Vm) old = {0};
     if (!definition_read(path, &vm_type, &old, err))
         return false;
+    if (old.host && vm->host && strcmp(old.host, vm->host) != 0)
+        return error_set(err, ERROR_EXISTS, "/vm/id", "%s holds that VM already, of another host (%s)",
+            repository->path, old.host);
     unlink(draft); /* where it died between the two */
     for (size_t i = 0; i < vm->disks.n && i < old.disks.n; i++) {
         disk_clear(&vm->disks.items[i]);

@@ -4,8 +4,8 @@ import json
 import signal
 
 from hosts import BLANK, is_connected, neighbour, take
-from house import require, wait_until
-from migration import Row
+from house import ENDED, require, wait_until
+from migration import HOSTS, Row, migrate
 
 
 def _views(house, name="san"):
@@ -50,6 +50,52 @@ def a_vm_goes_where_its_disks_are_seen(house):
         wait_until("it is away", lambda: not is_connected(house, "two")())
         text = house.run("vm", "migrate", "web", "--to-host", "two", status=None).stderr
         require("two is not connected" in text, text)
+
+
+def what_has_left_is_not_touched(house):
+    """Its job was broken when it had arrived: its old host, which sees its disks, does nothing with it; it is said to be where it is by moving it there."""
+    with contextlib.ExitStack() as stack:
+        row = Row(house, stack, shared=True)
+        before = _files(row.shared)
+        control = row.hosts["two"].folder / "agent" / "fake" / "control"
+        control.write_text("hang=look\n")
+        job = migrate(house, "web", "three")
+        wait_until("it runs there", lambda: row.running() == {"web": ["three"]})
+        row.hosts["two"].end("lodge-agent", signal.SIGKILL)
+        house.run("job", "break", job, "--yes", "--reason", "its host is away")
+        control.unlink()
+        row.hosts["two"].start("lodge-agent")
+        wait_until("it is connected", is_connected(house, "two"))
+        wait_until("its state is known", lambda: house.states()["web"] == "stopped")
+        for words in (("delete", "web", "--purge", "--yes"), ("start", "web"), ("migrate", "web", "--to-host", "one"), ("clone", "web", "copy"),
+                      ("attach-disk", "web", "--size", "16M")):
+            text = house.run("vm", *words, status=None).stderr
+            require("the host at " + row.hosts["three"].address in text, f"{words[0]}: {text}")
+            require(row.running() == {"web": ["three"]} and _files(row.shared) == before, f"{words[0]} did something")
+            house.wait_for_jobs()
+            house.wait_for_states({"web": "stopped"})
+        text = house.run("template", "create", "golden", "--from-vm", "web", status=None).stderr
+        require("the host at " + row.hosts["three"].address in text, text)
+        house.run("vm", "migrate", "web", "--to-host", "three")
+        row.is_whole()
+        house.run("vm", "migrate", "web", "--to-host", "two")
+        row.is_whole()
+
+
+def moves_that_waited_look_again(house):
+    """Two moves of one VM: the second was asked for when it was elsewhere."""
+    with contextlib.ExitStack() as stack:
+        row = Row(house, stack, HOSTS, shared=True, delay_ms=100)
+        house.run("vm", "clone", "web", "twin", "--no-wait", status=None)
+        house.wait_for_jobs()
+        house.run("vm", "delete", "twin", "--yes", status=None)
+        first, second = (migrate(house, "web", name) for name in ("three", "four"))
+        copy = json.loads(house.run("vm", "clone", "web", "copy", "--hold", "--no-wait", "-o", "json").stdout)["id"]
+        for job, expected in ((first, "succeeded"), (second, "failed"), (copy, "failed")):
+            wait_until("it has ended", lambda: house.json("job", "show", job)["state"] in ENDED, 60)
+            require(house.json("job", "show", job)["state"] == expected, f"{house.json('job', 'show', job)}")
+        require(row.where() == {"web": "three"}, f"they are on {row.where()}")
+        row.is_whole()
 
 
 def what_is_copied_goes_into_another_repository(house):
@@ -124,5 +170,5 @@ def a_shared_repository_is_read_after_a_restore(house):
         require(_views(house) == dict.fromkeys(("one", "two", "three"), "ready"), f"seen by {_views(house)}")
 
 
-SCENARIOS = [a_vm_goes_where_its_disks_are_seen, what_is_copied_goes_into_another_repository, a_shared_repository_is_on_all_hosts,
+SCENARIOS = [a_vm_goes_where_its_disks_are_seen, what_has_left_is_not_touched, moves_that_waited_look_again, what_is_copied_goes_into_another_repository, a_shared_repository_is_on_all_hosts,
              a_shared_repository_is_read_after_a_restore]
