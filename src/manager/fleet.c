@@ -2,6 +2,7 @@
 #include "manager/fleet.h"
 #include <string.h>
 #include "base/log.h"
+#include "base/timers.h"
 #include "manager/fleet-private.h"
 #include "manager/host-advice.h"
 #include "manager/job-kinds.h"
@@ -27,7 +28,7 @@ typedef struct Link {
     GHashTable *calls;  /* Call, all that have not ended */
     GPtrArray *settled; /* operations that its agent may forget */
     GQueue *waiting;    /* those of them that are not sent or to be sent again */
-    guint retry_source;
+    Timer *retry;
     int n_retries; /* since it was usable */
     int64_t hello_ns, clock_ahead_ms;
     bool is_usable; /* owned and its inventory is known */
@@ -43,6 +44,7 @@ struct Fleet {
     Inventory *inventory;
     const Clock *clock;
     FleetNetwork network;
+    Timers *retries;
     GHashTable *links;    /* host id -> Link */
     int subscription;     /* 0: it starts, and nobody can know yet of what it finds */
     GHashTable *answered; /* operation -> id of the host that answered it; what came of it is not durable */
@@ -408,27 +410,18 @@ void fleet_ask_within(Fleet *fleet, int64_t timeout_ms, const char *host_id, Age
 
 /* ---- a connection, in the order in which it comes up ---- */
 
-static void connect_link(Link *link);
-
-static gboolean retry(void *data) {
-    Link *link = data;
-    link->retry_source = 0;
-    connect_link(link);
-    return G_SOURCE_REMOVE;
-}
-
 /* Not all at the same moment: a manager may have a thousand of them. */
-static guint retry_ms(const Link *link) {
+static int retry_ms(const Link *link) {
     if (link->address.path)
         return RETRY_MS;
     int wait_ms = MIN(RETRY_MS << MIN(link->n_retries, 10), LONGEST_RETRY_MS);
-    return (guint)(wait_ms + g_random_int_range(0, wait_ms / 4));
+    return wait_ms + g_random_int_range(0, wait_ms / 4);
 }
 
 static void retry_later(Link *link) {
-    if (link->retry_source)
+    if (timer_is_set(link->retry))
         return;
-    link->retry_source = g_timeout_add(retry_ms(link), retry, link);
+    timer_set(link->retry, retry_ms(link) * NS_PER_MS);
     link->n_retries++;
 }
 
@@ -621,7 +614,8 @@ static void connected(RpcStream *take_stream, const Error *err, void *data) {
     link->connection = rpc_connection_new(take_stream, RPC_INITIATOR, &options);
 }
 
-static void connect_link(Link *link) {
+static void connect_link(void *data) {
+    Link *link = data;
     const FleetNetwork *network = &link->fleet->network;
     const RpcConnectOptions options = {
         .tls = {.credentials = network->authority ? host_authority_credentials(network->authority) : NULL,
@@ -635,7 +629,7 @@ static void connect_link(Link *link) {
 
 /* Open calls are waiting then. */
 static void close_link(Link *link) {
-    g_clear_handle_id(&link->retry_source, g_source_remove);
+    timer_stop(link->retry);
     link->is_usable = false;
     drop_pages(link);
     rpc_connecting_free(g_steal_pointer(&link->connecting));
@@ -645,6 +639,7 @@ static void close_link(Link *link) {
 static void link_free(void *data) {
     Link *link = data;
     close_link(link);
+    timer_free(link->retry);
     while (!g_queue_is_empty(link->waiting))
         drop_call(g_queue_pop_head(link->waiting));
     g_queue_free(link->waiting);
@@ -657,7 +652,7 @@ static void link_free(void *data) {
     g_free(link);
 }
 
-static void add_host(Fleet *fleet, const Host *host, guint delay_ms) {
+static void add_host(Fleet *fleet, const Host *host, int64_t delay_ms) {
     g_auto(RpcAddress) address = {0};
     if (g_hash_table_contains(fleet->links, host->id) || !rpc_address_parse(host->address, &address, NULL))
         return;
@@ -666,6 +661,7 @@ static void add_host(Fleet *fleet, const Host *host, guint delay_ms) {
         .host_id = g_strdup(host->id),
         .key = g_strdup(host->key),
         .address = address,
+        .retry = timer_new(fleet->retries, connect_link, link),
         .unknown = g_ptr_array_new_with_free_func(g_free),
         .settled = g_ptr_array_new_with_free_func(g_free),
         .calls = g_hash_table_new(NULL, NULL),
@@ -674,7 +670,7 @@ static void add_host(Fleet *fleet, const Host *host, guint delay_ms) {
     g_hash_table_insert(fleet->links, link->host_id, link);
     set_host_state(link, HOST_STATE_CONNECTING, NULL); /* until something else is known */
     for_vms_of(link, VM_STATE_UNKNOWN, "its host was not asked yet", NULL);
-    link->retry_source = g_timeout_add(delay_ms, retry, link);
+    timer_set(link->retry, delay_ms * NS_PER_MS);
 }
 
 static bool is_at(const Link *link, const RpcAddress *address) {
@@ -698,10 +694,8 @@ static void change_host(Fleet *fleet, const Host *host) {
         lose(link, HOST_STATE_CONNECTING, NULL);
     }
     link->n_retries = 0;
-    if (link->retry_source) { /* at once, though not inside of the commit */
-        g_source_remove(link->retry_source);
-        link->retry_source = g_idle_add(retry, link);
-    }
+    if (timer_is_set(link->retry))
+        timer_set(link->retry, 0); /* at once, though not inside of the commit */
 }
 
 static gboolean end_orphans(void *data) {
@@ -754,6 +748,7 @@ Fleet *fleet_new(Inventory *inventory, const Clock *clock, const FleetNetwork *n
     fleet->clock = clock;
     if (network)
         fleet->network = *network;
+    fleet->retries = timers_new();
     fleet->orphans = g_queue_new();
     fleet->answered = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     fleet->links = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, link_free);
@@ -770,6 +765,7 @@ void fleet_free(Fleet *fleet) {
     fleet->is_closing = true;
     inventory_unsubscribe(fleet->inventory, fleet->subscription);
     g_hash_table_unref(fleet->links);
+    timers_free(fleet->retries);
     g_clear_handle_id(&fleet->orphan_source, g_source_remove);
     g_queue_free_full(fleet->orphans, drop_call);
     g_hash_table_unref(fleet->answered);

@@ -1,13 +1,13 @@
 /* One connecting after the other of its steps: the address, its sockets one by one, the stream. */
 #include "rpc/rpc-connect.h"
 #include <errno.h>
-#include <glib-unix.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include "base/file.h"
 #include "base/work.h"
+#include "rpc/rpc-loop.h"
 
 enum { RESOLVERS = 4, MOST_QUESTIONS = 4096, TIMEOUT_MS = 10000, SHARE_MS = 3000 };
 
@@ -33,7 +33,9 @@ struct RpcConnecting {
     GArray *addresses; /* RpcSocketAddress */
     guint next;
     int fd;
-    guint writable, share, deadline, later;
+    PollerWatch *writable; /* NULL: no socket connects */
+    Timer *share, *deadline;
+    guint later;
     Error last; /* why the newest socket failed */
     RpcStream *stream;
 };
@@ -54,8 +56,8 @@ void rpc_connector_free(RpcConnector *connector) {
 /* ---- the end ---- */
 
 static void drop_socket(RpcConnecting *self) {
-    g_clear_handle_id(&self->writable, g_source_remove);
-    g_clear_handle_id(&self->share, g_source_remove);
+    g_clear_pointer(&self->writable, poller_watch_free);
+    timer_stop(self->share);
     fd_close(&self->fd);
 }
 
@@ -63,7 +65,8 @@ void rpc_connecting_free(RpcConnecting *connecting) {
     if (!connecting)
         return;
     drop_socket(connecting);
-    g_clear_handle_id(&connecting->deadline, g_source_remove);
+    timer_free(connecting->share);
+    timer_free(connecting->deadline);
     g_clear_handle_id(&connecting->later, g_source_remove);
     if (connecting->question)
         connecting->question->connecting = NULL;
@@ -91,7 +94,7 @@ static gboolean finish(void *data) {
 
 static void finish_later(RpcConnecting *self) {
     drop_socket(self);
-    g_clear_handle_id(&self->deadline, g_source_remove);
+    timer_stop(self->deadline);
     self->later = g_idle_add_full(G_PRIORITY_DEFAULT, finish, self, NULL);
 }
 
@@ -117,26 +120,22 @@ static void socket_failed(RpcConnecting *self, int reason) {
     try_next(self);
 }
 
-static gboolean on_writable(int fd, GIOCondition ready G_GNUC_UNUSED, void *data) {
+static void on_writable(uint32_t events G_GNUC_UNUSED, void *data) {
     RpcConnecting *self = data;
     int reason = 0;
     socklen_t length = sizeof reason;
-    self->writable = 0;
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &reason, &length) < 0)
+    g_clear_pointer(&self->writable, poller_watch_free); /* the stream has one of its own */
+    if (getsockopt(self->fd, SOL_SOCKET, SO_ERROR, &reason, &length) < 0)
         reason = errno;
     if (reason)
         socket_failed(self, reason);
     else
         take_socket(self);
-    return G_SOURCE_REMOVE;
 }
 
 /* The others get a chance too. */
-static gboolean share_is_over(void *data) {
-    RpcConnecting *self = data;
-    self->share = 0;
-    socket_failed(self, ETIMEDOUT);
-    return G_SOURCE_REMOVE;
+static void share_is_over(void *data) {
+    socket_failed(data, ETIMEDOUT);
 }
 
 static void try_next(RpcConnecting *self) {
@@ -155,9 +154,10 @@ static void try_next(RpcConnecting *self) {
     } else if (errno != EINPROGRESS) {
         socket_failed(self, errno);
     } else {
-        self->writable = g_unix_fd_add(self->fd, G_IO_OUT | G_IO_ERR | G_IO_HUP, on_writable, self);
+        self->writable = poller_watch_new(rpc_loop_poller(), self->fd, on_writable, self);
+        poller_watch_want(self->writable, EPOLLOUT);
         if (self->next < self->addresses->len)
-            self->share = g_timeout_add(SHARE_MS, share_is_over, self);
+            timer_set(self->share, SHARE_MS * NS_PER_MS);
     }
 }
 
@@ -206,16 +206,14 @@ static void ask(RpcConnecting *self, const RpcAddress *address) {
 
 /* ---- the beginning ---- */
 
-static gboolean time_is_over(void *data) {
+static void time_is_over(void *data) {
     RpcConnecting *self = data;
-    self->deadline = 0;
     error_clear(&self->last);
     error_set(&self->last, ERROR_TIMED_OUT, NULL, "%s does not answer", self->text);
     if (self->question)
         self->question->connecting = NULL;
     self->question = NULL;
     finish_later(self);
-    return G_SOURCE_REMOVE;
 }
 
 RpcConnecting *rpc_connect(RpcConnector *connector, const RpcAddress *address,
@@ -226,7 +224,9 @@ RpcConnecting *rpc_connect(RpcConnector *connector, const RpcAddress *address,
         .on_connected = on_connected,
         .data = data,
         .text = rpc_address_text(address),
-        .fd = -1};
+        .fd = -1,
+        .share = timer_new(rpc_loop_timers(), share_is_over, self),
+        .deadline = timer_new(rpc_loop_timers(), time_is_over, self)};
     if (options->tls.credentials)
         tls_credentials_ref(options->tls.credentials);
     RpcSocketAddress numeric;
@@ -235,8 +235,7 @@ RpcConnecting *rpc_connect(RpcConnector *connector, const RpcAddress *address,
         finish_later(self);
         return self;
     }
-    self->deadline =
-        g_timeout_add((guint)(options->timeout_ms ? options->timeout_ms : TIMEOUT_MS), time_is_over, self);
+    timer_set(self->deadline, (options->timeout_ms ? options->timeout_ms : TIMEOUT_MS) * NS_PER_MS);
     if (!options->tls.credentials) {
         error_set(&self->last, ERROR_UNSUPPORTED, "/address", "this side has no certificate to show");
         finish_later(self);

@@ -4,6 +4,7 @@
  */
 #pragma once
 #include <jansson.h>
+#include "base/timers.h"
 #include "rpc/rpc-connection.h"
 #include "rpc/rpc-frame.h"
 
@@ -29,7 +30,7 @@ struct RpcConnection {
 
     /* Time, monotonic nanoseconds of options.clock. */
     int64_t opened_ns, received_ns, pinged_ns;
-    GSource *timer;
+    Timer *timer; /* NULL once closed */
     int64_t timer_due_ns;
 
     GHashTable *calls; /* id -> RpcCall */

@@ -1,6 +1,7 @@
 /* One connection of the agent protocol: bytes in and out, hello, keep-alive, and who gets which message. */
 #include "model/json.h"
 #include "rpc/rpc-connection-private.h"
+#include "rpc/rpc-loop.h"
 
 enum {
     READ_SIZE = 64 * 1024,
@@ -123,7 +124,7 @@ static void say_close(RpcConnection *connection, const Error *reason) {
 static void close_quietly(RpcConnection *connection, const Error *reason) {
     connection->state = RPC_CLOSED;
     g_clear_pointer(&connection->stream, rpc_stream_free);
-    clear_source(&connection->timer);
+    g_clear_pointer(&connection->timer, timer_free);
     clear_source(&connection->doom_source);
     rpc_requests_detach_all(connection);
     rpc_calls_end_all(connection, reason);
@@ -170,25 +171,18 @@ int64_t rpc_connection_now_ns(const RpcConnection *connection) {
     return clock_monotonic_ns(connection->options.clock);
 }
 
-static gboolean on_timer(void *data) {
+static void on_timer(void *data) {
     RpcConnection *connection = hold(data);
     connection->timer_due_ns = NEVER_NS;
-    g_source_set_ready_time(connection->timer, -1);
     rpc_connection_check_time(connection);
     release(connection);
-    return G_SOURCE_CONTINUE;
-}
-
-static gboolean dispatch_timer(GSource *source G_GNUC_UNUSED, GSourceFunc callback, void *data) {
-    return callback(data);
 }
 
 void rpc_connection_arm(RpcConnection *connection, int64_t due_ns) {
     if (due_ns >= connection->timer_due_ns || !connection->timer)
         return;
     connection->timer_due_ns = due_ns;
-    int64_t wait_ns = MAX(due_ns - rpc_connection_now_ns(connection), 0);
-    g_source_set_ready_time(connection->timer, g_get_monotonic_time() + wait_ns / 1000 + 1);
+    timer_set(connection->timer, due_ns - rpc_connection_now_ns(connection));
 }
 
 /* True when the connection is given up. */
@@ -480,7 +474,6 @@ static void fill_defaults(RpcOptions *options) {
 }
 
 RpcConnection *rpc_connection_new(RpcStream *take_stream, RpcRole role, const RpcOptions *options) {
-    static GSourceFuncs timer_functions = {.dispatch = dispatch_timer};
     g_assert(options->software && options->lowest_version >= 1);
     g_assert(options->highest_version >= options->lowest_version);
     RpcConnection *connection = g_new0(RpcConnection, 1);
@@ -499,9 +492,7 @@ RpcConnection *rpc_connection_new(RpcStream *take_stream, RpcRole role, const Rp
     connection->opened_ns = connection->received_ns = connection->pinged_ns =
         rpc_connection_now_ns(connection);
     connection->next_deadline_ns = connection->timer_due_ns = NEVER_NS;
-    connection->timer = g_source_new(&timer_functions, sizeof(GSource));
-    g_source_set_callback(connection->timer, on_timer, connection, NULL);
-    g_source_attach(connection->timer, NULL);
+    connection->timer = timer_new(rpc_loop_timers(), on_timer, connection);
     rpc_connection_arm(connection, connection->opened_ns + connection->options.hello_ms * NS_PER_MS);
     if (role == RPC_INITIATOR) {
         connection->may_write = true;

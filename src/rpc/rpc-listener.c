@@ -1,7 +1,6 @@
 /* A UNIX socket that appears under its name only when it is complete, or a port; and who comes there. */
 #include "rpc/rpc-listener.h"
 #include <errno.h>
-#include <glib-unix.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 #include "base/file.h"
 #include "rpc/rpc-knocks.h"
+#include "rpc/rpc-loop.h"
 
 enum { BACKLOG = 64, PORT_BACKLOG = 1024, MAX_PATH = 91, PAUSE_MS = 200, DEFAULT_CONNECTIONS = 64 };
 /* From one address: each costs a millisecond of shaking hands. */
@@ -29,8 +29,8 @@ struct RpcListener {
     int fd;
     dev_t device; /* of the socket's file, to know it again */
     ino_t inode;
-    guint source;
-    guint pause; /* instead of `source` while the process has no descriptors left */
+    PollerWatch *watch;
+    Timer *pause; /* set while the process has no descriptors left; `watch` wants nothing then */
     int refused;
     Count *count;
     RpcKnocks *knocks; /* at a port; else NULL */
@@ -162,35 +162,32 @@ static void hand_over(RpcListener *listener, int take_fd) {
     options->on_stream(stream, options->path ? &peer : NULL, options->data);
 }
 
-static gboolean on_acceptable(int fd, GIOCondition ready, void *data);
-
-static gboolean on_pause_over(void *data) {
-    RpcListener *listener = data;
-    listener->pause = 0;
-    listener->source = g_unix_fd_add(listener->fd, G_IO_IN, on_acceptable, listener);
-    return G_SOURCE_REMOVE;
+static void on_pause_over(void *data) {
+    poller_watch_want(((RpcListener *)data)->watch, EPOLLIN);
 }
 
 /* One a turn, since on_stream may free the listener. */
-static gboolean on_acceptable(int fd, GIOCondition ready G_GNUC_UNUSED, void *data) {
+static void on_acceptable(uint32_t events G_GNUC_UNUSED, void *data) {
     RpcListener *listener = data;
     struct sockaddr_storage from = {0};
     socklen_t length = sizeof from;
-    fd_auto int accepted = accept4(fd, (struct sockaddr *)&from, &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    fd_auto int accepted =
+        accept4(listener->fd, (struct sockaddr *)&from, &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (accepted >= 0 && listener->knocks && !rpc_knocks_take(listener->knocks, &from)) {
         listener->refused++;
-        return G_SOURCE_CONTINUE;
-    }
-    if (accepted >= 0) {
+    } else if (accepted >= 0) {
         hand_over(listener, fd_steal(&accepted));
-        return G_SOURCE_CONTINUE;
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        /* The waiting peer keeps the socket readable; asking again at once would spin. */
+        poller_watch_want(listener->watch, 0);
+        timer_set(listener->pause, PAUSE_MS * NS_PER_MS);
     }
-    if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
-        return G_SOURCE_CONTINUE;
-    /* The waiting peer keeps the socket readable; asking again at once would spin. */
-    listener->source = 0;
-    listener->pause = g_timeout_add(PAUSE_MS, on_pause_over, listener);
-    return G_SOURCE_REMOVE;
+}
+
+static void begin_accepting(RpcListener *listener) {
+    listener->pause = timer_new(rpc_loop_timers(), on_pause_over, listener);
+    listener->watch = poller_watch_new(rpc_loop_poller(), listener->fd, on_acceptable, listener);
+    poller_watch_want(listener->watch, EPOLLIN);
 }
 
 /* ---- public ---- */
@@ -215,7 +212,7 @@ RpcListener *rpc_listener_new(const RpcListenerOptions *options, Error *err) {
         rpc_listener_free(listener);
         return NULL;
     }
-    listener->source = g_unix_fd_add(listener->fd, G_IO_IN, on_acceptable, listener);
+    begin_accepting(listener);
     return listener;
 }
 
@@ -229,10 +226,8 @@ static void remove_socket(const RpcListener *listener) {
 void rpc_listener_free(RpcListener *listener) {
     if (!listener)
         return;
-    if (listener->source)
-        g_source_remove(listener->source);
-    if (listener->pause)
-        g_source_remove(listener->pause);
+    poller_watch_free(listener->watch);
+    timer_free(listener->pause);
     if (listener->path)
         remove_socket(listener);
     fd_close(&listener->fd);

@@ -1,4 +1,4 @@
-/* Byte streams over descriptors, and the one event source that watches any kind of stream. */
+/* Byte streams over descriptors, and how any kind of stream is watched. */
 #include "rpc/rpc-stream.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -8,14 +8,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/file.h"
+#include "rpc/rpc-loop.h"
 
 struct RpcStream {
     const RpcStreamOps *ops;
     void *state;
     GByteArray *unread; /* NULL when there is nothing */
-    GSource *source;    /* NULL until the first watch */
-    void *poll_tag;     /* NULL while nothing is wanted */
+    PollerWatch *poll;  /* NULL until the first watch */
     GIOCondition wanted;
+    bool is_write_blocked; /* until epoll says otherwise; before that writing is simply tried */
+    bool *is_freed;        /* while on_ready runs: where to say it */
     RpcReadyFn on_ready;
     void *ready_data;
     void (*on_free)(void *data);
@@ -102,12 +104,11 @@ static const RpcStreamOps fd_ops = {
     .free = fd_free,
 };
 
-/* ---- the event source ---- */
+/* ---- watching ---- */
 
-typedef struct StreamSource {
-    GSource source;
-    RpcStream *stream; /* not followed once the source is destroyed */
-} StreamSource;
+_Static_assert((int)G_IO_IN == (int)EPOLLIN && (int)G_IO_OUT == (int)EPOLLOUT &&
+                   (int)G_IO_ERR == (int)EPOLLERR && (int)G_IO_HUP == (int)EPOLLHUP,
+    "Linux has the same bits for poll and epoll");
 
 static bool has_hidden_bytes(const RpcStream *stream) {
     if (!(stream->wanted & G_IO_IN))
@@ -115,12 +116,22 @@ static bool has_hidden_bytes(const RpcStream *stream) {
     return stream->unread || (stream->ops->has_buffered && stream->ops->has_buffered(stream->state));
 }
 
-static GIOCondition ready_conditions(const RpcStream *stream) {
-    GIOCondition polled = 0;
-    if (stream->poll_tag)
-        polled = g_source_query_unix_fd(stream->source, stream->poll_tag);
+static GIOCondition blocked_on(const RpcStream *stream) {
+    if (stream->wanted == 0 || !stream->ops->blocked_on)
+        return stream->wanted;
+    return stream->ops->blocked_on(stream->state, stream->wanted);
+}
+
+/* A socket takes bytes nearly always: asking epoll each time would cost two more system calls a message. */
+static bool may_write(const RpcStream *stream) {
+    return (blocked_on(stream) & G_IO_OUT) && !stream->is_write_blocked;
+}
+
+static GIOCondition ready_conditions(const RpcStream *stream, GIOCondition polled) {
+    if (may_write(stream))
+        polled |= G_IO_OUT;
     GIOCondition ready = polled & stream->wanted;
-    if (polled & (G_IO_HUP | G_IO_ERR | G_IO_NVAL))
+    if (polled & (G_IO_HUP | G_IO_ERR))
         ready = stream->wanted; /* trying is how the owner finds out */
     else if (polled & ~stream->wanted)
         ready = stream->wanted & ~(GIOCondition)G_IO_HUP; /* what blocked_on stood in for */
@@ -129,44 +140,35 @@ static GIOCondition ready_conditions(const RpcStream *stream) {
     return ready;
 }
 
+/* After everything that could change what to wait for; inside on_ready once, behind it. */
 static void update_poll(RpcStream *stream) {
-    if (stream->wanted == 0) {
-        if (stream->poll_tag)
-            g_source_remove_unix_fd(stream->source, stream->poll_tag);
-        stream->poll_tag = NULL;
+    if (!stream->poll || stream->is_freed)
         return;
-    }
-    GIOCondition wanted = stream->wanted;
-    if (stream->ops->blocked_on)
-        wanted = stream->ops->blocked_on(stream->state, wanted);
-    if (stream->poll_tag)
-        g_source_modify_unix_fd(stream->source, stream->poll_tag, wanted);
-    else
-        stream->poll_tag = g_source_add_unix_fd(stream->source, stream->ops->fd(stream->state), wanted);
+    GIOCondition wanted = blocked_on(stream);
+    bool is_ready = may_write(stream) || has_hidden_bytes(stream);
+    if (!stream->is_write_blocked)
+        wanted &= ~(GIOCondition)G_IO_OUT;
+    /* G_IO_HUP comes anyway, and keeps in the set what waits for nothing else. */
+    poller_watch_want(stream->poll, stream->wanted ? (uint32_t)(wanted | G_IO_HUP) : 0);
+    if (is_ready)
+        poller_watch_wake(stream->poll);
 }
 
-static gboolean source_prepare(GSource *source, int *timeout_ms) {
-    *timeout_ms = -1;
-    return has_hidden_bytes(((StreamSource *)source)->stream);
-}
-
-static gboolean source_check(GSource *source) {
-    return ready_conditions(((StreamSource *)source)->stream) != 0;
-}
-
-static gboolean source_dispatch(GSource *source, GSourceFunc unused G_GNUC_UNUSED, void *data G_GNUC_UNUSED) {
-    RpcStream *stream = ((StreamSource *)source)->stream;
-    GIOCondition ready = ready_conditions(stream);
+static void on_events(uint32_t events, void *data) {
+    RpcStream *stream = data;
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        stream->is_write_blocked = false;
+    GIOCondition ready = ready_conditions(stream, (GIOCondition)events);
     if (ready == 0)
-        return G_SOURCE_CONTINUE;
+        return;
+    bool is_freed = false;
+    stream->is_freed = &is_freed;
     stream->on_ready(ready, stream->ready_data);
-    if (!g_source_is_destroyed(source))
-        update_poll(stream);
-    return G_SOURCE_CONTINUE;
+    if (is_freed)
+        return;
+    stream->is_freed = NULL;
+    update_poll(stream);
 }
-
-static GSourceFuncs source_functions = {
-    .prepare = source_prepare, .check = source_check, .dispatch = source_dispatch};
 
 /* ---- public ---- */
 
@@ -228,10 +230,9 @@ bool rpc_stream_pair(RpcStream **ret_a, RpcStream **ret_b, Error *err) {
 void rpc_stream_free(RpcStream *stream) {
     if (!stream)
         return;
-    if (stream->source) {
-        g_source_destroy(stream->source);
-        g_source_unref(stream->source);
-    }
+    if (stream->is_freed)
+        *stream->is_freed = true;
+    poller_watch_free(stream->poll); /* before its descriptor is closed */
     stream->ops->free(stream->state);
     if (stream->unread)
         g_byte_array_unref(stream->unread);
@@ -240,9 +241,15 @@ void rpc_stream_free(RpcStream *stream) {
     g_free(stream);
 }
 
-RpcIo rpc_stream_read(RpcStream *stream, void *buffer, size_t size, size_t *ret_length, Error *err) {
-    if (!stream->unread)
-        return stream->ops->read(stream->state, buffer, size, ret_length, err);
+static RpcIo read_some(RpcStream *stream, void *buffer, size_t size, size_t *ret_length, Error *err) {
+    if (!stream->unread) {
+        RpcIo io = stream->ops->read(stream->state, buffer, size, ret_length, err);
+        /* It had to write first, and could not. */
+        if (io == RPC_IO_AGAIN && stream->ops->blocked_on)
+            stream->is_write_blocked =
+                stream->is_write_blocked || (stream->ops->blocked_on(stream->state, G_IO_IN) & G_IO_OUT);
+        return io;
+    }
     size_t length = MIN(size, stream->unread->len);
     memcpy(buffer, stream->unread->data, length);
     g_byte_array_remove_range(stream->unread, 0, (guint)length);
@@ -252,8 +259,17 @@ RpcIo rpc_stream_read(RpcStream *stream, void *buffer, size_t size, size_t *ret_
     return RPC_IO_DONE;
 }
 
+RpcIo rpc_stream_read(RpcStream *stream, void *buffer, size_t size, size_t *ret_length, Error *err) {
+    RpcIo io = read_some(stream, buffer, size, ret_length, err);
+    update_poll(stream);
+    return io;
+}
+
 RpcIo rpc_stream_write(RpcStream *stream, const void *data, size_t length, size_t *ret_length, Error *err) {
-    return stream->ops->write(stream->state, data, length, ret_length, err);
+    RpcIo io = stream->ops->write(stream->state, data, length, ret_length, err);
+    stream->is_write_blocked = stream->is_write_blocked || io == RPC_IO_AGAIN;
+    update_poll(stream);
+    return io;
 }
 
 void rpc_stream_shut_write(RpcStream *stream) {
@@ -266,6 +282,7 @@ void rpc_stream_unread(RpcStream *stream, const void *data, size_t length) {
     if (!stream->unread)
         stream->unread = g_byte_array_new();
     g_byte_array_prepend(stream->unread, data, (guint)length);
+    update_poll(stream);
 }
 
 bool rpc_stream_peer(const RpcStream *stream, RpcPeer *ret_peer, Error *err) {
@@ -278,12 +295,8 @@ void rpc_stream_watch(RpcStream *stream, GIOCondition wanted, RpcReadyFn on_read
     stream->wanted = wanted;
     stream->on_ready = on_ready;
     stream->ready_data = data;
-    if (!stream->source) {
-        stream->source = g_source_new(&source_functions, sizeof(StreamSource));
-        ((StreamSource *)stream->source)->stream = stream;
-        g_source_set_name(stream->source, stream->ops->name);
-        g_source_attach(stream->source, NULL);
-    }
+    if (!stream->poll)
+        stream->poll = poller_watch_new(rpc_loop_poller(), stream->ops->fd(stream->state), on_events, stream);
     update_poll(stream);
 }
 

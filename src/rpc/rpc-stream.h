@@ -1,7 +1,8 @@
 /*
  * A non-blocking byte stream: what the agent protocol runs on. The kinds are const structs of function
  * pointers: UNIX sockets and other descriptors, TLS (rpc-tls.h). One owner, on the thread of the default
- * GMainContext.
+ * GMainContext. All streams of a process share one epoll descriptor (rpc-loop.h): those that are not ready
+ * cost its main loop nothing.
  */
 #pragma once
 #include <stddef.h>
@@ -60,7 +61,8 @@ void rpc_stream_unread(RpcStream *stream, const void *data, size_t length);
 /* ERROR_UNSUPPORTED where the kind knows no credentials. */
 bool rpc_stream_peer(const RpcStream *stream, RpcPeer *ret_peer, Error *err);
 
-/* `ready` is some of the wanted conditions; the callback may free the stream. */
+/* `ready` is some of the wanted conditions: worth trying, though RPC_IO_AGAIN may be the answer. The callback
+ * may free any stream, this one too. */
 typedef void (*RpcReadyFn)(GIOCondition ready, void *data);
 /* From now on calls `on_ready` from the main loop whenever one of `wanted` (G_IO_IN, G_IO_OUT) is possible,
  * and for G_IO_HUP when the peer is gone in both directions. Replaces the watch before; 0 stops it. */

@@ -281,6 +281,39 @@ static void test_bytes_and_ends_arrive(World *world, const void *data G_GNUC_UNU
     rpc_stream_free(g_steal_pointer(&world->stream));
 }
 
+enum { RECORD = 10000, SIP = 100 };
+
+static void sip(GIOCondition ready G_GNUC_UNUSED, void *data) {
+    Pipe *pipe = data;
+    uint8_t bytes[SIP];
+    size_t n = 0;
+    if (rpc_stream_read(pipe->to, bytes, sizeof bytes, &n, NULL) == RPC_IO_DONE)
+        pipe->received += n;
+    if (pipe->received == SIP)
+        rpc_stream_watch(pipe->to, 0, NULL, NULL);
+}
+
+/* GnuTLS has decrypted the whole record with the first of them; the socket will not become readable again. */
+static void test_bytes_that_wait_inside_tls_are_told_of(World *world, const void *data G_GNUC_UNUSED) {
+    static const uint8_t bytes[RECORD] = {0};
+    world->keeps_raw = true;
+    begin(world, &world->address, world->manager);
+    WAIT_FOR(world->is_connected && world->is_taken);
+    Pipe up = {.from = world->stream, .to = world->raw};
+    rpc_stream_watch(up.to, G_IO_IN, sip, &up);
+    size_t n = 0;
+    while (rpc_stream_write(up.from, bytes, sizeof bytes, &n, NULL) == RPC_IO_AGAIN)
+        g_main_context_iteration(NULL, FALSE); /* shakes hands */
+    g_assert_cmpuint(n, ==, RECORD);
+    WAIT_FOR(up.received == SIP);
+    settle();
+    g_assert_cmpuint(up.received, ==, SIP);
+    rpc_stream_watch(up.to, G_IO_IN, sip, &up);
+    WAIT_FOR(up.received == RECORD);
+    settle();
+    rpc_stream_free(g_steal_pointer(&world->stream));
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define TEST(name, function) g_test_add("/rpc/tls/" name, World, NULL, set_up, function, tear_down)
@@ -293,5 +326,6 @@ int main(int argc, char **argv) {
     TEST("nobody", test_nobody_listens);
     TEST("given-up", test_a_connecting_is_given_up);
     TEST("bytes", test_bytes_and_ends_arrive);
+    TEST("decrypted", test_bytes_that_wait_inside_tls_are_told_of);
     return g_test_run();
 }
