@@ -3,25 +3,23 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "base/file.h"
+#include "base/poller.h"
 #include "tls/tls-internal.h"
 
 enum {
     RECORD_BYTES = 16384, /* the longest plain text of a record: RFC 8446, section 5.1 */
     PLAIN_BUFFER = 65536, /* what the kernel keeps of the plain side, each way */
     TURN_BUDGET = 256 << 10,
-    EVENTS_PER_TURN = 128,
     DISCARD_MAX = 64 << 20, /* read and thrown away while lingering */
 };
 
 struct TlsTunnels {
-    int fd; /* epoll over both sockets of every tunnel, edge-triggered */
-    GSource *source;
-    GQueue ready; /* of TlsTunnel: something happened, or a turn's budget ran out */
+    Poller *poller; /* over both sockets of every tunnel, edge-triggered */
     bool has_given;
     void (*on_given)(void *data);
     void *data;
@@ -30,6 +28,7 @@ struct TlsTunnels {
 typedef struct TunnelEnd {
     TlsTunnel *tunnel;
     int fd;
+    PollerWatch *watch;
     bool is_readable, is_writable; /* until EAGAIN says otherwise */
 } TunnelEnd;
 
@@ -45,8 +44,6 @@ struct TlsTunnel {
     bool is_record_held; /* GnuTLS holds a record that the client did not take */
     bool has_client_ended, has_plain_ended, is_plain_deaf, has_said_bye, lingers;
     bool is_broken;
-    GList link; /* in set->ready */
-    bool is_queued;
     void (*on_end)(void *data);
     void *data;
 };
@@ -107,13 +104,19 @@ static bool give_held(TlsTunnel *self) {
     return given > 0;
 }
 
+static bool has_input(int fd) {
+    struct pollfd look = {.fd = fd, .events = POLLIN};
+    return poll(&look, 1, 0) > 0;
+}
+
 static void take_client_end(TlsTunnel *self, ssize_t code) {
     if (code == GNUTLS_E_AGAIN) {
-        /* A new key must be announced before more is read: wait for room instead. */
+        /* A new key must be announced before more is read: wait for room instead. GnuTLS says the same after
+         * a message of TLS's own (a new key of the client's), while more waits that no edge will tell of. */
         if (gnutls_record_get_direction(self->session) == 1)
             self->client.is_writable = false;
         else
-            self->client.is_readable = false;
+            self->client.is_readable = has_input(self->client.fd);
         return;
     }
     if (code != 0 && code != GNUTLS_E_PREMATURE_TERMINATION) {
@@ -135,7 +138,7 @@ static bool carry_in(TlsTunnel *self, uint8_t *block) {
         return true;
     if (n <= 0) {
         take_client_end(self, n);
-        return false;
+        return n == GNUTLS_E_AGAIN && self->client.is_readable;
     }
     size_t given = give_plain(self, block, (size_t)n);
     if (given < (size_t)n) {
@@ -216,93 +219,50 @@ static bool pump(TlsTunnel *self) {
     return has_moved; /* more may wait than the budget allows */
 }
 
-static void queue(TlsTunnel *self) {
-    if (!self->is_queued)
-        g_queue_push_tail_link(&self->set->ready, &self->link);
-    self->is_queued = true;
-}
-
-static void take_event(const struct epoll_event *event) {
-    TunnelEnd *end = event->data.ptr;
+static void on_events(uint32_t events, void *data) {
+    TunnelEnd *end = data;
     TlsTunnel *self = end->tunnel;
-    const bool is_hung_up = event->events & (EPOLLHUP | EPOLLERR);
-    end->is_readable = end->is_readable || is_hung_up || (event->events & (EPOLLIN | EPOLLRDHUP));
-    end->is_writable = end->is_writable || is_hung_up || (event->events & EPOLLOUT);
+    const bool is_hung_up = events & (EPOLLHUP | EPOLLERR);
+    end->is_readable = end->is_readable || is_hung_up || (events & (EPOLLIN | EPOLLRDHUP));
+    end->is_writable = end->is_writable || is_hung_up || (events & EPOLLOUT);
     /* A client that broke off is gone, even while nobody wants to read what it sent before. The plain side
      * that ends before anything was said was cut. */
     if (is_hung_up && (end == &self->client || !self->has_shaken_hands))
         self->is_broken = true;
-    queue(self);
+    if (pump(self))
+        poller_watch_wake(self->client.watch);
 }
 
-typedef struct SetSource {
-    GSource source;
-    TlsTunnels *set;
-} SetSource;
-
-static gboolean set_prepare(GSource *source, int *timeout_ms) {
-    *timeout_ms = -1;
-    return !g_queue_is_empty(&((SetSource *)source)->set->ready);
-}
-
-static void turn(TlsTunnels *self) {
-    struct epoll_event events[EVENTS_PER_TURN];
-    int n = epoll_wait(self->fd, events, EVENTS_PER_TURN, 0);
-    for (int i = 0; i < n; i++) /* before any is freed */
-        take_event(&events[i]);
-    for (guint left = g_queue_get_length(&self->ready); left > 0; left--) {
-        GList *link = g_queue_pop_head_link(&self->ready);
-        if (!link) /* the end of one freed another */
-            break;
-        TlsTunnel *tunnel = link->data;
-        tunnel->is_queued = false;
-        if (pump(tunnel))
-            queue(tunnel);
-    }
-}
-
-static gboolean set_dispatch(GSource *source, GSourceFunc callback G_GNUC_UNUSED, void *data G_GNUC_UNUSED) {
-    TlsTunnels *self = ((SetSource *)source)->set;
+static bool after_turn(void *data) {
+    TlsTunnels *self = data;
+    if (!self->has_given)
+        return false;
     self->has_given = false;
-    turn(self);
-    if (self->has_given) {
-        self->on_given(self->data);
-        turn(self);
-    }
-    return G_SOURCE_CONTINUE;
+    self->on_given(self->data);
+    return true;
 }
-
-static GSourceFuncs set_functions = {.prepare = set_prepare, .dispatch = set_dispatch};
 
 TlsTunnels *tls_tunnels_new(void (*on_given)(void *data), void *data) {
     TlsTunnels *self = g_new0(TlsTunnels, 1);
-    g_queue_init(&self->ready);
     self->on_given = on_given;
     self->data = data;
-    self->fd = epoll_create1(EPOLL_CLOEXEC);
-    g_assert(self->fd >= 0);
-    self->source = g_source_new(&set_functions, sizeof(SetSource));
-    ((SetSource *)self->source)->set = self;
-    g_source_add_unix_fd(self->source, self->fd, G_IO_IN);
-    g_source_attach(self->source, NULL);
+    self->poller = poller_new(after_turn, self);
     return self;
 }
 
 void tls_tunnels_free(TlsTunnels *set) {
     if (!set)
         return;
-    g_source_destroy(set->source);
-    g_source_unref(set->source);
-    fd_close(&set->fd);
+    poller_free(set->poller);
     g_free(set);
 }
 
 /* A tunnel's life */
 
-static bool watch(TlsTunnel *self, TunnelEnd *end) {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = end};
+static void watch(TlsTunnel *self, TunnelEnd *end) {
     end->tunnel = self;
-    return epoll_ctl(self->set->fd, EPOLL_CTL_ADD, end->fd, &event) == 0;
+    end->watch = poller_watch_new(self->set->poller, end->fd, on_events, end);
+    poller_watch_want(end->watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 }
 
 static bool open_pair(TlsTunnel *self, int *ret_plain_fd) {
@@ -327,35 +287,31 @@ TlsTunnel *tls_tunnel_new(TlsTunnels *set, TlsCredentials *credentials, int take
     self->credentials = tls_credentials_ref(credentials);
     self->client.fd = take_fd;
     self->plain.fd = -1;
-    self->link.data = self;
     self->on_end = on_end;
     self->data = data;
-    if (!open_pair(self, &plain_fd) || !start_session(self) || !watch(self, &self->client) ||
-        !watch(self, &self->plain)) {
+    if (!open_pair(self, &plain_fd) || !start_session(self)) {
         error_set(err, ERROR_IO, NULL, "no descriptors or memory for another TLS connection");
         tls_tunnel_free(self);
         return NULL;
     }
+    watch(self, &self->client);
+    watch(self, &self->plain);
     *ret_plain_fd = fd_steal(&plain_fd);
     return self;
 }
 
-/* A child between fork and exec may hold the socket too: closing it alone would not end its events. */
-static void close_end(TlsTunnel *self, TunnelEnd *end) {
-    if (end->tunnel)
-        epoll_ctl(self->set->fd, EPOLL_CTL_DEL, end->fd, NULL);
+static void close_end(TunnelEnd *end) {
+    poller_watch_free(end->watch);
     fd_close(&end->fd);
 }
 
 void tls_tunnel_free(TlsTunnel *tunnel) {
     if (!tunnel)
         return;
-    if (tunnel->is_queued)
-        g_queue_unlink(&tunnel->set->ready, &tunnel->link);
     if (tunnel->session)
         gnutls_deinit(tunnel->session);
-    close_end(tunnel, &tunnel->client);
-    close_end(tunnel, &tunnel->plain);
+    close_end(&tunnel->client);
+    close_end(&tunnel->plain);
     tls_credentials_unref(tunnel->credentials);
     if (tunnel->held)
         memset(tunnel->held, 0, tunnel->held_length);
