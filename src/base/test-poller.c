@@ -210,6 +210,18 @@ static void test_a_callback_may_stop_another(Fixture *fixture, const void *data 
     check_only_one_is_called(fixture, want_nothing_of_other);
 }
 
+static void test_a_callback_may_stop_another_whose_peer_is_gone(
+    Fixture *fixture, const void *data G_GNUC_UNUSED) {
+    End *one = &fixture->ends[0], *two = &fixture->ends[1];
+    one->act = two->act = want_nothing_of_other;
+    one->other = two;
+    two->other = one;
+    fd_close(&one->peer);
+    fd_close(&two->peer);
+    turn(1);
+    g_assert_cmpint(one->calls + two->calls, ==, 1);
+}
+
 static void want_room_of_other(End *end) {
     poller_watch_want(end->other->watch, EPOLLOUT);
     end->act = end->other->act = NULL;
@@ -414,6 +426,7 @@ int main(int argc, char **argv) {
     TEST("frees-another", test_a_callback_may_free_another);
     TEST("frees-both", test_a_callback_may_free_itself_and_another);
     TEST("stops-another", test_a_callback_may_stop_another);
+    TEST("stops-gone", test_a_callback_may_stop_another_whose_peer_is_gone);
     TEST("changes-another", test_a_callback_may_change_what_another_wants);
     TEST("stops-itself", test_a_callback_may_stop_itself);
     TEST("alone", test_a_callback_runs_alone_whatever_it_turns);
