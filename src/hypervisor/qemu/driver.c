@@ -69,23 +69,10 @@ static int64_t vcpus_limit(QemuSession *session, virConnect *connection, bool is
     return limit;
 }
 
-/* Of `host-model`, which guests get by KVM (domain-xml.c), with every feature by its name. False when libvirt
- * does not tell. */
-static bool ask_cpu(virConnect *connection, HostCpu *ret_cpu) {
-    g_autofree char *all = virConnectGetDomainCapabilities(connection, NULL, "x86_64", "q35", "kvm", 0);
-    g_autofree char *definition = all ? qemu_cpu_definition(all) : NULL;
-    const char *definitions[] = {definition};
-    g_autofree char *expanded = definition
-                                    ? virConnectBaselineHypervisorCPU(connection, NULL, "x86_64", NULL, "kvm",
-                                          definitions, 1, VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES)
-                                    : NULL;
-    return expanded && qemu_cpu_read(expanded, ret_cpu);
-}
-
 /* Emulated guests have a processor of QEMU's own, which is the same everywhere. */
 static void report_cpu(QemuSession *session, virConnect *connection, HostStatus *status) {
     g_mutex_lock(&session->lock);
-    if (session->cpu.feature_names.n == 0 && !ask_cpu(connection, &session->cpu))
+    if (session->cpu.feature_names.n == 0 && !qemu_cpu_ask(connection, "kvm", &session->cpu))
         host_cpu_clear(&session->cpu);
     if (session->cpu.feature_names.n > 0)
         host_cpu_copy(host_status_put_cpu(status), &session->cpu);

@@ -46,3 +46,14 @@ bool qemu_cpu_read(const char *definition, HostCpu *ret_cpu) {
     host_cpu_set_features(ret_cpu, (int64_t)ret_cpu->feature_names.n);
     return is_good;
 }
+
+bool qemu_cpu_ask(virConnect *connection, const char *kind, HostCpu *ret_cpu) {
+    g_autofree char *all = virConnectGetDomainCapabilities(connection, NULL, "x86_64", "q35", kind, 0);
+    g_autofree char *definition = all ? qemu_cpu_definition(all) : NULL;
+    const char *definitions[] = {definition};
+    g_autofree char *expanded = definition
+                                    ? virConnectBaselineHypervisorCPU(connection, NULL, "x86_64", NULL, kind,
+                                          definitions, 1, VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES)
+                                    : NULL;
+    return expanded && qemu_cpu_read(expanded, ret_cpu);
+}

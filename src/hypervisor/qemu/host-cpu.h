@@ -1,10 +1,16 @@
 /*
- * What libvirt says of the processor that guests get by hardware virtualization (`host-model`). Pure. Any
+ * The processor that guests get by hardware virtualization (`host-model`), as libvirt tells of it. Any
  * thread.
  */
 #pragma once
+#include <libvirt/libvirt.h>
 #include "types.h"
 
+/* With every feature by its name. `kind`: of virtualization, "kvm" or "qemu". False when libvirt does not
+ * tell. Blocks; seconds while libvirt knows QEMU not yet. */
+bool qemu_cpu_ask(virConnect *connection, const char *kind, HostCpu *ret_cpu);
+
+/* Its parts, pure. */
 /* From domain capabilities (virConnectGetDomainCapabilities): the definition of that processor alone, newly
  * allocated; NULL when there is none. */
 char *qemu_cpu_definition(const char *capabilities);

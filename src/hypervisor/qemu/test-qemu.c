@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "hypervisor/hypervisor.h"
+#include "hypervisor/qemu/host-cpu.h"
 #include "hypervisor/qemu/test-templates.h"
 
 #define VM_ID "0b2c4d6e-1111-4222-8333-444455556666"
@@ -174,6 +175,21 @@ static void test_probe(Fixture *fixture, const void *data) {
     g_test_message("%s: %s", status.acceleration, status.acceleration_reason);
     g_assert_cmpuint(status.modes.n, ==, 1);
     g_assert_cmpint(status.modes.items[0].mode, ==, VM_MODE_HVM);
+    g_assert_true(host_status_has(&status, HOST_STATUS_FIELD_CPU) == g_str_equal(status.acceleration, "kvm"));
+}
+
+/* What libvirt would give to emulated guests can be asked for anywhere, and is told in the same words. */
+static void test_processor(Fixture *fixture, const void *data) {
+    (void)fixture, (void)data;
+    virConnect *connection = virConnectOpen("qemu:///system");
+    g_auto(HostCpu) cpu = {0};
+    g_assert_nonnull(connection);
+    g_assert_true(qemu_cpu_ask(connection, "qemu", &cpu));
+    g_assert_nonnull(cpu.vendor);
+    g_assert_nonnull(cpu.model);
+    g_assert_cmpint(cpu.features, >, 20);
+    g_test_message("%s, %s, %d features", cpu.vendor, cpu.model, (int)cpu.features);
+    virConnectClose(connection);
 }
 
 static void test_life(Fixture *fixture, const void *data) {
@@ -717,6 +733,7 @@ int main(int argc, char **argv) {
         return test_templates_build(g_getenv("LODGE_PRIVATE_FOLDER")) ? 0 : 1;
     g_test_init(&argc, &argv, NULL);
     ADD("probe-tells-what-the-host-is", test_probe);
+    ADD("the-processor-is-told", test_processor);
     ADD("starts-once-and-ends", test_life);
     ADD("console-is-exclusive-and-ends-with-the-vm", test_console);
     ADD("found-again-after-libvirtd-was-killed", test_restart);
