@@ -363,10 +363,14 @@ static void end_at_source(JobRun *run) {
     call_here(run, AGENT_METHOD_MIGRATION_END, end_message(run, NULL), NULL);
 }
 
+/* Until it is there, its definition there names the host where it still is: nobody starts it there without
+ * the manager. The step `write` tells the truth. */
 static void make_there(JobRun *run) {
     json_t *message = message_there(run);
-    if (message)
-        call_there(run, AGENT_METHOD_VM_CREATE, message, NULL);
+    if (!message)
+        return;
+    json_object_set_new(json_object_get(message, "vm"), "host", json_string(note(run, "from")));
+    call_there(run, AGENT_METHOD_VM_CREATE, message, NULL);
 }
 
 static void remove_there(JobRun *run) {
@@ -451,9 +455,10 @@ static const JobStepKind migrate_steps[] = {
     {"define", "Says that it is there", define_there, NULL, .has_no_way_back = true},
     {"write", "Writes its definition there", write_there, NULL},
     {"end", "Closes the way between the hosts", end_at_target, NULL},
-    {"forget", "Ends the migration at its old host", end_at_source, NULL},
     {"remove", "Moves the old disks to the trash", remove_here, NULL},
     {"leave", "Lets its old host forget it", leave_here, NULL},
+    /* As long as its definition lies there, its old host remembers that it has gone. */
+    {"forget", "Ends the migration at its old host", end_at_source, NULL},
 };
 static const JobKind vm_migrate = {"vm.migrate", migrate_steps, G_N_ELEMENTS(migrate_steps), prepare_migrate};
 
