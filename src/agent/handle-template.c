@@ -106,6 +106,22 @@ bool handle_template_build(AgentCall *call, Error *err) {
     return is_built;
 }
 
+/* It is not started meanwhile, by nobody: its disks would be of two moments. */
+static bool copy_disks(
+    AgentCall *call, const RepositoryKindOps *kind, Template *made, CloneMethod *ret_method, Error *err) {
+    const AgentTemplateFromVm *request = call->parameters;
+    Held *held = call->agent->held;
+    HeldBy by;
+    if (!agent_check_vm_stands(call, &request->vm, err) ||
+        !held_take(held, request->vm.id, call->cancel, &by, err))
+        return false;
+    bool is_made = by == HELD_BY_NOBODY ? kind->template_from_vm(request, made, call->cancel, ret_method, err)
+                                        : error_set(err, ERROR_WRONG_STATE, NULL,
+                                              "%s runs; stop it to copy it", request->vm.name);
+    held_release(held, request->vm.id);
+    return is_made;
+}
+
 bool handle_template_create(AgentCall *call, Error *err) {
     const AgentTemplateFromVm *request = call->parameters;
     const RepositoryKindOps *kind = kind_of(true, &request->repository, err);
@@ -117,8 +133,7 @@ bool handle_template_create(AgentCall *call, Error *err) {
     if (request->template.id && kind->template_read(&request->repository, request->template.id, made, NULL))
         return true;
     template_copy(made, &request->template);
-    if (!agent_check_vm_stands(call, &request->vm, err) ||
-        !kind->template_from_vm(request, made, call->cancel, &method, err))
+    if (!copy_disks(call, kind, made, &method, err))
         return false;
     if (made->disks.n > 0)
         agent_template_set_clone(call->result, method);
