@@ -65,7 +65,8 @@ struct Agent {
     SavedWatch *saved_watch;
     Held *held;
     guint held_source;
-    guint release_source; /* the old owner is hung up on in a moment */
+    guint release_source;     /* the old owner is hung up on in a moment */
+    GPtrArray *local_changes; /* LocalChange that work; they free themselves */
     ModuleKeeper *modules;
     char *system_root;
     GMutex control_lock;
@@ -106,6 +107,7 @@ typedef struct AgentCall {
     void *parameters, *result; /* of the method's types */
     Cancel *cancel;
     bool is_good;
+    bool has_come; /* migration.end at the target: the VM runs here for certain */
     Error err;
     ImageProgress progress;
     GMutex lock; /* guards the two below */
@@ -133,6 +135,8 @@ RpcHandler agent_lookup(const char *method, void *client);
 /* agent.c */
 AgentAccess client_access(const AgentClient *client);
 bool client_is_believed(const AgentClient *client); /* the machine itself, or the owner */
+/* Root on the machine itself: the user as whom the agent runs. */
+bool client_is_root(const AgentClient *client);
 /* What was written for the network counts for connections from now on. */
 bool agent_take_credentials(Agent *agent, Error *err);
 /* The same at once: other connections than `keep` (may be NULL) that came
@@ -148,6 +152,8 @@ void reporter_stop(Reporter *reporter);
 void reporter_changed(const char *vm_id, void *reporter);
 /* Everything that the hypervisor shows, and what guests said last. Blocks; any thread. */
 bool agent_collect(const Agent *agent, AgentInventory *ret_inventory, Error *err);
+/* Its VMs, and those that are saved. Blocks; any thread. */
+bool agent_list_vms(const Agent *agent, AgentInventory *ret_inventory, Error *err);
 /* One VM's state, with what its guest said last. Blocks; any thread. */
 bool agent_vm_state(const Agent *agent, const char *vm_id, AgentVmState *ret_state, Error *err);
 /* An operation on it has ended: what is being asked just now may be older. Main loop. */
@@ -162,6 +168,10 @@ void reporter_page(const Reporter *reporter, const char *after, AgentInventory *
 void uploads_stop(Agent *agent);
 /* With all that arrived of it. */
 void upload_remove(const RepositoryKindOps *kind, const Repository *repository, const char *upload_id);
+
+/* handlers.c: remembers what its VMs need, for a start without the manager and for the next owner. Main loop.
+ */
+void agent_note_networks(Agent *agent, const Network *networks, size_t n);
 
 /* handle-vm.c: ERROR_WRONG_STATE for a VM that runs. In a thread. */
 bool agent_check_vm_stands(const AgentCall *call, const Vm *source, Error *err);

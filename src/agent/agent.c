@@ -70,6 +70,12 @@ bool client_is_believed(const AgentClient *client) {
     return access == ACCESS_LOCAL || access == ACCESS_OWNER;
 }
 
+bool client_is_root(const AgentClient *client) {
+    RpcPeer peer;
+    return !client->is_remote && client->connection && rpc_connection_peer(client->connection, &peer, NULL) &&
+           (peer.uid == 0 || peer.uid == geteuid());
+}
+
 /* The oldest of too many makes room: nobody keeps the owner out by knocking. */
 static void limit_strangers(Agent *agent) {
     AgentClient *oldest = NULL;
@@ -290,6 +296,7 @@ Agent *agent_new(const AgentOptions *options, Error *err) {
     agent->clients = g_ptr_array_new_with_free_func(client_free);
     agent->splices = g_hash_table_new(g_direct_hash, g_direct_equal);
     agent->migration_streams = migration_streams_new();
+    agent->local_changes = g_ptr_array_new();
     agent->uploads = g_hash_table_new(g_str_hash, g_str_equal);
     agent->tickets = rpc_tickets_new(NULL, TICKETS_LIMIT);
     agent->connector = rpc_connector_new();
@@ -363,6 +370,7 @@ void agent_free(Agent *agent) {
     splices_free(agent);
     g_ptr_array_unref(agent->migration_streams);
     g_hash_table_unref(agent->uploads);
+    g_ptr_array_unref(agent->local_changes);
     g_ptr_array_unref(agent->clients);
     remote_free(agent->remote);
     g_free(agent->address);

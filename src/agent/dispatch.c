@@ -6,6 +6,7 @@
 #include <string.h>
 #include "agent/agent-private.h"
 #include "agent/host-end.h"
+#include "agent/host-local.h"
 #include "base/heap.h"
 #include "base/log.h"
 
@@ -248,6 +249,9 @@ static bool check_access(const AgentClient *client, const AgentMethodDescriptor 
     AgentAccess access = client_access(client);
     if (method->is_local && access != ACCESS_LOCAL)
         return error_set(err, ERROR_DENIED, NULL, "%s is asked on the host itself only", method->name);
+    if (method->is_root && !client_is_root(client))
+        return error_set(
+            err, ERROR_DENIED, NULL, "only root on the host itself may ask for %s", method->name);
     if (access == ACCESS_PEER)
         return method->is_peer || method->is_free ||
                error_set(err, ERROR_DENIED, NULL, "another host may not ask for %s", method->name);
@@ -422,6 +426,12 @@ static const ServeFn served_at_once[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_MIGRATION_GIVE] = serve_migration_give,
     [AGENT_METHOD_HOST_END] = serve_host_end,
     [AGENT_METHOD_HOST_BEGIN] = serve_host_begin,
+    [AGENT_METHOD_LOCAL_LIST] = serve_local_list,
+    [AGENT_METHOD_LOCAL_START] = serve_local_change,
+    [AGENT_METHOD_LOCAL_STOP] = serve_local_change,
+    [AGENT_METHOD_LOCAL_KILL] = serve_local_change,
+    [AGENT_METHOD_LOCAL_ACTIONS] = serve_local_actions,
+    [AGENT_METHOD_LOCAL_FORGET] = serve_local_forget,
 };
 
 static void serve(RpcRequest *take_request, void *data) {

@@ -146,11 +146,21 @@ static bool finish_network_close(AgentCall *call, Error *err G_GNUC_UNUSED) {
     return true;
 }
 
-/* Those of other hosts are made when a VM needs them. */
-static bool finish_vm_start(AgentCall *call, Error *err G_GNUC_UNUSED) {
+/* Those of other hosts are made when a VM needs them: without the manager, too. */
+void agent_note_networks(Agent *agent, const Network *networks, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        journal_network_put(agent->journal, &networks[i]);
+}
+
+static bool finish_vm(AgentCall *call, Error *err G_GNUC_UNUSED) {
     const AgentVm *request = call->parameters;
-    for (size_t i = 0; i < request->networks.n; i++)
-        journal_network_put(call->agent->journal, &request->networks.items[i]);
+    agent_note_networks(call->agent, request->networks.items, request->networks.n);
+    return true;
+}
+
+static bool finish_vm_update(AgentCall *call, Error *err G_GNUC_UNUSED) {
+    const AgentVmChange *request = call->parameters;
+    agent_note_networks(call->agent, request->networks.items, request->networks.n);
     return true;
 }
 
@@ -242,15 +252,15 @@ const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_NETWORK_CLOSE] = {LANE_HOST, handle_network_close, finish_network_close, key_of_network},
     [AGENT_METHOD_NETWORK_APPLY] = {LANE_HOST, handle_network_apply, finish_network_apply,
         key_of_network_wish},
-    [AGENT_METHOD_VM_CREATE] = {LANE_MAKE, handle_vm_create, NULL, key_of_vm, is_long_copy},
-    [AGENT_METHOD_VM_START] = {LANE_START, handle_vm_start, finish_vm_start, key_of_vm},
+    [AGENT_METHOD_VM_CREATE] = {LANE_MAKE, handle_vm_create, finish_vm, key_of_vm, is_long_copy},
+    [AGENT_METHOD_VM_START] = {LANE_START, handle_vm_start, finish_vm, key_of_vm},
     [AGENT_METHOD_VM_STOP] = {LANE_STOP, handle_vm_stop, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_KILL] = {LANE_KILL, handle_vm_kill, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_RESET] = {LANE_VM, handle_vm_reset, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_PAUSE] = {LANE_VM, handle_vm_pause, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_RESUME] = {LANE_VM, handle_vm_resume, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_SAVE] = {LANE_COPY, handle_vm_save, NULL, key_of_vm_ref},
-    [AGENT_METHOD_VM_UPDATE] = {LANE_VM, handle_vm_update, NULL, key_of_vm_change},
+    [AGENT_METHOD_VM_UPDATE] = {LANE_VM, handle_vm_update, finish_vm_update, key_of_vm_change},
     [AGENT_METHOD_VM_DELETE] = {LANE_VM, handle_vm_delete, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_LEAVE] = {LANE_VM, handle_vm_leave, finish_vm_leave, key_of_vm_ref},
     [AGENT_METHOD_MIGRATION_EXPECT] = {LANE_START, handle_migration_expect, finish_migration_expect,
@@ -262,6 +272,7 @@ const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_MIGRATION_END] = {LANE_VM, handle_migration_end, finish_migration_end,
         key_of_migration_end},
     [AGENT_METHOD_VM_CONSOLE] = {LANE_PROBE, handle_vm_console, finish_vm_console, NULL},
+    [AGENT_METHOD_LOCAL_CONSOLE] = {LANE_PROBE, handle_vm_console, finish_vm_console, NULL},
     [AGENT_METHOD_CONTROL_APPLY] = {LANE_HOST, handle_control_apply, NULL, key_of_control},
     [AGENT_METHOD_VM_STATISTICS] = {LANE_COUNT, handle_vm_statistics, NULL, NULL},
     [AGENT_METHOD_MODULES_APPLY] = {LANE_HOST, handle_modules_apply, NULL, key_of_modules},

@@ -6,6 +6,8 @@
 
 enum { RANGE = 500 };
 #define CLAIM_FLOOR_KEY "claim-floor"
+#define NEXT_ACTION_KEY "next-action"
+#define ACTION_PREFIX "action/"
 
 struct Journal {
     Store *store;
@@ -16,7 +18,9 @@ struct Journal {
     GHashTable *operations; /* id -> Operation */
     GHashTable *networks;   /* id -> json_t * */
     GHashTable *migrations; /* id -> json_t * */
-    bool is_releasing;      /* that it has no owner is on its way to the disk */
+    GQueue *actions;        /* AgentLocalAction, by their sequence */
+    int64_t next_action;
+    bool is_releasing; /* that it has no owner is on its way to the disk */
 };
 
 Operation *operation_new(const char *id, AgentMethodId method) {
@@ -73,6 +77,22 @@ static void take_operation(Journal *journal, const char *id, const json_t *json)
     g_hash_table_replace(journal->operations, operation->id, operation);
 }
 
+static void action_release(void *action) {
+    agent_local_action_free(action);
+}
+
+/* Keys are in the order of the sequences. */
+static void take_action(Journal *journal, const json_t *json) {
+    AgentLocalAction *action = g_new0(AgentLocalAction, 1);
+    if (!agent_local_action_decode(json, MODEL_STORED, action, NULL)) {
+        agent_local_action_free(action);
+        return;
+    }
+    if (!action->outcome)
+        agent_local_action_set_outcome(action, error_info(ERROR_LOST)->name);
+    g_queue_push_tail(journal->actions, action);
+}
+
 static void take_item(Journal *journal, const char *key, const json_t *json) {
     if (strcmp(key, "host") == 0) {
         journal->host = g_strdup(json_text_at(json, "id"));
@@ -91,6 +111,10 @@ static void take_item(Journal *journal, const char *key, const json_t *json) {
     } else if (g_str_has_prefix(key, "migration/")) {
         g_hash_table_replace(
             journal->migrations, g_strdup(key + strlen("migration/")), json_incref((json_t *)json));
+    } else if (strcmp(key, NEXT_ACTION_KEY) == 0) {
+        journal->next_action = json_integer_value(json_object_get(json, "sequence"));
+    } else if (g_str_has_prefix(key, ACTION_PREFIX)) {
+        take_action(journal, json);
     } else if (g_str_has_prefix(key, "operation/")) {
         take_operation(journal, key + strlen("operation/"), json);
     }
@@ -149,6 +173,8 @@ Journal *journal_open(const char *path, Error *err) {
     journal->operations = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, release_operation);
     journal->networks = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, release_json);
     journal->migrations = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, release_json);
+    journal->actions = g_queue_new();
+    journal->next_action = 1;
     if (read_all(journal, err) && name_host(journal, err))
         return journal;
     journal_close(journal);
@@ -162,6 +188,7 @@ void journal_close(Journal *journal) {
     g_hash_table_unref(journal->operations);
     g_hash_table_unref(journal->networks);
     g_hash_table_unref(journal->migrations);
+    g_queue_free_full(journal->actions, action_release);
     g_hash_table_unref(journal->claims);
     g_free(journal->host);
     g_free(journal->owner);
@@ -436,6 +463,69 @@ const json_t *journal_migration(const Journal *journal, const char *id) {
 
 GHashTable *journal_migrations(const Journal *journal) {
     return journal->migrations;
+}
+
+/* ---- what was done without the manager ---- */
+
+static char *action_key(int64_t sequence) {
+    return g_strdup_printf(ACTION_PREFIX "%020" G_GINT64_FORMAT, sequence);
+}
+
+static void put_action(StoreTransaction *transaction, const AgentLocalAction *action) {
+    g_autofree char *key = action_key(action->sequence);
+    put_json(transaction, key, agent_local_action_encode(action, MODEL_ENCODE_ALL));
+}
+
+static void drop_oldest_action(Journal *journal, StoreTransaction *transaction) {
+    AgentLocalAction *oldest = g_queue_pop_head(journal->actions);
+    g_autofree char *key = action_key(oldest->sequence);
+    store_transaction_delete(transaction, key);
+    agent_local_action_free(oldest);
+}
+
+void journal_action_begin(Journal *journal, AgentLocalAction *action, StoreDoneFn done, void *data) {
+    StoreTransaction *transaction = store_transaction_new();
+    AgentLocalAction *copy = g_new0(AgentLocalAction, 1);
+    if (g_queue_get_length(journal->actions) >= JOURNAL_ACTIONS_LIMIT)
+        drop_oldest_action(journal, transaction);
+    agent_local_action_set_sequence(action, journal->next_action++);
+    agent_local_action_copy(copy, action);
+    g_queue_push_tail(journal->actions, copy);
+    put_json(transaction, NEXT_ACTION_KEY, json_pack("{sI}", "sequence", (json_int_t)journal->next_action));
+    put_action(transaction, action);
+    store_commit(journal->store, transaction, done, data);
+}
+
+void journal_action_end(Journal *journal, const AgentLocalAction *action) {
+    for (const GList *item = journal->actions->head; item; item = item->next) {
+        AgentLocalAction *known = item->data;
+        if (known->sequence != action->sequence)
+            continue;
+        agent_local_action_clear(known);
+        agent_local_action_copy(known, action);
+        StoreTransaction *transaction = store_transaction_new();
+        put_action(transaction, known);
+        store_commit(journal->store, transaction, NULL, NULL);
+        return;
+    }
+}
+
+void journal_actions_forget(Journal *journal, int64_t through) {
+    const AgentLocalAction *oldest;
+    while ((oldest = g_queue_peek_head(journal->actions)) && oldest->sequence <= through && oldest->outcome) {
+        StoreTransaction *transaction = store_transaction_new();
+        drop_oldest_action(journal, transaction);
+        store_commit(journal->store, transaction, NULL, NULL);
+    }
+}
+
+void journal_actions(const Journal *journal, AgentLocalActions *ret_actions) {
+    for (const GList *item = journal->actions->head; item; item = item->next) {
+        const AgentLocalAction *action = item->data;
+        if (!action->outcome || ret_actions->actions.n == JOURNAL_ACTIONS_PAGE)
+            return;
+        agent_local_action_copy(agent_local_actions_add_actions(ret_actions), action);
+    }
 }
 
 /* ---- repositories and networks ---- */

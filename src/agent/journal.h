@@ -9,6 +9,7 @@
 #include "store/store.h"
 
 enum { JOURNAL_OPERATIONS_LIMIT = 10000, JOURNAL_CLAIMS_LIMIT = 20000 };
+enum { JOURNAL_ACTIONS_LIMIT = 1000, JOURNAL_ACTIONS_PAGE = 100 };
 
 typedef struct Operation {
     int references;
@@ -66,6 +67,16 @@ void journal_migration_put(
 void journal_migration_delete(Journal *journal, const char *id, StoreDoneFn done, void *data);
 const json_t *journal_migration(const Journal *journal, const char *id); /* borrowed, or NULL */
 GHashTable *journal_migrations(const Journal *journal);                  /* id -> json_t; borrowed */
+
+/* What was done on the host itself, without the manager, until it takes note; beyond JOURNAL_ACTIONS_LIMIT
+ * the oldest goes. One that worked when the agent died has the outcome `lost`. */
+/* Gives `action` its sequence and keeps a copy; `done` as above. */
+void journal_action_begin(Journal *journal, AgentLocalAction *action, StoreDoneFn done, void *data);
+/* Name, outcome and text are known now. */
+void journal_action_end(Journal *journal, const AgentLocalAction *action);
+void journal_actions_forget(Journal *journal, int64_t through);
+/* The oldest first, up to the first one that still works, JOURNAL_ACTIONS_PAGE at most. */
+void journal_actions(const Journal *journal, AgentLocalActions *ret_actions);
 
 /* Repositories and networks in use: for cleaning up at start, and for the next owner. */
 void journal_repository_put(Journal *journal, const Repository *repository);

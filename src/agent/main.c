@@ -17,7 +17,9 @@
 enum { STOP_CHECK_MS = 50, STOP_LIMIT_MS = 5000 };
 
 typedef struct Settings {
-    char *released; /* the manager that is lost */
+    char *released;                      /* the manager that is lost */
+    char *console_vm;                    /* whose serial line is wanted */
+    char *passed_on, *passed_parameters; /* from `lodge --host-local` */
     char *instance, *driver, *socket, *listen, *enrol_secret, *state, *acceleration, *allow_uid, *helpers,
         *system_root;
     gboolean fetches_from_itself, is_verbose, shows_version, lets_begin;
@@ -34,7 +36,8 @@ typedef struct Daemon {
 static void settings_clear(Settings *settings) {
     char **texts[] = {&settings->instance, &settings->driver, &settings->socket, &settings->state,
         &settings->acceleration, &settings->allow_uid, &settings->helpers, &settings->system_root,
-        &settings->listen, &settings->enrol_secret, &settings->released};
+        &settings->listen, &settings->enrol_secret, &settings->released, &settings->passed_on,
+        &settings->passed_parameters, &settings->console_vm};
     for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
         g_clear_pointer(texts[i], g_free);
 }
@@ -42,12 +45,18 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Settings, settings_clear)
 
 /* What is asked of the agent that runs. */
 static bool take_words(Settings *settings, int argc, char **argv, Error *err) {
-    if (argc == 2 && g_str_equal(argv[1], "enrol"))
+    if (argc == 2 && g_str_equal(argv[1], "enrol")) {
         settings->shows_code = true;
-    else if (argc == 3 && g_str_equal(argv[1], "release"))
+    } else if (argc == 3 && g_str_equal(argv[1], "release")) {
         settings->released = g_strdup(argv[2]);
-    else if (argc > 1)
+    } else if (argc == 3 && g_str_equal(argv[1], "console")) {
+        settings->console_vm = g_strdup(argv[2]);
+    } else if ((argc == 3 || argc == 4) && g_str_equal(argv[1], "local")) {
+        settings->passed_on = g_strdup(argv[2]);
+        settings->passed_parameters = argc == 4 ? g_strdup(argv[3]) : NULL;
+    } else if (argc > 1) {
         return error_set(err, ERROR_INVALID, NULL, "unexpected argument %s", argv[1]);
+    }
     return true;
 }
 
@@ -89,7 +98,7 @@ static bool settings_parse(Settings *settings, int *argc, char ***argv, Error *e
         {0},
     };
     GOptionContext *context =
-        g_option_context_new("[enrol | release MANAGER] - serves a manager on this host");
+        g_option_context_new("[enrol | release MANAGER | console VM-ID] - serves a manager on this host");
     g_option_context_set_summary(context,
         "With `enrol`: asks the agent that runs for a one-time code with which a manager on another machine "
         "takes this host.\nWith `release`: the host forgets its manager of that id, which is lost; its VMs "
@@ -209,6 +218,25 @@ static void run(Agent *agent) {
     agent_free(agent);
 }
 
+static bool is_asking(const Settings *settings) {
+    return settings->end_s || settings->lets_begin || settings->shows_code || settings->released ||
+           settings->passed_on || settings->console_vm;
+}
+
+static bool ask_agent(const Settings *settings, Error *err) {
+    if (settings->end_s)
+        return local_end_guests(settings->socket, settings->end_s, err);
+    if (settings->lets_begin)
+        return local_allow_guests(settings->socket, err);
+    if (settings->released)
+        return local_release(settings->socket, settings->released, err);
+    if (settings->console_vm)
+        return local_console(settings->socket, settings->console_vm, err);
+    if (settings->passed_on)
+        return local_pass_on(settings->socket, settings->passed_on, settings->passed_parameters, err);
+    return local_show_code(settings->socket, err);
+}
+
 int main(int argc, char **argv) {
     g_auto(Settings) settings = {0};
     g_auto(Error) err = {0};
@@ -222,12 +250,9 @@ int main(int argc, char **argv) {
     }
     log_init("lodge-agent", settings.is_verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
     is_good = is_good && settings_complete(&settings, &err);
-    bool is_question = settings.end_s || settings.lets_begin || settings.shows_code || settings.released;
+    bool is_question = is_asking(&settings);
     if (is_good && is_question)
-        is_good = settings.end_s        ? local_end_guests(settings.socket, settings.end_s, &err)
-                  : settings.lets_begin ? local_allow_guests(settings.socket, &err)
-                  : settings.released   ? local_release(settings.socket, settings.released, &err)
-                                        : local_show_code(settings.socket, &err);
+        is_good = ask_agent(&settings, &err);
     Agent *agent = is_good && !is_question ? start(&settings, &err) : NULL;
     if (!is_good || (!agent && !is_question)) {
         g_autofree char *text = error_text(&err);

@@ -122,6 +122,7 @@ bool finish_migration_expect(AgentCall *call, Error *err) {
     json_t *record = json_pack("{ss ss ss ss}", "role", "target", "peer", request->peer, "key", request->key,
         "vm", request->vm.vm.id);
     note_paths(call, record);
+    agent_note_networks(agent, request->vm.networks.items, request->vm.networks.n);
     journal_migration_put(agent->journal, request->migration, record, NULL, NULL);
     return remote_expect(agent->remote, request->peer, request->key, PEER_S, err);
 }
@@ -213,6 +214,28 @@ bool finish_vm_leave(AgentCall *call, Error *err G_GNUC_UNUSED) {
         journal_migration_delete(call->agent->journal, own, NULL, NULL);
     }
     return true;
+}
+
+static char *obstacle_of(const json_t *record) {
+    const char *address = json_text_at(record, "address");
+    if (g_strcmp0(json_text_at(record, "role"), "source") != 0)
+        return g_strdup("the VM is on its way to this host; its move ends when the manager is back");
+    return json_is_true(json_object_get(record, "switched"))
+               ? g_strdup_printf("the VM has moved to the host at %s", address ? address : "?")
+               : g_strdup_printf("the VM is on its way to the host at %s", address ? address : "?");
+}
+
+GHashTable *migration_obstacles(const Agent *agent) {
+    GHashTable *obstacles = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    GHashTableIter each;
+    void *record;
+    g_hash_table_iter_init(&each, journal_migrations(agent->journal));
+    while (g_hash_table_iter_next(&each, NULL, &record)) {
+        const char *vm_id = json_text_at(record, "vm");
+        if (vm_id)
+            g_hash_table_replace(obstacles, g_strdup(vm_id), obstacle_of(record));
+    }
+    return obstacles;
 }
 
 bool migration_check_peer(const AgentClient *client, const json_t *parameters, Error *err) {
@@ -425,8 +448,9 @@ static bool end_here(AgentCall *call, const AgentMigrationEnd *request, Error *e
     MigrationHere here = MIGRATION_UNKNOWN;
     if (!look(agent, request->vm, &here, err))
         return false;
+    call->has_come = request->settle && here == MIGRATION_RUNS;
     MigrationStep step = request->drop ? MIGRATION_DROP_TARGET : MIGRATION_START_TARGET;
-    bool is_meant = request->drop ? migration_may(step, here) : request->settle && here == MIGRATION_RUNS;
+    bool is_meant = request->drop ? migration_may(step, here) : call->has_come;
     return !is_meant || agent->driver->mover->act(agent->session, request->vm, step, err);
 }
 
@@ -437,8 +461,25 @@ bool handle_migration_end(AgentCall *call, Error *err) {
                remove_folder(call->agent, request->migration, false, err));
 }
 
+/* It left once, and nobody came to say that this was over; now it is here. */
+static void forget_departures(Agent *agent, const char *vm_id) {
+    g_autoptr(GPtrArray) ended = g_ptr_array_new_with_free_func(g_free);
+    GHashTableIter each;
+    void *id, *record;
+    g_hash_table_iter_init(&each, journal_migrations(agent->journal));
+    while (g_hash_table_iter_next(&each, &id, &record))
+        if (g_strcmp0(json_text_at(record, "role"), "source") == 0 &&
+            g_strcmp0(json_text_at(record, "vm"), vm_id) == 0 &&
+            json_is_true(json_object_get(record, "switched")))
+            g_ptr_array_add(ended, g_strdup(id));
+    for (guint i = 0; i < ended->len; i++)
+        journal_migration_delete(agent->journal, ended->pdata[i], NULL, NULL);
+}
+
 bool finish_migration_end(AgentCall *call, Error *err G_GNUC_UNUSED) {
     const AgentMigrationEnd *request = call->parameters;
+    if (call->has_come)
+        forget_departures(call->agent, request->vm);
     migration_streams_end(call->agent, request->migration);
     journal_migration_delete(call->agent->journal, request->migration, NULL, NULL);
     return true;

@@ -7,6 +7,9 @@
 
 /* Lets those in again who send to this host. At the agent's start, behind the journal. */
 void migrations_resume(Agent *agent);
+/* Why a VM is not to be started here without the manager, which may be that it runs elsewhere: its id ->
+ * words; of all that move or have moved, as far as this host remembers. Main loop. */
+GHashTable *migration_obstacles(const Agent *agent);
 /* Folder of a migration's sockets; newly allocated. */
 char *migration_folder(const Agent *agent, const char *id, bool is_target);
 

@@ -91,23 +91,28 @@ bool agent_vm_state(const Agent *agent, const char *vm_id, AgentVmState *ret_sta
     return true;
 }
 
+bool agent_list_vms(const Agent *agent, AgentInventory *ret_inventory, Error *err) {
+    if (!agent->driver->list(agent->session, ret_inventory, err)) {
+        agent_inventory_clear(ret_inventory);
+        return false;
+    }
+    saved_memory_list(agent, ret_inventory);
+    for (size_t i = 0; i < ret_inventory->vms.n; i++) {
+        guest_watch_note(agent->guests, &ret_inventory->vms.items[i], false);
+        guest_watch_fill(agent->guests, &ret_inventory->vms.items[i]);
+    }
+    return true;
+}
+
 bool agent_collect(const Agent *agent, AgentInventory *ret_inventory, Error *err G_GNUC_UNUSED) {
     g_auto(Error) refusal = {0};
-    if (!agent->driver->list(agent->session, ret_inventory, &refusal)) {
-        agent_inventory_clear(ret_inventory); /* the host's state says why */
-    }
+    agent_list_vms(agent, ret_inventory, &refusal); /* the host's state says why not */
     HostStatus *host = agent_inventory_put_host(ret_inventory);
     host_status_clear(host);
     collect_host(agent, host);
     if (error_is_set(&refusal) && host->state != HOST_STATE_DEGRADED) {
         host_status_set_state(host, HOST_STATE_DEGRADED);
         host_status_set_reason(host, refusal.message);
-    }
-    if (!error_is_set(&refusal))
-        saved_memory_list(agent, ret_inventory);
-    for (size_t i = 0; i < ret_inventory->vms.n; i++) {
-        guest_watch_note(agent->guests, &ret_inventory->vms.items[i], false);
-        guest_watch_fill(agent->guests, &ret_inventory->vms.items[i]);
     }
     return true;
 }

@@ -113,6 +113,70 @@ static void test_who_owns_it_at_once_keeps_it(Lab *lab, const void *data G_GNUC_
     }
 }
 
+/* ---- what was done without the manager ---- */
+
+static int64_t begin_action(Lab *lab, const char *name, const char *outcome) {
+    g_auto(AgentLocalAction) action = {0};
+    agent_local_action_set_time(&action, 1);
+    agent_local_action_set_uid(&action, 0);
+    agent_local_action_set_method(&action, "vm.start");
+    agent_local_action_set_vm(&action, "22222222-2222-4222-8222-222222222222");
+    lab->n_done = 0;
+    journal_action_begin(lab->journal, &action, done, lab);
+    while (lab->n_done < 1)
+        g_main_context_iteration(NULL, TRUE);
+    agent_local_action_set_name(&action, name);
+    if (outcome) {
+        agent_local_action_set_outcome(&action, outcome);
+        journal_action_end(lab->journal, &action);
+    }
+    return action.sequence;
+}
+
+/* As "NAME outcome, …". */
+static void expect_actions(const Lab *lab, const char *expected) {
+    g_auto(AgentLocalActions) actions = {0};
+    g_autoptr(GString) text = g_string_new(NULL);
+    journal_actions(lab->journal, &actions);
+    for (size_t i = 0; i < actions.actions.n; i++)
+        g_string_append_printf(text, "%s%s %s", i ? ", " : "",
+            actions.actions.items[i].name ? actions.actions.items[i].name : "-",
+            actions.actions.items[i].outcome);
+    g_assert_cmpstr(text->str, ==, expected);
+}
+
+static void test_actions_wait_until_they_are_taken(Lab *lab, const void *data G_GNUC_UNUSED) {
+    int64_t first = begin_action(lab, "a", "ok");
+    begin_action(lab, "b", NULL);
+    int64_t third = begin_action(lab, "c", "denied");
+    expect_actions(lab, "a ok"); /* one that works stands before the last */
+    journal_actions_forget(lab->journal, third);
+    expect_actions(lab, "");
+    open_again(lab);
+    expect_actions(lab, "- lost, c denied");
+    journal_actions_forget(lab->journal, third);
+    open_again(lab);
+    expect_actions(lab, "");
+    g_assert_cmpint(begin_action(lab, "d", "ok"), ==, first + 3); /* numbers are never used again */
+}
+
+static void test_actions_are_bounded(Lab *lab, const void *data G_GNUC_UNUSED) {
+    g_auto(AgentLocalAction) action = {0};
+    agent_local_action_set_method(&action, "vm.start");
+    agent_local_action_set_vm(&action, "22222222-2222-4222-8222-222222222222");
+    agent_local_action_set_outcome(&action, "ok");
+    for (int i = 0; i < JOURNAL_ACTIONS_LIMIT + 6; i++)
+        journal_action_begin(lab->journal, &action, NULL, NULL);
+    int64_t last = begin_action(lab, "a", "ok");
+    for (int i = 0; i < 2; i++) {
+        g_auto(AgentLocalActions) actions = {0};
+        journal_actions(lab->journal, &actions);
+        g_assert_cmpuint(actions.actions.n, ==, JOURNAL_ACTIONS_PAGE);
+        g_assert_cmpint(actions.actions.items[0].sequence, ==, last - JOURNAL_ACTIONS_LIMIT + 1);
+        open_again(lab);
+    }
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function) g_test_add(name, Lab, NULL, set_up, function, tear_down)
@@ -120,5 +184,7 @@ int main(int argc, char **argv) {
     ADD("/journal/new-epoch", test_a_new_epoch_begins_without_claims);
     ADD("/journal/released", test_a_released_host_remembers_what_it_holds_only);
     ADD("/journal/owned-at-once", test_who_owns_it_at_once_keeps_it);
+    ADD("/journal/actions", test_actions_wait_until_they_are_taken);
+    ADD("/journal/actions-are-bounded", test_actions_are_bounded);
     return g_test_run();
 }

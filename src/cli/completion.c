@@ -2,6 +2,7 @@
 #include <string.h>
 #include "cli/arguments.h"
 #include "cli/completion.h"
+#include "cli/host-local.h"
 #include "cli/session.h"
 
 enum { NAMES_TIMEOUT_MS = 1000 };
@@ -43,10 +44,25 @@ static void offer(GString *out, const char *typed, const char *prefix, const cha
         g_string_append_printf(out, "%s\n", whole);
 }
 
+static void offer_local_names(GString *out, const char *typed) {
+    g_autoptr(json_t) vms = NULL;
+    size_t i;
+    json_t *vm;
+    if (!host_local_vms(&vms, NULL))
+        return;
+    json_array_foreach (vms, i, vm)
+        if (json_text_at(vm, "name"))
+            offer(out, typed, "", json_text_at(vm, "name"));
+}
+
 /* The names of a resource's objects, or their ids where those are words. */
 static void offer_names(
     GString *out, const CliOptions *options, const char *typed, ResourceId resource, const char *filter) {
     g_autoptr(Session) session = NULL;
+    if (resource == RESOURCE_VM && cli_option_is(options, CLI_OPTION_HOST_LOCAL, false)) {
+        offer_local_names(out, typed);
+        return;
+    }
     g_autoptr(json_t) answer = NULL;
     if (resource == RESOURCE_MAX || resources[resource].is_singleton ||
         !session_open(options, &session, NULL))

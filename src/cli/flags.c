@@ -111,6 +111,8 @@ bool method_has_option(const MethodDescriptor *method, CliOptionId id) {
         return method->has_dry_run;
     case CLI_CONCERN_CONFIRM:
         return method->needs_confirmation;
+    case CLI_CONCERN_HOST_LOCAL:
+        return method->host_local < AGENT_METHOD_MAX;
     case CLI_CONCERN_ALL:
         break;
     }

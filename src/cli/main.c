@@ -6,6 +6,7 @@
 #include "cli/arguments.h"
 #include "cli/completion.h"
 #include "cli/help.h"
+#include "cli/host-local.h"
 #include "cli/login.h"
 #include "cli/output.h"
 #include "cli/run.h"
@@ -91,6 +92,8 @@ static bool run(const Arguments *arguments, Error *err) {
     if (arguments->resource < RESOURCE_MAX && arguments->method == METHOD_MAX)
         return error_set(err, ERROR_INVALID, NULL, "a verb is needed; `lodge %s --help` lists them",
             resources[arguments->resource].name);
+    if (cli_option_is(&arguments->options, CLI_OPTION_HOST_LOCAL, false))
+        return host_local_run(arguments, err);
     if (arguments->command == CLI_COMMAND_LOGIN)
         return login_run(arguments, err);
     if (arguments->command == CLI_COMMAND_COMPLETION)

@@ -13,6 +13,7 @@ typedef enum CliConcern {
     CLI_CONCERN_JOB,
     CLI_CONCERN_DRY_RUN,
     CLI_CONCERN_CONFIRM,
+    CLI_CONCERN_HOST_LOCAL,
 } CliConcern;
 
 typedef struct CliOption {

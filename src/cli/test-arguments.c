@@ -232,6 +232,9 @@ static void test_completion_follows_the_tables(void) {
     expect_candidates("login|https://host|--ca", "--ca-fingerprint\n--ca-file\n");
     expect_candidates("login|https://host|--col", "");
     expect_candidates("vm|stop|--dr", "");
+    expect_candidates("--host-", "--host-local\n");
+    expect_candidates("vm|stop|--host-", "--host-local\n");
+    expect_candidates("vm|pause|--host-", "");
     expect_candidates("help|log", "login\n");
     expect_candidates("help|vm|cr", "create\n");
     expect_candidates("vm|list|--columns|n", "name\n");

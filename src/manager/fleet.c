@@ -50,8 +50,7 @@ struct Fleet {
     GHashTable *answered; /* operation -> id of the host that answered it; what came of it is not durable */
     GQueue *orphans;      /* Call, whose host was removed */
     guint orphan_source;
-    void (*on_connected)(const char *host_id, void *data);
-    void *on_connected_data;
+    FleetHooks hooks;
     bool is_closing;
 };
 
@@ -209,6 +208,11 @@ static void on_event(
     Link *link = user;
     g_auto(AgentStateReport) report = {0};
     g_auto(Error) err = {0};
+    if (g_str_equal(event, "local")) {
+        if (link->is_usable && link->fleet->hooks.on_local)
+            link->fleet->hooks.on_local(link->host_id, link->fleet->hooks.data);
+        return;
+    }
     if (!g_str_equal(event, "state") || !agent_state_report_decode(data, MODEL_STORED, &report, &err)) {
         log_debug("event %s of host %s is not understood", event, link->host_id);
         return;
@@ -493,8 +497,8 @@ static void inventory_arrived(const json_t *result, const Error *err, void *data
     tell_settled(link);
     for (guint n = g_queue_get_length(link->waiting); n > 0 && link->is_usable; n--)
         send_again(link, g_queue_pop_head(link->waiting));
-    if (link->fleet->on_connected)
-        link->fleet->on_connected(link->host_id, link->fleet->on_connected_data);
+    if (link->fleet->hooks.on_connected)
+        link->fleet->hooks.on_connected(link->host_id, link->fleet->hooks.data);
 }
 
 static void ask_for_inventory(Link *link) {
@@ -783,9 +787,8 @@ void fleet_start(Fleet *fleet) {
     fleet->subscription = inventory_subscribe(fleet->inventory, on_inventory_event, fleet);
 }
 
-void fleet_on_connected(Fleet *fleet, void (*callback)(const char *host_id, void *data), void *data) {
-    fleet->on_connected = callback;
-    fleet->on_connected_data = data;
+void fleet_set_hooks(Fleet *fleet, const FleetHooks *hooks) {
+    fleet->hooks = *hooks;
 }
 
 bool fleet_place_of(const Fleet *fleet, const char *host_id, FleetPlace *ret_place) {

@@ -46,8 +46,15 @@ void fleet_stream(Fleet *fleet, const char *host_id, AgentMethodId method, json_
 void fleet_look_again(Fleet *fleet, const char *host_id);
 /* A VM's serial console. */
 void fleet_console(Fleet *fleet, const Vm *vm, FleetStreamFn done, void *data);
-/* Called when a host has connected and its VMs' states are known. */
-void fleet_on_connected(Fleet *fleet, void (*callback)(const char *host_id, void *data), void *data);
+/* Both may be NULL. */
+typedef struct FleetHooks {
+    /* A host has connected and its VMs' states are known. */
+    void (*on_connected)(const char *host_id, void *data);
+    /* Something was done on a host itself, without the manager (local-actions.h). */
+    void (*on_local)(const char *host_id, void *data);
+    void *data;
+} FleetHooks;
+void fleet_set_hooks(Fleet *fleet, const FleetHooks *hooks);
 /* A call outside of jobs that changes nothing. ERROR_UNREACHABLE at once while the host is away;
  * ERROR_TIMED_OUT after a minute, or after the time that is given. */
 void fleet_ask_within(Fleet *fleet, int64_t timeout_ms, const char *host_id, AgentMethodId method,

@@ -20,6 +20,7 @@
 #include "manager/enrol.h"
 #include "manager/host-settings.h"
 #include "manager/job-kinds.h"
+#include "manager/local-actions.h"
 #include "manager/network-hosts.h"
 #include "manager/reconcile.h"
 #include "manager/repository-hosts.h"
@@ -47,6 +48,7 @@ typedef struct Manager {
     Fleet *fleet;
     NetworkHosts *networks;
     Reconciler *reconciler;
+    LocalActions *local_actions;
     BootPolicy *policy;
     Api *api;
     HttpServer *server;
@@ -214,9 +216,14 @@ static void note_driver(Manager *manager, const char *host_id) {
     inventory_commit(manager->inventory, change, NULL, NULL);
 }
 
+static void local_done(const char *host_id, void *data) {
+    local_actions_take(((Manager *)data)->local_actions, host_id);
+}
+
 static void host_connected(const char *host_id, void *data) {
     Manager *manager = data;
     note_driver(manager, host_id);
+    local_actions_take(manager->local_actions, host_id);
     host_settings_send(manager->fleet, manager->inventory, host_id);
     network_hosts_connected(manager->networks, host_id);
     fleet_ask(manager->fleet, host_id, AGENT_METHOD_RECIPE_LIST, NULL, recipes_arrived, manager);
@@ -447,7 +454,8 @@ static bool start(Manager *manager, Error *err) {
     manager->reconciler = reconciler_new(manager->inventory, manager->fleet);
     manager->subscription = inventory_subscribe(manager->inventory, on_inventory_event, manager);
     manager->networks = network_hosts_new(manager->inventory, manager->fleet);
-    fleet_on_connected(manager->fleet, host_connected, manager);
+    manager->local_actions = local_actions_new(manager->inventory, manager->fleet);
+    fleet_set_hooks(manager->fleet, &(FleetHooks){host_connected, local_done, manager});
     fleet_start(manager->fleet);
     jobs_resume(manager->jobs);
     api_first_administrator(manager->api, first_administrator, manager);
@@ -460,6 +468,7 @@ static void stop(Manager *manager) {
     boot_policy_free(manager->policy);
     jobs_on_settled(manager->jobs, NULL, NULL);
     inventory_unsubscribe(manager->inventory, manager->subscription);
+    local_actions_stop(manager->local_actions);
     fleet_free(manager->fleet); /* calls of jobs stay in the store */
     network_hosts_free(manager->networks);
     g_clear_handle_id(&manager->renewal_source, g_source_remove);
@@ -469,6 +478,7 @@ static void stop(Manager *manager) {
     host_authority_free(manager->authority);
     reconciler_free(manager->reconciler);
     jobs_free(manager->jobs, manager->store);
+    local_actions_free(manager->local_actions);
     inventory_free(manager->inventory);
 }
 

@@ -44,7 +44,8 @@ typedef struct MethodDescriptor {
     const TypeDescriptor *parameters, *result;
     const char *permission; /* "vm.operate"; "anyone" needs no log-in */
     bool is_job, has_dry_run, needs_confirmation, is_upload, is_in_cli;
-    const char *confirm_for; /* asked for only when this parameter is true; NULL: always */
+    const char *confirm_for;  /* asked for only when this parameter is true; NULL: always */
+    AgentMethodId host_local; /* serves it on a host without its manager; AGENT_METHOD_MAX: none does */
 } MethodDescriptor;
 
 typedef struct AgentMethodDescriptor {
@@ -52,6 +53,7 @@ typedef struct AgentMethodDescriptor {
     const TypeDescriptor *parameters, *result;
     bool is_free;       /* answered to anybody whom the transport lets in */
     bool is_local;      /* on the machine's own socket only */
+    bool is_root;       /* and there to root only */
     bool is_peer;       /* asked by another host of the same owner that is expected */
     bool is_change;     /* needs an operation id */
     const char *object; /* kind of the object whose claim it needs, or NULL */

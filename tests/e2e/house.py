@@ -57,7 +57,8 @@ class House:
         self.port = free_port()
         self.children = {}
         self.agent_options = []  # beside the usual ones
-        self.environment = dict(os.environ, LODGE_SERVER=f"unix:{self.folder}/lodged.sock", LODGE_INSTANCE=self.instance)
+        self.environment = dict(os.environ, LODGE_SERVER=f"unix:{self.folder}/lodged.sock", LODGE_INSTANCE=self.instance,
+                                LODGE_AGENT=str(programs["lodge-agent"]), LODGE_AGENT_SOCKET=f"{self.folder}/agent.sock")
         self.repository = self.folder / "repository"
         self.repository.mkdir(exist_ok=True)
         (self.folder / "helpers").mkdir(exist_ok=True)

@@ -332,6 +332,7 @@ static const AnswerFn answers[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_INVENTORY] = answer_inventory,
     [AGENT_METHOD_HOLDINGS] = answer_holdings,
     [AGENT_METHOD_OPERATION_LIST] = answer_nothing,
+    [AGENT_METHOD_LOCAL_ACTIONS] = answer_nothing,
     [AGENT_METHOD_OPERATION_FORGET] = answer_forget,
     [AGENT_METHOD_REPOSITORY_OPEN] = answer_probe,
     [AGENT_METHOD_REPOSITORY_PROBE] = answer_probe,

@@ -28,7 +28,8 @@ def _methods(schema):
                      f".kind = METHOD_KIND_{upper(m.kind)}, .http = {c_string(m.http)}, .path = {c_string(m.path)}, .doc = {c_string(m.doc)}, "
                      f".parameters = &{lower(m.parameters)}_type, .result = &{lower(m.result)}_type, .permission = {c_string(m.permission)}, "
                      f".is_job = {_flag(m.is_job)}, .has_dry_run = {_flag(m.has_dry_run)}, .needs_confirmation = {_flag(m.needs_confirmation)}, "
-                     f".confirm_for = {c_string(m.confirm_for) if m.confirm_for else 'NULL'}, .is_upload = {_flag(m.is_upload)}, .is_in_cli = {_flag(cli)}}},")
+                     f".confirm_for = {c_string(m.confirm_for) if m.confirm_for else 'NULL'}, .is_upload = {_flag(m.is_upload)}, .is_in_cli = {_flag(cli)}, "
+                     f".host_local = AGENT_METHOD_{upper(m.host_local or 'max')}}},")
     return lines + ["};", ""]
 
 
@@ -36,7 +37,7 @@ def _agent_methods(schema):
     lines = ["const AgentMethodDescriptor agent_methods[AGENT_METHOD_MAX] = {"]
     for m in schema.agent_methods:
         lines.append(f"    [AGENT_METHOD_{upper(m.name)}] = {{.name = {c_string(m.name)}, .doc = {c_string(m.doc)}, .parameters = &{lower(m.parameters)}_type, "
-                     f".result = &{lower(m.result)}_type, .is_free = {_flag(m.is_free)}, .is_local = {_flag(m.is_local)}, .is_peer = {_flag(m.is_peer)}, .is_change = {_flag(m.is_change)}, "
+                     f".result = &{lower(m.result)}_type, .is_free = {_flag(m.is_free)}, .is_local = {_flag(m.is_local)}, .is_root = {_flag(m.is_root)}, .is_peer = {_flag(m.is_peer)}, .is_change = {_flag(m.is_change)}, "
                      f".object = {c_string(m.object) if m.object else 'NULL'}}},")
     return lines + ["};", ""]
 

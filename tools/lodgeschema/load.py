@@ -33,7 +33,7 @@ METHOD_KINDS = {
     "singleton-action": ("POST", "/{plural}/{verb}"),
     "download": ("GET", "/{plural}/{verb}"),
 }
-CONCERNS = ("result", "job", "dry-run", "confirm")  # what a method may have that an option is about
+CONCERNS = ("result", "job", "dry-run", "confirm", "host-local")  # what a method may have that an option is about
 MAX_FIELDS = 64  # one presence word
 MAX_SAFE_SIZE = 2**53 - 1
 
@@ -154,6 +154,7 @@ class Method:
         # The name of a parameter instead of true: only when that is given.
         self.confirm_for = data["confirm"] if isinstance(data.get("confirm"), str) else None
         self.cli = data.get("cli")
+        self.host_local = data.get("host_local")  # the agent method that serves it on a host without its manager
         # Of a list or a read: another resource, of which it shows objects that belong to one of this resource.
         self.rows = data.get("rows", resource.name)
         self.result = "job" if self.is_job else data.get("result", "empty" if self.kind == "delete" else resource.type)
@@ -169,7 +170,8 @@ class AgentMethod:
         if not self.doc:
             raise SchemaError(f"agent method {name}: doc is missing")
         self.parameters, self.result = data.get("parameters", "empty"), data.get("result", "empty")
-        self.is_free, self.is_local, self.is_peer, self.is_change = (bool(data.get(word)) for word in ("free", "local", "peer", "changes"))
+        self.is_free, self.is_local, self.is_root = (bool(data.get(word)) for word in ("free", "local", "root"))
+        self.is_peer, self.is_change = bool(data.get("peer")), bool(data.get("changes"))
         self.object = data.get("object")
 
 
@@ -248,6 +250,10 @@ def _check(schema):
         for name in (method.parameters, method.result):
             if name not in schema.types:
                 raise SchemaError(f"method {method.name}: unknown type {name}")
+    served_by_root = {method.name for method in schema.agent_methods if method.is_root}
+    for method in schema.methods:
+        if method.host_local and method.host_local not in served_by_root:
+            raise SchemaError(f"method {method.name}: `host_local` names no agent method that is marked `root`")
     for noun in schema.nouns:
         if noun not in schema.resources:
             raise SchemaError(f"nouns: unknown resource {noun}")

@@ -27,6 +27,9 @@ def _only(schema, name, option):
     if option.get("with") == "dry-run":
         verbs = [f"{method.resource.name} {method.verb}" for method in schema.methods if method.has_dry_run and method.cli != "none"]
         return f" Only for {', '.join(verbs)}."
+    if option.get("with") == "host-local":
+        verbs = [f"{method.resource.name} {method.verb}" for method in schema.methods if method.host_local]
+        return f" Only for {', '.join(verbs)}."
     kinds = {"result": " Of no use with console and backup.", "job": " Only for verbs that start a job.", "confirm": " For verbs that ask first."}
     if "for" not in option:
         return kinds.get(option.get("with"), "")
@@ -116,6 +119,7 @@ def write(schema):
     lines += [".SH EXIT STATUS", "0 done, 1 failed, 2 wrong usage or a local file that cannot be used, 3 not found, 4 conflict, 5 denied, 6 unreachable, 7 timed out.",
               ".SH ENVIRONMENT", ".TP", "\\fBLODGE_SERVER\\fR, \\fBLODGE_TOKEN_FILE\\fR", "As the options of the same names.",
               ".TP", "\\fBLODGE_INSTANCE\\fR", "Which instance of this machine to talk to; lodge when absent.",
+              ".TP", "\\fBLODGE_AGENT_SOCKET\\fR, \\fBLODGE_AGENT\\fR", "For \\-\\-host\\-local: the agent's socket when it is not the instance's, and another program to speak with it than lodge\\-agent of the same prefix.",
               ".SH FILES", ".TP", "\\fI~/.config/lodge/config.json\\fR", "Servers and tokens that lodge login keeps."]
     lines += _examples(schema, "lodge") + [".SH SEE ALSO", ".BR lodged (8),", ".BR lodge\\-agent (8)", ""]
     pages = {"lodge.1": "\n".join(lines)}
