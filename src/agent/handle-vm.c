@@ -268,6 +268,7 @@ static bool check_is_ours(
         return false;
     }
     return !found.host || strcmp(found.host, call->agent->host_id) == 0 ||
+           g_strcmp0(found.host, ref->of) == 0 ||
            error_set(err, ERROR_CONFLICT, NULL, "in %s the VM belongs to another host (%s)",
                ref->repository.path, found.host);
 }

@@ -194,8 +194,7 @@ bool migration_check_method(const Agent *agent, AgentMethodId method, const void
         return check_here(agent, agent_handlers[method].key(parameters), NULL, err);
     case AGENT_METHOD_VM_DELETE:
     case AGENT_METHOD_VM_LEAVE:
-        return !is_shared(&ref->repository) ||
-               check_here(agent, ref->id, method == AGENT_METHOD_VM_LEAVE ? ref->to : NULL, err);
+        return !is_shared(&ref->repository) || check_here(agent, ref->id, ref->to, err);
     case AGENT_METHOD_VM_UPDATE:
         return !is_shared(&change->repository) || check_here(agent, change->vm.id, NULL, err);
     case AGENT_METHOD_VM_CREATE:

@@ -532,13 +532,6 @@ static void owned(const json_t *result G_GNUC_UNUSED, const Error *err, void *da
     ask_for_inventory(data);
 }
 
-/* As if the answer was given in the middle of the time that it took. */
-static void compare_clocks(Link *link, int64_t host_ns) {
-    int64_t now = clock_realtime_ns(link->fleet->clock);
-    if (host_ns >= 0) /* a time is less than half of what the number holds */
-        link->clock_ahead_ms = (host_ns / NS_PER_MS) - (link->hello_ns / 2 + now / 2) / NS_PER_MS;
-}
-
 void fleet_look_again(Fleet *fleet, const char *host_id) {
     Link *link = g_hash_table_lookup(fleet->links, host_id);
     if (link && link->is_usable && !link->seen)
@@ -567,7 +560,8 @@ static void greeted(const json_t *result, const Error *err, void *data) {
         return;
     if (agent_identity_decode(result, MODEL_STORED, &identity, NULL) &&
         agent_identity_has(&identity, AGENT_IDENTITY_FIELD_TIME))
-        compare_clocks(link, identity.time);
+        link->clock_ahead_ms =
+            host_clock_ahead_ms(identity.time, link->hello_ns, clock_realtime_ns(link->fleet->clock));
     Store *store = inventory_store(link->fleet->inventory);
     const char *owner = json_string_value(json_object_get(result, "owner"));
     bool is_ours = owner && g_str_equal(owner, store_uuid(store));

@@ -3,6 +3,7 @@
 #include <glib.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include "base/clock.h"
 
 enum { CLOCK_TOLERANCE_MS = 2000, MS_PER_S = 1000 };
 
@@ -17,4 +18,9 @@ void host_advice_add(HostStatus *status, int64_t clock_ahead_ms) {
             "its agent is of the version %s, this manager of " LODGE_VERSION, status->agent_version);
         host_status_add_warnings(status, text);
     }
+}
+
+int64_t host_clock_ahead_ms(int64_t host_ns, int64_t asked_ns, int64_t answered_ns) {
+    /* A time is less than half of what the number holds. */
+    return host_ns < 0 ? 0 : host_ns / NS_PER_MS - (asked_ns / 2 + answered_ns / 2) / NS_PER_MS;
 }

@@ -376,6 +376,7 @@ static void make_there(JobRun *run) {
 static void remove_there(JobRun *run) {
     json_t *message = files_message(run, "repository");
     json_object_set_new(message, "purge", json_true());
+    json_object_set_new(message, "of", json_string(note(run, "from")));
     call_there(run, AGENT_METHOD_VM_DELETE, message, NULL);
 }
 
@@ -436,14 +437,18 @@ static void write_there(JobRun *run) {
         step_failed(run, ERROR_NOT_FOUND, NULL, "the VM is gone");
 }
 
+static json_t *leaving_message(JobRun *run, const char *repository) {
+    json_t *message = files_message(run, repository);
+    json_object_set_new(message, "to", json_string(note(run, "to")));
+    return message;
+}
+
 static void remove_here(JobRun *run) {
-    call_here(run, AGENT_METHOD_VM_DELETE, files_message(run, "from_repository"), NULL);
+    call_here(run, AGENT_METHOD_VM_DELETE, leaving_message(run, "from_repository"), NULL);
 }
 
 static void leave_here(JobRun *run) {
-    json_t *message = files_message(run, "repository");
-    json_object_set_new(message, "to", json_string(note(run, "to")));
-    call_here(run, AGENT_METHOD_VM_LEAVE, message, NULL);
+    call_here(run, AGENT_METHOD_VM_LEAVE, leaving_message(run, "repository"), NULL);
 }
 
 static const JobStepKind migrate_steps[] = {

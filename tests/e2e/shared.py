@@ -27,7 +27,7 @@ def a_vm_goes_where_its_disks_are_seen(house):
         row = Row(house, stack, shared=True)
         before = _files(row.shared)
         plan = json.loads(house.run("vm", "migrate", "web", "--to-host", "three", "--dry-run", "-o", "json").stdout)
-        require([step["name"] for step in plan["steps"]] == ["begin", "expect", "move", "define", "write", "end", "forget", "leave"], f"the plan is {plan['steps']}")
+        require([step["name"] for step in plan["steps"]] == ["begin", "expect", "move", "define", "write", "end", "leave", "forget"], f"the plan is {plan['steps']}")
         for target in ("three", "two"):
             house.run("vm", "migrate", "web", "--to-host", target)
             row.is_whole()
