@@ -98,6 +98,7 @@ static bool plan_disks(const VmPlanSource *source, VmPlan *plan, Error *err) {
     }
     plan->vm.disks = plan->disks;
     plan->vm.n_disks = vm->disks.n;
+    plan->vm.shares_files = source->repository->kind == REPOSITORY_KIND_SHARED;
     return true;
 }
 

@@ -59,6 +59,7 @@ typedef struct HypervisorVm {
     const char *seed_path;                                /* cloud-init medium (raw), or NULL */
     const char *kernel_path, *initrd_path, *command_line; /* direct boot, or NULL */
     Acceleration acceleration;                            /* the host's override */
+    bool shares_files; /* its disks and media lie where other hosts see them */
 } HypervisorVm;
 
 typedef struct Hypervisor {

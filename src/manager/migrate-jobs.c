@@ -221,15 +221,16 @@ static void claim_turn(Inventory *inventory, Job *job, const Vm *vm, const Host 
 /* Its only files are neither made nor removed; one that does not run is only said to be the other host's. */
 static void leave_steps_out(Job *job, bool is_shared, bool is_stopped) {
     static const char *const with_files[] = {"make", "remove"};
-    static const char *const with_memory[] = {"expect", "move", "end", "forget", "leave"};
+    static const char *const with_memory[] = {"expect", "move", "end", "leave"};
+    static const char *const of_stopped[] = {"arrive", "part"};
     for (size_t i = 0; is_shared && i < G_N_ELEMENTS(with_files); i++)
         job_leave_out(job, with_files[i]);
     for (size_t i = 0; is_stopped && i < G_N_ELEMENTS(with_memory); i++)
         job_leave_out(job, with_memory[i]);
     if (!is_shared)
         job_leave_out(job, "leave");
-    if (!is_stopped)
-        job_leave_out(job, "part");
+    for (size_t i = 0; !is_stopped && i < G_N_ELEMENTS(of_stopped); i++)
+        job_leave_out(job, of_stopped[i]);
 }
 
 static bool prepare_migrate(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
@@ -437,9 +438,17 @@ static void write_there(JobRun *run) {
         step_failed(run, ERROR_NOT_FOUND, NULL, "the VM is gone");
 }
 
+static void arrive_there(JobRun *run) {
+    call_there(run, AGENT_METHOD_MIGRATION_END, end_message(run, "arrives"), NULL);
+}
+
 static json_t *leaving_message(JobRun *run, const char *repository) {
     json_t *message = files_message(run, repository);
+    const Host *target = host_of(run, "to");
     json_object_set_new(message, "to", json_string(note(run, "to")));
+    json_object_set_new(message, "migration", json_string(job_definition(run)->id));
+    if (target)
+        json_object_set_new(message, "address", json_string(target->address));
     return message;
 }
 
@@ -456,7 +465,8 @@ static const JobStepKind migrate_steps[] = {
     {"make", "Makes its disks there", make_there, remove_there},
     {"expect", "Makes the target ready", expect_there, end_at_target},
     {"move", "Moves it while it runs", move_it, NULL, .has_no_way_back = true},
-    {"part", "Makes certain that its old host does not run it, and lets it forget it", leave_here, NULL},
+    {"arrive", "Tells its new host", arrive_there, NULL},
+    {"part", "Makes certain that its old host does not run it, nor will", leave_here, end_at_source},
     {"define", "Says that it is there", define_there, NULL, .has_no_way_back = true},
     {"write", "Writes its definition there", write_there, NULL},
     {"end", "Closes the way between the hosts", end_at_target, NULL},

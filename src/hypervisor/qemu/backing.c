@@ -1,7 +1,8 @@
 /*
- * Templates' disks below overlays. libvirt gives files to QEMU's user and takes only those back that one VM
- * has for itself; a template's disk is marked as not to be given away (domain-xml.c), so that its group must
- * be allowed to read.
+ * Files that libvirt must not give to QEMU's user, because it would take them back: templates' disks below
+ * overlays, which several VMs have, and all files in a shared repository, which another host may have by
+ * then. They are marked so (domain-xml.c). What is only read its group may read; what is written is QEMU's
+ * for good.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -61,6 +62,23 @@ static bool share(const char *path, const QemuUser *user, Error *err) {
     return true;
 }
 
+static bool give(const char *path, const QemuUser *user, Error *err) {
+    fd_auto int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat status;
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return error_set_errno(err, errno, "the disk %s", path);
+    bool is_given = user->uid == 0 || (status.st_uid == user->uid && status.st_gid == user->gid);
+    return is_given || fchown(fd, user->uid, user->gid) == 0 ||
+           error_set_errno(err, errno, "giving QEMU %s", path);
+}
+
+/* In a shared repository. */
+static bool give_file(QemuSession *session, const HypervisorDisk *disk, Error *err) {
+    QemuUser user;
+    bool is_cd = disk->disk->kind == DISK_KIND_CD;
+    return !disk->path || (qemu_user(session, &user, err) && (is_cd ? share : give)(disk->path, &user, err));
+}
+
 static bool share_chain(QemuSession *session, const HypervisorDisk *disk, Error *err) {
     QemuUser user;
     for (size_t i = 0; i < disk->n_backing; i++)
@@ -70,8 +88,11 @@ static bool share_chain(QemuSession *session, const HypervisorDisk *disk, Error 
 }
 
 bool qemu_share_backing(QemuSession *session, const HypervisorVm *vm, Error *err) {
+    QemuUser user;
     for (size_t i = 0; i < vm->n_disks; i++)
-        if (!share_chain(session, &vm->disks[i], err))
+        if (!share_chain(session, &vm->disks[i], err) ||
+            (vm->shares_files && !give_file(session, &vm->disks[i], err)))
             return false;
-    return true;
+    return !vm->shares_files || !vm->seed_path ||
+           (qemu_user(session, &user, err) && give(vm->seed_path, &user, err));
 }

@@ -189,6 +189,16 @@ static void add_alias(GString *xml, const char *id) {
         domain_add(xml, "      <alias name='%s'/>\n", alias);
 }
 
+/* libvirt would take a file back when the VM has left this host, and another one has it open. */
+static void add_source(GString *xml, const HypervisorVm *vm, const char *path) {
+    if (vm->shares_files)
+        domain_add(xml,
+            "      <source file='%s'>\n        <seclabel model='dac' relabel='no'/>\n      </source>\n",
+            path);
+    else
+        domain_add(xml, "      <source file='%s'/>\n", path);
+}
+
 static void add_disk(
     GString *xml, const HypervisorVm *vm, size_t i, size_t index, const QemuXmlOptions *options) {
     const Disk *disk = vm->disks[i].disk;
@@ -204,7 +214,7 @@ static void add_disk(
             disk->format == DISK_FORMAT_QCOW2 ? "qcow2" : "raw",
             options->can_bypass_cache(path) ? "none" : "writeback");
     if (path)
-        domain_add(xml, "      <source file='%s'/>\n", path);
+        add_source(xml, vm, path);
     add_backing(xml, &vm->disks[i]);
     domain_add(xml, "      <target dev='%s' bus='%s'/>\n", target, bus_name(bus));
     if (is_cd || disk->read_only)
@@ -223,10 +233,9 @@ static void add_seed(GString *xml, const HypervisorVm *vm) {
     DiskBus bus = cd_bus_of(vm->vm);
     size_t index = target_index(vm->vm, target_prefix(bus), vm->n_disks);
     g_autofree char *target = qemu_target_name(bus, index);
-    domain_add(xml,
-        "    <disk type='file' device='cdrom'>\n      <driver name='qemu' type='raw'/>\n"
-        "      <source file='%s'/>\n      <target dev='%s' bus='%s'/>\n      <readonly/>\n",
-        vm->seed_path, target, bus_name(bus));
+    domain_add(xml, "    <disk type='file' device='cdrom'>\n      <driver name='qemu' type='raw'/>\n");
+    add_source(xml, vm, vm->seed_path);
+    domain_add(xml, "      <target dev='%s' bus='%s'/>\n      <readonly/>\n", target, bus_name(bus));
     add_scsi_address(xml, bus, index);
     domain_add(xml, "    </disk>\n");
 }

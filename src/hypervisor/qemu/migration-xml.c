@@ -101,12 +101,21 @@ static void starts(GMarkupParseContext *context, const char *element, const char
         self->skip_depth = self->depth;
         return;
     }
+    /* Whether libvirt owns the files is a matter of where they lie. */
+    if (!strcmp(element, "seclabel") && self->disk_depth && !self->paths->vm->shares_files) {
+        self->skip_depth = self->depth;
+        return;
+    }
     g_string_append_printf(self->out, "<%s", element);
     for (size_t i = 0; names[i]; i++) {
         g_autofree char *value = new_value(self, element, names[i], values[i]);
         domain_add(self->out, " %s='%s'", names[i], value);
     }
     g_string_append_c(self->out, '>');
+    bool was_shared = self->paths->here && self->paths->here->shares_files;
+    if (!strcmp(element, "source") && self->disk_depth && self->depth == self->disk_depth + 1 &&
+        self->paths->vm->shares_files && !was_shared)
+        g_string_append(self->out, "<seclabel model='dac' relabel='no'></seclabel>");
 }
 
 static void ends(GMarkupParseContext *context, const char *element, void *data, GError **error) {

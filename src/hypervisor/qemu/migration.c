@@ -68,6 +68,7 @@ static bool qemu_expect(HypervisorSession *session, const HypervisorMigration *m
     g_autofree char *mark = mark_path(session, migration->vm->vm->id, ".expected");
     qemu_migration_forget(session, migration->vm->vm->id);
     return give_folder(session, migration->folder, err) &&
+           qemu_share_backing((QemuSession *)session, migration->vm, err) &&
            session_open_networks(session, migration->vm, err) && file_replace(mark, "", 0, 0600, err);
 }
 

@@ -44,5 +44,6 @@ void qemu_migration_forget(const HypervisorSession *session, const char *vm_id);
 
 /* backing.c */
 bool qemu_user(QemuSession *session, QemuUser *ret_user, Error *err);
-/* Lets QEMU's user read the templates' disks below the VM's overlays; they stay ours. */
+/* Lets QEMU's user read the templates' disks below the VM's overlays, which stay ours; in a shared repository
+ * the VM's own files become its. */
 bool qemu_share_backing(QemuSession *session, const HypervisorVm *vm, Error *err);

@@ -127,6 +127,24 @@ static void test_nics_go_into_the_bridges_of_the_other_host(World *world, const 
     g_assert_nonnull(strstr(moved, "<source network='lan' bridge='virbr7'>"));
 }
 
+/* Into a shared repository, within it, and out of it. */
+static void test_files_are_libvirts_where_nobody_else_sees_them(
+    World *world, const void *data G_GNUC_UNUSED) {
+    static const char mark[] = "<seclabel model='dac' relabel='no'></seclabel></source>";
+    g_auto(Error) err = {0};
+    world->there.shares_files = true;
+    g_autofree char *into = qemu_migration_xml(running, &world->paths, &err);
+    g_assert_nonnull(strstr(into, mark));
+    world->here.shares_files = world->paths.same_disks = true;
+    g_autofree char *within = qemu_migration_xml(into, &world->paths, &err);
+    g_auto(GStrv) parts = g_strsplit(within, "<seclabel", -1),
+                  parts_before = g_strsplit(into, "<seclabel", -1);
+    g_assert_cmpuint(g_strv_length(parts), ==, g_strv_length(parts_before));
+    world->there.shares_files = world->paths.same_disks = false;
+    g_autofree char *out = qemu_migration_xml(into, &world->paths, &err);
+    g_assert_null(strstr(out, "seclabel"));
+}
+
 static void test_half_a_definition_is_refused(World *world, const void *data G_GNUC_UNUSED) {
     for (size_t length = 0; length < strlen(running); length += 97) {
         g_auto(Error) err = {0};
@@ -143,6 +161,7 @@ int main(int argc, char **argv) {
     TEST("same-disks", test_disks_that_both_see_keep_what_lies_below);
     TEST("missing-disk", test_a_disk_that_is_not_there_stops_it);
     TEST("bridges", test_nics_go_into_the_bridges_of_the_other_host);
+    TEST("owners", test_files_are_libvirts_where_nobody_else_sees_them);
     TEST("half", test_half_a_definition_is_refused);
     return g_test_run();
 }
