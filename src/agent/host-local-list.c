@@ -71,6 +71,12 @@ static void add_vm(Listing *listing, const Vm *definition, const Repository *rep
     g_ptr_array_add(listing->vms, vm);
 }
 
+/* In a shared repository those of other hosts lie too. */
+static bool is_anothers(const Listing *listing, const Repository *repository, const Vm *vm) {
+    return repository->kind == REPOSITORY_KIND_SHARED && vm->host && strcmp(vm->host, listing->host) != 0 &&
+           !state_of(listing, vm->id);
+}
+
 /* One that cannot be read now is left out: what runs from it is listed all the same. */
 static void add_repository(Listing *listing, const Repository *repository, GHashTable *found) {
     const RepositoryKindOps *kind = repository_kind_find(repository->kind);
@@ -78,7 +84,7 @@ static void add_repository(Listing *listing, const Repository *repository, GHash
     if (!kind || !kind->scan(repository, &content, NULL))
         return;
     for (size_t i = 0; i < content.vms.n; i++) {
-        if (!content.vms.items[i].id)
+        if (!content.vms.items[i].id || is_anothers(listing, repository, &content.vms.items[i]))
             continue;
         g_hash_table_add(found, g_strdup(content.vms.items[i].id));
         add_vm(listing, &content.vms.items[i], repository);

@@ -249,6 +249,8 @@ static void make_way_for(const LocalChange *change) {
 /* A host whose journal cannot be written must be operable all the same; the log has it. */
 static void change_begin(int64_t revision G_GNUC_UNUSED, const Error *err, void *data) {
     LocalChange *change = data;
+    log_info("uid %" G_GINT64_FORMAT " asks for %s of %s on the host itself", change->note.uid,
+        change->note.method, change->note.vm);
     WorkPool *pool = change->agent->pools[kinds[change->action].lane];
     if (err)
         log_warning("the journal cannot be written: %s", err->message);

@@ -3,10 +3,10 @@
 #include <glib-unix.h>
 #include <stdio.h>
 #include <string.h>
-#include <termios.h>
 #include <unistd.h>
 #include "agent/local-call.h"
 #include "base/file.h"
+#include "base/terminal.h"
 #include "model/method.h"
 #include "rpc/rpc-ticket.h"
 
@@ -103,17 +103,9 @@ static void watch(LocalConsole *console) {
 
 /* ---- the terminal ---- */
 
-static bool make_raw(struct termios *ret_before) {
-    if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, ret_before) < 0)
-        return false;
-    struct termios raw = *ret_before;
-    cfmakeraw(&raw);
-    return tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
-}
-
 static void shuttle(LocalConsole *console) {
     struct termios before;
-    bool is_raw = make_raw(&before);
+    bool is_raw = terminal_make_raw(&before);
     if (is_raw)
         fprintf(stderr, "ctrl-] leaves.\r\n");
     send_pending(console); /* begins to listen to the keys */

@@ -3,9 +3,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <termios.h>
 #include <unistd.h>
 #include "base/file.h"
+#include "base/terminal.h"
 #include "cli/console.h"
 
 enum { CONTROL_RIGHT_BRACKET = 0x1d, INPUT_BYTES = 4096, GOODBYE_MS = 1000 };
@@ -70,14 +70,6 @@ static void shuttle(Console *console) {
     }
 }
 
-static bool make_raw(struct termios *ret_before) {
-    if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, ret_before) < 0)
-        return false;
-    struct termios raw = *ret_before;
-    cfmakeraw(&raw);
-    return tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
-}
-
 bool console_run(Session *session, const char *path, const char *name, Error *err) {
     static const HttpWebSocketEvents events = {.on_message = on_message, .on_closed = on_closed};
     const HttpWebSocketOptions options = {0};
@@ -93,7 +85,7 @@ bool console_run(Session *session, const char *path, const char *name, Error *er
         return false;
     }
     struct termios before;
-    bool is_raw = make_raw(&before);
+    bool is_raw = terminal_make_raw(&before);
     if (is_raw)
         fprintf(stderr, "Console of %s; ctrl-] leaves.\r\n", name);
     shuttle(&console);

@@ -237,6 +237,8 @@ static void append_claims(const Plan *plan) {
         session_list(plan->session, open_jobs, 0, &jobs, NULL);
     json_array_foreach ((json_t *)claims, i, claim) {
         const char *object = json_text_at(claim, "object");
+        if (json_object_get(claim, "limit")) /* a turn: no object that anybody knows */
+            continue;
         g_autofree char *text = object_text(plan, object ? object : "?");
         bool is_shared = json_is_true(json_object_get(claim, "shared"));
         g_string_append_printf(

@@ -84,7 +84,7 @@ static void saved(const Error *err, void *data) {
     } else if (err && run) {
         save_later(save, err);
         return;
-    } else if (run && save->then) {
+    } else if (run && save->then && !save->jobs->is_stopping) {
         save->then(run);
     }
     save_free(save);

@@ -18,6 +18,7 @@ struct Jobs {
     void *settled_data;
     GQueue *failed_saves; /* Save, tried again by save_source */
     guint save_source;
+    bool is_stopping;
 };
 
 struct JobRun {

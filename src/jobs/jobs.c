@@ -82,6 +82,10 @@ Jobs *jobs_new(Inventory *inventory, const JobKind *const *kinds, size_t n_kinds
     return NULL;
 }
 
+void jobs_stop(Jobs *jobs) {
+    jobs->is_stopping = true;
+}
+
 void jobs_free(Jobs *jobs, Store *take_store) {
     store_close(take_store);
     if (!jobs)
@@ -425,6 +429,8 @@ static void run_step(JobRun *run) {
 /* True when the run is still wanted; frees one whose claims were broken. */
 static bool come_back(JobRun *run) {
     g_assert(run->is_in_step);
+    if (run->jobs->is_stopping && !run->is_abandoned)
+        return false;
     run->is_in_step = false;
     run->on_cancel = NULL;
     g_free(run->ended_operation);

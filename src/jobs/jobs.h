@@ -51,6 +51,9 @@ typedef struct JobKind {
 
 /* `host` is handed to every step (job_host). Blocks; NULL when the store cannot be written. */
 Jobs *jobs_new(Inventory *inventory, const JobKind *const *kinds, size_t n_kinds, void *host, Error *err);
+/* No step begins or ends any more: what is under way is done again at the next start, as after a crash.
+ * Before that is taken away what steps wait for, and which may answer then that it is gone. */
+void jobs_stop(Jobs *jobs);
 /* Running jobs stay in the store and go on at the next start. Closes the store first, because the call-backs
  * of its last commits need the jobs. Both accept NULL. */
 void jobs_free(Jobs *jobs, Store *take_store);

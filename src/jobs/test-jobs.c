@@ -484,6 +484,23 @@ static void test_a_record_that_outgrows_the_store_ends_the_job(World *world, con
     wait_for_state(world, next, JOB_STATE_SUCCEEDED); /* its claims are free */
 }
 
+/* What steps wait for is taken away when all is stopped, and says so. */
+static void test_what_fails_while_all_is_stopped_is_done_again(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.hold", "{}", NULL));
+    JobRun *run = take_held(world);
+    g_auto(Error) err = {0};
+    error_set(&err, ERROR_UNREACHABLE, NULL, "the host cannot be reached");
+    jobs_stop(world->jobs);
+    job_step_failed(run, &err);
+    close_world(world);
+    open_world(world);
+    g_assert_cmpint(job_of(world, id)->state, ==, JOB_STATE_RUNNING);
+    jobs_resume(world->jobs);
+    job_step_done(take_held(world));
+    wait_for_state(world, id, JOB_STATE_SUCCEEDED);
+    g_assert_cmpstr(world->trace->str, ==, "first hold hold ");
+}
+
 static void test_a_result_that_outgrows_the_store_is_dropped(World *world, const void *data G_GNUC_UNUSED) {
     g_autofree char *id = g_strdup(submit(world, "test.gives-much", "{}", NULL));
     wait_for_state(world, id, JOB_STATE_SUCCEEDED);
@@ -599,6 +616,7 @@ int main(int argc, char **argv) {
 #define ADD(name, function) g_test_add(name, World, NULL, set_up, function, tear_down)
     ADD("/jobs/steps", test_steps_run_in_order_and_result_is_stored);
     ADD("/jobs/turns", test_the_third_waits_for_its_turn);
+    ADD("/jobs/stopped", test_what_fails_while_all_is_stopped_is_done_again);
     ADD("/jobs/left-out", test_steps_are_left_out);
     ADD("/jobs/undo", test_a_failed_step_undoes_what_was_done);
     ADD("/jobs/stuck-undo", test_a_stuck_undo_takes_nothing_more_away);

@@ -292,15 +292,18 @@ static size_t n_stopped_on(const World *world, const Host *host) {
 
 static json_t *saving_of(const World *world, const Saving *saving) {
     const Host *host = world->hosts->pdata[saving->host];
-    size_t n_stopped = n_stopped_on(world, host);
-    g_autofree char *stopped =
-        n_stopped ? g_strdup_printf("; %zu that do not run stay on it", n_stopped) : NULL;
-    g_autofree char *reason =
-        saving->plan.n_moves
-            ? g_strdup_printf("%zu VMs fit on the others, which promise %d %% of their memory then at most%s",
-                  saving->plan.n_moves, percent(saving->load), stopped ? stopped : "")
-            : g_strdup_printf("no VM runs there%s", stopped ? stopped : "");
-    return json_pack("{ss ss ss}", "id", host->id, "host", host->name, "reason", reason);
+    size_t n_moves = saving->plan.n_moves, n_stopped = n_stopped_on(world, host);
+    g_autoptr(GString) reason = g_string_new(n_moves == 0 ? "no VM runs there" : NULL);
+    if (n_moves == 1)
+        g_string_append(reason, "its VM fits on the others");
+    else if (n_moves > 1)
+        g_string_append_printf(reason, "its %zu VMs fit on the others", n_moves);
+    if (n_moves > 0)
+        g_string_append_printf(
+            reason, ", which promise %d %% of their memory then at most", percent(saving->load));
+    if (n_stopped > 0)
+        g_string_append_printf(reason, "; VMs that do not run stay on it: %zu", n_stopped);
+    return json_pack("{ss ss ss}", "id", host->id, "host", host->name, "reason", reason->str);
 }
 
 static bool prepare_saving(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {

@@ -51,7 +51,6 @@ struct Fleet {
     GQueue *orphans;      /* Call, whose host was removed */
     guint orphan_source;
     FleetHooks hooks;
-    bool is_closing;
 };
 
 /* In place of the id of a call whose connection was lost. */
@@ -753,14 +752,9 @@ Fleet *fleet_new(Inventory *inventory, const Clock *clock, const FleetNetwork *n
     return fleet;
 }
 
-bool fleet_is_closing(const Fleet *fleet) {
-    return fleet->is_closing;
-}
-
 void fleet_free(Fleet *fleet) {
     if (!fleet)
         return;
-    fleet->is_closing = true;
     inventory_unsubscribe(fleet->inventory, fleet->subscription);
     g_hash_table_unref(fleet->links);
     timers_free(fleet->retries);

@@ -19,8 +19,6 @@ typedef struct FleetNetwork {
 /* `network` NULL: only UNIX sockets can be reached. */
 Fleet *fleet_new(Inventory *inventory, const Clock *clock, const FleetNetwork *network);
 void fleet_free(Fleet *fleet);
-/* While it is freed what was asked is answered with ERROR_UNREACHABLE: steps of jobs must not end by that. */
-bool fleet_is_closing(const Fleet *fleet);
 const FleetNetwork *fleet_network(const Fleet *fleet);
 /* Connects to all hosts and from now on to those that are added. */
 void fleet_start(Fleet *fleet);

@@ -469,6 +469,7 @@ static void stop(Manager *manager) {
     jobs_on_settled(manager->jobs, NULL, NULL);
     inventory_unsubscribe(manager->inventory, manager->subscription);
     local_actions_stop(manager->local_actions);
+    jobs_stop(manager->jobs);
     fleet_free(manager->fleet); /* calls of jobs stay in the store */
     network_hosts_free(manager->networks);
     g_clear_handle_id(&manager->renewal_source, g_source_remove);

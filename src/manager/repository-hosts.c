@@ -161,7 +161,6 @@ void repositories_forget_view(Inventory *inventory, const char *host_id) {
 
 /* All hosts that are asked for one reason. */
 typedef struct Round {
-    Fleet *fleet;
     Inventory *inventory;
     int n_waiting;
     void (*done)(void *data); /* or NULL */
@@ -177,7 +176,7 @@ typedef struct Asking {
 static void round_end_one(Round *round) {
     if (--round->n_waiting > 0)
         return;
-    if (round->done && !fleet_is_closing(round->fleet))
+    if (round->done)
         round->done(round->data);
     g_free(round);
 }
@@ -216,16 +215,16 @@ static void ask(
 }
 
 /* One is waited for until all are asked: answers may come at once. */
-static Round *round_new(Fleet *fleet, Inventory *inventory, void (*done)(void *), void *data) {
+static Round *round_new(Inventory *inventory, void (*done)(void *), void *data) {
     Round *round = g_new0(Round, 1);
-    *round = (Round){fleet, inventory, 1, done, data};
+    *round = (Round){inventory, 1, done, data};
     return round;
 }
 
 void repositories_look(Fleet *fleet, Inventory *inventory, const char *host_id, bool only_shared) {
     const Object *object = inventory_get(inventory, RESOURCE_HOST, host_id);
     const GPtrArray *all = inventory_list(inventory, RESOURCE_REPOSITORY);
-    Round *round = round_new(fleet, inventory, NULL, NULL);
+    Round *round = round_new(inventory, NULL, NULL);
     for (guint i = 0; object && i < all->len; i++) {
         const Repository *repository = ((const Object *)all->pdata[i])->data;
         bool is_shared = repository_is_shared(repository);
@@ -244,7 +243,7 @@ void repositories_leave(
     Fleet *fleet, Inventory *inventory, const char *host_id, void (*done)(void *), void *data) {
     const Object *object = inventory_get(inventory, RESOURCE_HOST, host_id);
     const GPtrArray *all = inventory_list(inventory, RESOURCE_REPOSITORY);
-    Round *round = round_new(fleet, inventory, done, data);
+    Round *round = round_new(inventory, done, data);
     for (guint i = 0; object && i < all->len; i++) {
         const Repository *repository = ((const Object *)all->pdata[i])->data;
         if (repository_is_shared(repository) && repository_is_of(repository, object->data))
@@ -256,7 +255,7 @@ void repositories_leave(
 void repository_tell_hosts(Fleet *fleet, Inventory *inventory, const Repository *repository, bool leave,
     void (*done)(void *), void *data) {
     const GPtrArray *hosts = inventory_list(inventory, RESOURCE_HOST);
-    Round *round = round_new(fleet, inventory, done, data);
+    Round *round = round_new(inventory, done, data);
     for (guint i = 0; i < hosts->len; i++) {
         const Host *host = ((const Object *)hosts->pdata[i])->data;
         if (repository_is_of(repository, host))

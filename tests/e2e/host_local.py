@@ -108,7 +108,7 @@ def a_host_is_operated_without_its_manager(house):
     require("has not stopped within 1 s" in text, f"a deaf guest: {text}")
     with subprocess.Popen([house.programs["lodge"], "--host-local", "vm", "stop", "web-2", "--grace", "60"], env=house.environment,
                           stderr=subprocess.DEVNULL) as waiting:
-        time.sleep(0.5)
+        wait_until("the stop is under way", lambda: house.log("lodge-agent").read_text().count(f"vm.stop of {known['web-2']['id']} on") == 2)
         local(house, "vm", "kill", "web-2", seconds=20)  # waits for nobody
         require(waiting.wait(20) != 0, "a stop whose VM was killed")
     local(house, "vm", "stop", "web-3", "--grace", 1, "--force")

@@ -55,6 +55,9 @@ def a_vm_goes_where_its_disks_are_seen(house):
         ask = [house.programs["lodge-agent"], "--socket", f"{two.folder}/agent.sock", "local", "start", json.dumps({"id": vm["id"]})]
         told = wait_until("the manager is missed", lambda: _local_answer(ask, "is connected"))
         require("another host" in told, f"its old host starts it: {told}")
+        ask[4:] = ["list", "{}"]
+        require('"web"' not in _local_answer(ask, "is connected"), "its old host lists it")
+        require([row["name"] for row in house.json("--host-local", "vm", "list")] == ["web"], "its new host does not list it")
         house.start("lodged")
         wait_until("it is connected", is_connected(house, "one"))
         house.run("vm", "start", "web")
