@@ -7,7 +7,7 @@ libgnutls28-dev libwslay-dev libcurl4-gnutls-dev libseccomp-dev libarchive-dev l
 run_packages="libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils ovmf dnsmasq-base iproute2 iptables util-linux bubblewrap
 mmdebstrap e2fsprogs dosfstools mtools fdisk grub-common grub-pc-bin grub-efi-amd64-bin cpio xz-utils zstd debian-archive-keyring gpgv"
 # Beside the above, in the control domain of a Xen hypervisor (Debian 13).
-xen_packages="xen-system-amd64 libvirt-daemon-driver-xen grub-xen-host qemu-system-xen"
+xen_packages="xen-system-amd64 nftables libvirt-daemon-driver-xen grub-xen-host qemu-system-xen"
 check_packages="clang clang-format libclang-rt-dev shellcheck openssl openssh-client"
 full_packages="virtinst xfsprogs nmap ganeti-htools" # for the benches
 # Packages of their own in Debian 13, part of others in Debian 12.

@@ -149,8 +149,10 @@ export interface HostMode {
   statistics?: boolean;
   /** Hears an agent inside the guest: its addresses are shown, whoever gave them. */
   guest_agent?: boolean;
-  /** Moves to another host while it runs. */
+  /** Moves to another host while it runs, where both see its disks. */
   migrate_live?: boolean;
+  /** Takes its disks along when it moves to another host while it runs. */
+  migrate_copy?: boolean;
 }
 
 /** A network address of a guest and how it is known. */

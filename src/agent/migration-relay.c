@@ -2,6 +2,7 @@
 #include "agent/migration.h"
 #include <string.h>
 #include "agent/peer.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "rpc/rpc-splice.h"
@@ -299,7 +300,7 @@ static void stream_opened(RpcStream *take_stream, const Error *err, void *data) 
         return;
     }
     pipe->splice = rpc_splice(g_steal_pointer(&pipe->local), take_stream, pipe_done, pipe);
-    if (pipe->channel == MIGRATION_CHANNEL_CONTROL)
+    if (pipe->channel == MIGRATION_CHANNEL_CONTROL && pipe->relay->agent->driver->mover->tap)
         rpc_splice_tap(pipe->splice, tap, pipe->relay);
 }
 
@@ -338,11 +339,26 @@ static void on_disks(RpcStream *take_stream, const RpcPeer *peer G_GNUC_UNUSED, 
     on_connection(data, MIGRATION_CHANNEL_DISKS, take_stream);
 }
 
+static char *entry_of(const MigrationRelay *relay, MigrationChannel channel) {
+    const Agent *agent = relay->agent;
+    return agent->driver->mover->entry ? agent->driver->mover->entry(agent->session, relay->id, channel)
+                                       : migration_socket(relay->folder, channel);
+}
+
 static bool listen_on(MigrationRelay *relay, MigrationChannel channel, Error *err) {
     static void (*const on_stream[MIGRATION_CHANNEL_MAX])(RpcStream *, const RpcPeer *, void *) = {
         on_control, on_memory, on_disks};
-    g_autofree char *path = migration_socket(relay->folder, channel);
-    const RpcListenerOptions options = {.path = path,
+    g_autofree char *place = entry_of(relay, channel);
+    if (!place)
+        return true;
+    g_auto(RpcAddress) address = {0};
+    bool is_address = migration_is_address(place);
+    if (is_address && !rpc_address_parse(place, &address, err))
+        return false;
+    const RpcListenerOptions options = {.path = is_address ? NULL : place,
+        .address = is_address ? &address : NULL,
+        .is_bare = is_address,
+        .tls.clock = clock_system(),
         .mode = 0600,
         .gid = (gid_t)-1,
         .max_connections = MOST_CONNECTIONS,

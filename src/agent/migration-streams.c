@@ -38,6 +38,8 @@ static void spliced(uint64_t forth G_GNUC_UNUSED, uint64_t back G_GNUC_UNUSED, c
 /* The folder belongs to QEMU's user: what lies there may be a link to a socket that listens to root. */
 static RpcStream *connect_to(const char *path, Error *err) {
     struct stat status;
+    if (migration_is_address(path))
+        return rpc_stream_connect_own(path, err);
     fd_auto int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &status) < 0) {
         error_set_errno(err, errno, "%s", path);

@@ -412,6 +412,9 @@ bool handle_migration_move(AgentCall *call, Error *err) {
         return false;
     if (!request->address)
         return error_set(err, ERROR_INVALID, "/address", "where is the target?");
+    const HypervisorMover *mover = call->agent->driver->mover;
+    if (mover->guard && !mover->guard(call->agent->session, err))
+        return false;
     Course course = {
         .call = call, .vm_id = request->vm.vm.id, .relay = migration_relay_new(call->agent, request, err)};
     if (!course.relay)

@@ -1,6 +1,7 @@
 /*
  * A driver's part in a live migration (docs/live-migration.md): the source's hypervisor connects to UNIX
- * sockets in a folder on its own machine, the target's listens on its own; the agents carry the bytes between
+ * sockets in a folder on its own machine, or to an address that is this machine's own, the target's listens
+ * on its own; the agents carry the bytes between
  * the two. A guest is migrated paused: complete at the target, it waits there until `act` lets it go on.
  */
 #pragma once
@@ -19,6 +20,11 @@ typedef struct HypervisorVm HypervisorVm;
  * channel. There are many connections for disks, one after the other or at once. */
 static inline char *migration_socket(const char *folder, MigrationChannel channel) {
     return g_build_filename(folder, model_enum_name(&migration_channel_enum, (int)channel), NULL);
+}
+
+/* "127.1.2.3:7445", not the path of a socket. */
+static inline bool migration_is_address(const char *place) {
+    return place[0] != '/';
 }
 
 typedef struct HypervisorMigration {
@@ -41,16 +47,23 @@ typedef struct MigrationTap {
 typedef struct HypervisorMover {
     /* Where the sockets of a migration lie on this machine; newly allocated. */
     char *(*folder)(HypervisorSession *session, const char *migration_id, bool is_target);
+    /* Source: where the hypervisor connects to for a channel: the path of a socket in that folder, or an
+     * address of this machine's own (migration_is_address); newly allocated. NULL: it uses no such channel.
+     * May be NULL: migration_socket() for each. */
+    char *(*entry)(HypervisorSession *session, const char *migration_id, MigrationChannel channel);
+    /* Source, before somebody listens at an entry: no user but root may come there. May be NULL. */
+    bool (*guard)(HypervisorSession *session, Error *err);
     /* Target: from now on the hypervisor can be connected to. May be repeated. */
     bool (*expect)(HypervisorSession *session, const HypervisorMigration *migration, Error *err);
-    /* Target: the path to connect a channel to, newly allocated. NULL: there is no such channel. */
+    /* Target: the path, or address, to connect a channel to, newly allocated. NULL: there is no such channel.
+     */
     char *(*path)(HypervisorSession *session, const HypervisorMigration *migration, MigrationChannel channel);
     /* Source: until all of it is at the target and it has ended here, or it has failed: then `look` tells
      * what became of it. Never lets it go on here once the target said that it is complete. ERROR_CANCELLED:
      * it runs here still. */
     bool (*move)(HypervisorSession *session, const HypervisorMigration *migration,
         const ImageProgress *progress, const Cancel *cancel, Error *err);
-    /* True once, with the bytes that say that the target has all of it. */
+    /* True once, with the bytes that say that the target has all of it. NULL: only `look` tells. */
     bool (*tap)(MigrationTap *tap, const uint8_t *bytes, size_t length);
     /* ERROR_UNREACHABLE: the hypervisor does not answer. */
     bool (*look)(HypervisorSession *session, const char *vm_id, MigrationHere *ret_here, Error *err);

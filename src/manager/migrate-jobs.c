@@ -45,16 +45,32 @@ static bool check_host(const Host *host, const char *role, Error *err) {
            error_set(err, ERROR_UNREACHABLE, "/to_host", "%s is not connected", host->name);
 }
 
+/* That in which it runs; NULL: the host has not told of it. */
+static const HostMode *mode_of(const Host *host, const Vm *vm) {
+    for (size_t i = 0; i < host->status.modes.n; i++)
+        if (host->status.modes.items[i].mode == vm->status.mode)
+            return &host->status.modes.items[i];
+    return NULL;
+}
+
 /* In the mode in which it runs; what a host has not told of is not refused here. */
 static bool check_mode(const Host *host, const Vm *vm, Error *err) {
-    for (size_t i = 0; i < host->status.modes.n; i++) {
-        const HostMode *mode = &host->status.modes.items[i];
-        if (mode->mode == vm->status.mode && !mode->migrate_live)
-            return error_set(err, ERROR_UNSUPPORTED, NULL,
-                "%s runs in the mode %s, which cannot be moved while it runs on %s", vm->name,
-                model_enum_name(&vm_mode_enum, (int)mode->mode), host->name);
-    }
-    return true;
+    const HostMode *mode = mode_of(host, vm);
+    return !mode || mode->migrate_live ||
+           error_set(err, ERROR_UNSUPPORTED, NULL,
+               "%s runs in the mode %s, which cannot be moved while it runs on %s", vm->name,
+               model_enum_name(&vm_mode_enum, (int)mode->mode), host->name);
+}
+
+/* Agents of the version before this one say nothing of it, and could. */
+static bool check_copies(const Host *source, const Vm *vm, const Repository *there, Error *err) {
+    const HostMode *mode = mode_of(source, vm);
+    bool can_copy = !mode || !host_mode_has(mode, HOST_MODE_FIELD_MIGRATE_COPY) || mode->migrate_copy;
+    return can_copy || g_strcmp0(there->id, vm->repository) == 0 ||
+           error_set(err, ERROR_UNSUPPORTED, "/repository",
+               "%s runs on %s, which copies no disks of running VMs: it moves only where its disks are seen, "
+               "in a shared repository",
+               vm->name, source->name);
 }
 
 static const Host *host_of_vm(Inventory *inventory, const Vm *vm, Error *err) {
@@ -145,7 +161,8 @@ bool vm_may_go(Inventory *inventory, const Vm *vm, const Host *target, const cha
     if (!vm_networks_are_on(inventory, vm, target, err))
         return false;
     const Repository *repository = repository_there(inventory, vm, target, named, err);
-    if (!repository || !repository_check_on(repository, target, err) ||
+    if (!repository || (!is_stopped(vm) && !check_copies(source, vm, repository, err)) ||
+        !repository_check_on(repository, target, err) ||
         !check_devices(inventory, vm, target, repository, err))
         return false;
     if (ret_repository)

@@ -111,6 +111,11 @@ bool rpc_address_is_numeric(const RpcAddress *address, RpcSocketAddress *ret_add
     return true;
 }
 
+bool rpc_address_is_own(const RpcSocketAddress *address) {
+    const struct sockaddr_in *place = (const struct sockaddr_in *)&address->storage;
+    return place->sin_family == AF_INET && ntohl(place->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
 bool rpc_address_resolve(const RpcAddress *address, GArray **ret_addresses, Error *err) {
     int code = 0;
     struct addrinfo *found = ask(address, AI_ADDRCONFIG, &code);

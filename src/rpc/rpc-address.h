@@ -29,6 +29,8 @@ typedef struct RpcSocketAddress {
 } RpcSocketAddress;
 /* Without asking anyone; false when the host is a name. */
 bool rpc_address_is_numeric(const RpcAddress *address, RpcSocketAddress *ret_address);
+/* One that no other machine can reach: in 127.0.0.0/8. */
+bool rpc_address_is_own(const RpcSocketAddress *address);
 /* Asks the system's resolver: blocks. RpcSocketAddress, in the order in which to try them; at most 16.
  * ERROR_UNREACHABLE when there is none. */
 bool rpc_address_resolve(const RpcAddress *address, GArray **ret_addresses, Error *err);

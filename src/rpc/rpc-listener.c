@@ -109,6 +109,8 @@ static bool open_port(RpcListener *listener, Error *err) {
     const int on = 1, off = 0;
     if (!rpc_address_is_numeric(address, &place))
         return error_set(err, ERROR_INVALID, NULL, "%s is no numeric address to listen on", text);
+    if (listener->options.is_bare && !rpc_address_is_own(&place))
+        return error_set(err, ERROR_DENIED, NULL, "%s is no address of this machine alone", text);
     listener->fd = socket(place.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (listener->fd < 0)
         return error_set_errno(err, errno, "opening a socket");
@@ -141,6 +143,8 @@ static RpcStream *open_remote(RpcListener *listener, int take_fd) {
     const int on = 1;
     tls.side = TLS_SIDE_SERVER;
     setsockopt(take_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (listener->options.is_bare)
+        return rpc_stream_new_fd(take_fd);
     return rpc_stream_new_tls(&tls, take_fd, NULL);
 }
 

@@ -1,7 +1,8 @@
 /*
  * Listens on a UNIX socket, and hands over connected streams whose peer was found welcome by its credentials
  * before a byte was read; or on an address, and hands over TLS streams that have yet to shake hands: at most
- * 256 at once and 64 a second from each address (rpc-knocks.h). Main loop only.
+ * 256 at once and 64 a second from each address (rpc-knocks.h); or on an address of this machine's own
+ * (127.0.0.0/8), and hands over streams as they are, whoever connected. Main loop only.
  */
 #pragma once
 #include "rpc/rpc-address.h"
@@ -18,6 +19,7 @@ typedef struct RpcListenerOptions {
     bool (*is_welcome)(const RpcPeer *peer, void *data);
     const RpcAddress *address; /* instead of a path: numeric; `::` takes IPv4 too */
     RpcTlsOptions tls;         /* with an address; `side` is of no account */
+    bool is_bare;              /* with an address of this machine's own: no TLS */
     /* `peer` is NULL for TLS: rpc_stream_shown says later who it is. */
     void (*on_stream)(RpcStream *take_stream, const RpcPeer *peer, void *data);
     void *data;

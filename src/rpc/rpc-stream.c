@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "base/file.h"
+#include "rpc/rpc-address.h"
 #include "rpc/rpc-loop.h"
 
 struct RpcStream {
@@ -213,6 +214,27 @@ RpcStream *rpc_stream_connect_unix(const char *path, Error *err) {
             error_set(err, ERROR_UNREACHABLE, NULL, "nobody listens on %s", path);
         else
             error_set_errno(err, reason, "connecting to %s", path);
+        return NULL;
+    }
+    return rpc_stream_new_fd(fd_steal(&fd));
+}
+
+RpcStream *rpc_stream_connect_own(const char *address, Error *err) {
+    g_auto(RpcAddress) parsed = {0};
+    RpcSocketAddress place;
+    if (!rpc_address_parse(address, &parsed, err))
+        return NULL;
+    if (!rpc_address_is_numeric(&parsed, &place) || !rpc_address_is_own(&place)) {
+        error_set(err, ERROR_DENIED, "/address", "%s is no address of this machine alone", address);
+        return NULL;
+    }
+    fd_auto int fd = socket(place.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        error_set_errno(err, errno, "opening a socket");
+        return NULL;
+    }
+    if (connect(fd, (const struct sockaddr *)&place.storage, place.length) < 0 && errno != EINPROGRESS) {
+        error_set(err, ERROR_UNREACHABLE, NULL, "%s cannot be reached: %s", address, g_strerror(errno));
         return NULL;
     }
     return rpc_stream_new_fd(fd_steal(&fd));

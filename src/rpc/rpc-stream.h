@@ -47,6 +47,9 @@ void *rpc_stream_state(const RpcStream *stream, const RpcStreamOps *ops);
 RpcStream *rpc_stream_new_fd(int take_fd);
 /* Connects to a UNIX socket. ERROR_UNREACHABLE when nobody listens, ERROR_BUSY when its queue is full. */
 RpcStream *rpc_stream_connect_unix(const char *path, Error *err);
+/* Connects to an address of this machine's own (127.0.0.0/8) without waiting: that nobody listens there may
+ * be told by the first read only. ERROR_DENIED for any other, ERROR_UNREACHABLE. */
+RpcStream *rpc_stream_connect_own(const char *address, Error *err);
 /* Two connected ends. */
 bool rpc_stream_pair(RpcStream **ret_a, RpcStream **ret_b, Error *err);
 void rpc_stream_free(RpcStream *stream); /* closes; accepts NULL */

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "base/file.h"
 #include "rpc/rpc-listener.h"
 #include "rpc/test-rpc-side.h"
@@ -161,6 +162,48 @@ static void test_nobody_there_is_unreachable(void) {
     g_assert_cmpint(err.code, ==, ERROR_UNREACHABLE);
 }
 
+static RpcListener *listen_bare(Place *place, const char *host, Error *err) {
+    RpcAddress address = {.host = (char *)host}; /* the kernel chooses a port */
+    const RpcListenerOptions options = {.address = &address,
+        .is_bare = true,
+        .tls.clock = clock_system(),
+        .on_stream = on_stream,
+        .data = place};
+    return rpc_listener_new(&options, err);
+}
+
+static void test_an_address_of_the_machines_own_is_bare(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    place.listener = listen_bare(&place, "127.70.1.2", NULL);
+    g_assert_nonnull(place.listener);
+    g_autofree char *text = g_strdup_printf("127.70.1.2:%d", rpc_listener_port(place.listener));
+    g_autoptr(RpcStream) client = rpc_stream_connect_own(text, NULL);
+    g_assert_nonnull(client);
+    WAIT_FOR(place.streams->len == 1);
+    size_t n = 0;
+    char byte = 0;
+    g_assert_cmpint(rpc_stream_write(client, "x", 1, &n, NULL), ==, RPC_IO_DONE);
+    WAIT_FOR(byte == 'x' || rpc_stream_read(place.streams->pdata[0], &byte, 1, &n, NULL) == RPC_IO_DONE);
+}
+
+static void test_no_other_address_is_ever_bare(void) {
+    g_auto(Place) place;
+    place_init(&place);
+    static const char *const others[] = {"0.0.0.0", "192.0.2.1", "::", "::1"};
+    for (size_t i = 0; i < G_N_ELEMENTS(others); i++) {
+        g_auto(Error) err = {0};
+        g_assert_null(listen_bare(&place, others[i], &err));
+        g_assert_cmpint(err.code, ==, ERROR_DENIED);
+    }
+    static const char *const places[] = {"192.0.2.1:7445", "[::1]:7445", "localhost:7445"};
+    for (size_t i = 0; i < G_N_ELEMENTS(places); i++) {
+        g_auto(Error) err = {0};
+        g_assert_null(rpc_stream_connect_own(places[i], &err));
+        g_assert_cmpint(err.code, ==, ERROR_DENIED);
+    }
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/rpc-listener/peer", test_peer_is_known_before_it_speaks);
@@ -171,5 +214,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/rpc-listener/other-file", test_other_files_are_never_replaced);
     g_test_add_func("/rpc-listener/successor", test_freeing_does_not_remove_a_successors_socket);
     g_test_add_func("/rpc-listener/nobody", test_nobody_there_is_unreachable);
+    g_test_add_func("/rpc-listener/bare", test_an_address_of_the_machines_own_is_bare);
+    g_test_add_func("/rpc-listener/never-bare", test_no_other_address_is_ever_bare);
     return g_test_run();
 }

@@ -17,7 +17,7 @@ sources=$folder/sources
 source=$(apt_sources "$suite" "$sources")
 
 packages=$(printf '%s,' systemd-sysv systemd-resolved udev dbus kmod initramfs-tools linux-image-amd64 openssh-server \
-    ca-certificates sudo procps "$@")
+    ca-certificates sudo procps nfs-kernel-server "$@")
 rm -rf --one-file-system "$tree"
 mmdebstrap --quiet --mode=root --variant=minbase --include="${packages%,}" --skip=check/qemu \
     --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Languages "none"' --dpkgopt=force-unsafe-io \
@@ -32,7 +32,8 @@ chroot "$tree" update-ca-certificates >/dev/null 2>&1
 echo dom0 >"$tree/etc/hostname"
 printf '127.0.0.1 localhost\n127.0.1.1 dom0\n' >"$tree/etc/hosts"
 printf 'LABEL=root / ext4 defaults,noatime 0 1\n' >"$tree/etc/fstab"
-printf '[Match]\nName=en* eth*\n[Network]\nDHCP=ipv4\n' >"$tree/etc/systemd/network/wired.network"
+# The first card leads out, the second to the lab's other machine, which tells its address to the kernel.
+printf '[Match]\nName=eth0\n[Network]\nDHCP=ipv4\n' >"$tree/etc/systemd/network/wired.network"
 ln -sf ../run/systemd/resolve/stub-resolv.conf "$tree/etc/resolv.conf"
 : >"$tree/etc/machine-id"
 install -d -m 0700 "$tree/root/.ssh"

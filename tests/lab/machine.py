@@ -19,11 +19,13 @@ def free_port():
 
 
 class Machine:
-    def __init__(self, emulator, image, folder, key, payload, overlay, memory_mib):
+    def __init__(self, emulator, image, folder, key, payload, overlay, memory_mib, number=1, wire=None):
         """`emulator` and `image` are folders made by the scripts beside this file; `folder` takes what changes; `payload` is
-        a file that the machine sees as /dev/vdb; `overlay` is overlay.toml as read."""
+        a file that the machine sees as /dev/vdb; `overlay` is overlay.toml as read. `wire` is the path of a socket by which
+        the second network cards of machines number 1 and 2 are connected."""
         self.emulator, self.image, self.folder = map(pathlib.Path, (emulator, image, folder))
         self.key, self.payload, self.overlay, self.memory_mib = key, payload, overlay, memory_mib
+        self.number, self.wire = number, wire
         self.port = free_port()
         self.process = None
 
@@ -44,6 +46,13 @@ class Machine:
         return ["-kernel", self.image / "xen", "-append", " ".join(hypervisor),
                 "-initrd", f"{self.image}/kernel {linux} console=hvc0,{self.image}/initrd"]
 
+    def wire_arguments(self):
+        if not self.wire:
+            return []
+        is_server = "on" if self.number == 1 else "off,reconnect-ms=1000"
+        return ["-netdev", f"stream,id=wire,server={is_server},addr.type=unix,addr.path={self.wire}",
+                "-device", f"virtio-net-pci,netdev=wire,romfile=,mac=52:54:00:98:00:{self.number:02}"]
+
     def start(self, has_hypervisor=True):
         """Its disk is what it was when the machine ended."""
         disk = self.folder / "disk.qcow2"
@@ -56,7 +65,7 @@ class Machine:
             "-drive", f"file={disk},format=qcow2,if=virtio,cache=unsafe",
             "-drive", f"file={self.payload},format=raw,if=virtio,readonly=on",
             "-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22", "-device", "virtio-net-pci,netdev=net,romfile=",
-            "-device", "virtio-rng-pci", "-chardev", f"file,id=console,path={self.folder}/console.log,append=on", "-serial", "chardev:console",
+            *self.wire_arguments(), "-device", "virtio-rng-pci", "-chardev", f"file,id=console,path={self.folder}/console.log,append=on", "-serial", "chardev:console",
         ]
         environment = dict(os.environ, QEMU_MODULE_DIR=str(self.emulator / "tree/usr/lib/x86_64-linux-gnu/qemu"))
         with open(self.folder / "qemu.log", "wb") as log:

@@ -8,6 +8,7 @@
 #include "hypervisor/libvirt/network-modules.h"
 #include "hypervisor/libvirt/xml-read.h"
 #include "hypervisor/qemu/host-cpu.h"
+#include "hypervisor/libvirt/moving.h"
 #include "hypervisor/qemu/session.h"
 
 static bool is_half_started(virDomain *domain, int state, int reason) {
@@ -159,7 +160,7 @@ static bool qemu_start(HypervisorSession *base, const HypervisorVm *vm, const Ca
         !cancel_check(cancel, err))
         return false;
     g_autofree char *xml = qemu_domain_xml(vm, &options);
-    qemu_migration_forget(base, vm->vm->id);
+    moving_forget(base, vm->vm->id);
     g_autoptr(virDomain) domain = session_create(base, connection, vm->vm->id, xml, 0, err);
     return domain != NULL;
 }

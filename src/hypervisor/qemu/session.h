@@ -39,8 +39,6 @@ bool qemu_statistics(HypervisorSession *session, const char *vm_id, VmStatistics
 
 /* migration.c */
 extern const HypervisorMover qemu_mover;
-/* What marks a copy that came, or one that left, when the VM starts or comes anew. */
-void qemu_migration_forget(const HypervisorSession *session, const char *vm_id);
 
 /* backing.c */
 bool qemu_user(QemuSession *session, QemuUser *ret_user, Error *err);

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "model/abilities.h"
 #include "hypervisor/host-facts.h"
+#include "hypervisor/libvirt/moving.h"
 #include "hypervisor/libvirt/network-modules.h"
 #include "hypervisor/xen/back-ends.h"
 #include "hypervisor/xen/dying.h"
@@ -81,6 +82,7 @@ static HypervisorSession *xen_open(const HypervisorOptions *options, Error *err)
     session_init(&session->base, &dialect, options);
     g_mutex_init(&session->dying_lock);
     session->remains = xen_remains_new();
+    session->helpers = g_strdup(options->helpers);
     session->dying = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     return &session->base;
 }
@@ -93,6 +95,7 @@ static void xen_close(HypervisorSession *session) {
     xen_remains_free(own->remains);
     g_hash_table_unref(own->dying);
     g_mutex_clear(&own->dying_lock);
+    g_free(own->helpers);
     g_free(own);
 }
 
@@ -263,6 +266,7 @@ static bool xen_start(HypervisorSession *session, const HypervisorVm *vm, const 
         !xen_preflight(connection, vm, options.mode, err) || !session_open_networks(session, vm, err) ||
         !cancel_check(cancel, err))
         return false;
+    moving_forget(session, vm->vm->id);
     options.started_ns = clock_realtime_ns(clock_system());
     g_autofree char *xml = xen_domain_xml(vm, &options);
     g_autoptr(virDomain) domain =
@@ -343,6 +347,7 @@ const Hypervisor hypervisor_xen = {
     .update = xen_update,
     .console = session_console,
     .definition = xen_definition,
+    .mover = &xen_mover,
     .network_open = session_network_open,
     .network_close = session_network_close,
 };

@@ -8,6 +8,7 @@ typedef struct XenSession {
     HypervisorSession base;
     GMutex dying_lock;
     XenRemains *remains;
+    char *helpers; /* folder of lodge-migrate */
     gint64 dying_asked_us;
     GHashTable *dying; /* ids of domains that had been ended and were still there when last looked */
 } XenSession;
@@ -24,6 +25,9 @@ bool xen_owns_console(virDomain *domain, Error *err);
 
 /* guest.c */
 bool xen_guest(HypervisorSession *session, const char *vm_id, VmStatus *status, Error *err);
+
+/* migration.c */
+extern const HypervisorMover xen_mover;
 
 /* quiesce.c */
 bool xen_quiesce(HypervisorSession *session, const char *vm_id, const Cancel *cancel, Error *err);

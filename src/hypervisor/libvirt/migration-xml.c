@@ -1,10 +1,10 @@
 /* Read and written again element by element; a disk is put off until its alias is known, which comes last. */
-#include "hypervisor/qemu/migration-xml.h"
+#include "hypervisor/libvirt/migration-xml.h"
 #include <string.h>
 #include "hypervisor/libvirt/domain.h"
 
 typedef struct Rewriting {
-    const QemuMigrationPaths *paths;
+    const MigrationPaths *paths;
     GString *out;
     GPtrArray *aliases; /* of the disks, in their order; NULL: none */
     guint disk;         /* the next one */
@@ -156,7 +156,7 @@ static bool has_all_disks(const Rewriting *self, Error *err) {
     for (size_t i = 0; i < self->paths->vm->n_disks; i++) {
         const Disk *disk = self->paths->vm->disks[i].disk;
         g_autofree char *alias = domain_alias(disk->id);
-        bool is_there = disk->detached;
+        bool is_there = disk->detached || !self->paths->vm->disks[i].path; /* an empty drive may be none */
         for (guint k = 0; k < self->aliases->len && !is_there; k++)
             is_there = g_strcmp0(g_ptr_array_index(self->aliases, k), alias) == 0;
         if (!is_there)
@@ -165,7 +165,7 @@ static bool has_all_disks(const Rewriting *self, Error *err) {
     return true;
 }
 
-char *qemu_migration_xml(const char *running, const QemuMigrationPaths *paths, Error *err) {
+char *migration_xml(const char *running, const MigrationPaths *paths, Error *err) {
     g_autoptr(GString) out = g_string_new(NULL);
     g_autoptr(GPtrArray) aliases = g_ptr_array_new_with_free_func(g_free);
     Rewriting self = {.paths = paths, .out = out, .aliases = aliases, .is_counting = true};

@@ -1,7 +1,7 @@
 /* Proves what changes in a running domain's definition when it goes to another host, and that nothing else
  * does. */
 #include <string.h>
-#include "hypervisor/qemu/migration-xml.h"
+#include "hypervisor/libvirt/migration-xml.h"
 
 #define SYSTEM_DISK "aaaaaaaa-1111-4222-8333-444455556666"
 #define DATA_DISK "bbbbbbbb-1111-4222-8333-444455556666"
@@ -10,7 +10,7 @@ typedef struct World {
     Vm vm;
     HypervisorDisk disks[2];
     HypervisorVm there, here;
-    QemuMigrationPaths paths;
+    MigrationPaths paths;
 } World;
 
 static const char running[] =
@@ -47,7 +47,7 @@ static void set_up(World *world, const void *data G_GNUC_UNUSED) {
         .kernel_path = "/new/kernel"};
     world->here = (HypervisorVm){
         .vm = &world->vm, .seed_path = "/srv/old/vms/seed.iso", .kernel_path = "/srv/old/kernel"};
-    world->paths = (QemuMigrationPaths){.vm = &world->there,
+    world->paths = (MigrationPaths){.vm = &world->there,
         .state_folder = "/var/lib/old/state",
         .state_folder_there = "/new/state",
         .here = &world->here};
@@ -76,7 +76,7 @@ static void test_paths_change_and_nothing_else(World *world, const void *data G_
         "<graphics socket='/var/lib/old/statement/vnc'></graphics>"
         "</devices></domain>";
     g_auto(Error) err = {0};
-    g_autofree char *there = qemu_migration_xml(running, &world->paths, &err);
+    g_autofree char *there = migration_xml(running, &world->paths, &err);
     g_assert_cmpstr(err.message, ==, NULL);
     g_assert_cmpstr(there, ==, expected);
 }
@@ -85,19 +85,19 @@ static void test_a_disk_that_is_not_there_stops_it(World *world, const void *dat
     g_auto(Error) err = {0};
     disk_set_id(&world->vm.disks.items[1], "cccccccc-1111-4222-8333-444455556666");
     disk_set_name(&world->vm.disks.items[1], "data");
-    g_assert_null(qemu_migration_xml(running, &world->paths, &err));
+    g_assert_null(migration_xml(running, &world->paths, &err));
     g_assert_cmpint(err.code, ==, ERROR_HYPERVISOR);
     g_assert_nonnull(strstr(err.message, "data"));
     error_clear(&err);
     disk_set_detached(&world->vm.disks.items[1], true);
-    g_autofree char *there = qemu_migration_xml(running, &world->paths, &err);
+    g_autofree char *there = migration_xml(running, &world->paths, &err);
     g_assert_nonnull(there);
 }
 
 static void test_disks_that_both_see_keep_what_lies_below(World *world, const void *data G_GNUC_UNUSED) {
     g_auto(Error) err = {0};
     world->paths.same_disks = true;
-    g_autofree char *there = qemu_migration_xml(running, &world->paths, &err);
+    g_autofree char *there = migration_xml(running, &world->paths, &err);
     g_assert_nonnull(there);
     g_assert_nonnull(strstr(there, "<backingStore type='file'><format type='raw'></format>"
                                    "<source file='/srv/old/template.raw'></source></backingStore>"));
@@ -121,7 +121,7 @@ static void test_nics_go_into_the_bridges_of_the_other_host(World *world, const 
     world->here.n_nics = world->there.n_nics = 1;
     g_auto(GStrv) parts = g_strsplit(running, "</devices>", 2);
     g_autofree char *with_nics = g_strconcat(parts[0], nics, parts[1], NULL);
-    g_autofree char *moved = qemu_migration_xml(with_nics, &world->paths, &err);
+    g_autofree char *moved = migration_xml(with_nics, &world->paths, &err);
     g_assert_cmpstr(err.message, ==, NULL);
     g_assert_nonnull(strstr(moved, "<source bridge='br1'>"));
     g_assert_nonnull(strstr(moved, "<source network='lan' bridge='virbr7'>"));
@@ -133,15 +133,15 @@ static void test_files_are_libvirts_where_nobody_else_sees_them(
     static const char mark[] = "<seclabel model='dac' relabel='no'></seclabel></source>";
     g_auto(Error) err = {0};
     world->there.shares_files = true;
-    g_autofree char *into = qemu_migration_xml(running, &world->paths, &err);
+    g_autofree char *into = migration_xml(running, &world->paths, &err);
     g_assert_nonnull(strstr(into, mark));
     world->here.shares_files = world->paths.same_disks = true;
-    g_autofree char *within = qemu_migration_xml(into, &world->paths, &err);
+    g_autofree char *within = migration_xml(into, &world->paths, &err);
     g_auto(GStrv) parts = g_strsplit(within, "<seclabel", -1),
                   parts_before = g_strsplit(into, "<seclabel", -1);
     g_assert_cmpuint(g_strv_length(parts), ==, g_strv_length(parts_before));
     world->there.shares_files = world->paths.same_disks = false;
-    g_autofree char *out = qemu_migration_xml(into, &world->paths, &err);
+    g_autofree char *out = migration_xml(into, &world->paths, &err);
     g_assert_null(strstr(out, "seclabel"));
 }
 
@@ -149,7 +149,7 @@ static void test_half_a_definition_is_refused(World *world, const void *data G_G
     for (size_t length = 0; length < strlen(running); length += 97) {
         g_auto(Error) err = {0};
         g_autofree char *half = g_strndup(running, length);
-        g_assert_null(qemu_migration_xml(half, &world->paths, &err));
+        g_assert_null(migration_xml(half, &world->paths, &err));
         g_assert_cmpint(err.code, ==, ERROR_HYPERVISOR);
     }
 }
