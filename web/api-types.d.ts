@@ -45,6 +45,9 @@ export type ModuleState = 'loaded' | 'available' | 'blocked' | 'builtin';
 /** What is at an address. */
 export type FoundState = 'new' | 'ours' | 'owned' | 'other_version' | 'foreign' | 'refused' | 'unreachable' | 'unknown';
 
+/** What of a host's processor guests get. */
+export type GuestCpu = 'common' | 'host';
+
 /** What a repository lies on. */
 export type RepositoryKind = 'dir' | 'shared';
 
@@ -433,6 +436,8 @@ export interface Host {
   memory_reserve?: number;
   /** True: no VM is made or started here. */
   readonly maintenance?: boolean;
+  /** What of its processor guests get, as it was told last: it counts while the host is away. */
+  readonly cpu_seen?: HostCpu;
   /** VMs that were moved away when its maintenance began. */
   readonly evacuated?: string[];
   /** What the system that controls the hypervisor keeps for itself, where that is a guest itself; from the host's next start on. */
@@ -535,6 +540,8 @@ export interface HostCpu {
   features?: number;
   /** Their names. */
   feature_names?: string[];
+  /** Features that its model stands for and it does not have. */
+  absent_names?: string[];
 }
 
 /** A physical network card. */
@@ -729,6 +736,10 @@ export interface Pool {
   mac_range?: string;
   /** Layout of the keyboards that people use for its VMs, such as `de`, `gb` or `de(nodeadkeys)`. It is kept for the graphics console; nothing uses it yet. */
   keymap?: string;
+  /** What of a host's processor guests get by hardware virtualization; `lodge vm update NAME --cpu` says otherwise for one. */
+  cpu?: GuestCpu;
+  /** What guests were given at their starts where that was not all of their host's processor. */
+  readonly cpu_levels?: CpuLevel[];
   /** Hosts that were set up with the same secret (`lodge-agent --enrol-secret-file`) join this pool without a code; at least 16 characters. */
   enrol_secret?: string;
   /** How many VMs move between its hosts at a time while they run; others wait. */
@@ -737,6 +748,22 @@ export interface Pool {
   migrations_per_host?: number;
   /** What is in it. */
   readonly status?: PoolStatus;
+}
+
+/** A processor that guests are given: less than their host has. */
+export interface CpuLevel {
+  /** Follows from what it is. */
+  id: string;
+  /** Its maker. */
+  vendor?: string;
+  /** The hypervisor's model that it is built on. */
+  model?: string;
+  /** How many features it has. */
+  features?: number;
+  /** Their names. */
+  feature_names?: string[];
+  /** Features that its model may stand for and it does not have. */
+  absent_names?: string[];
 }
 
 /** What is in a pool. */
@@ -749,6 +776,8 @@ export interface PoolStatus {
   clock_spread_ms?: number;
   /** What the processors of its hosts have in common, of those that told of theirs. */
   cpu?: PoolCpu;
+  /** Running VMs that were started with more of a processor than all of its hosts have, and cannot move to each of them. */
+  vms_bound?: number;
   /** What each of them has. */
   cpu_hosts?: PoolCpuHost[];
 }
@@ -1275,6 +1304,8 @@ export interface Vm {
   console?: Console;
   /** Layout of the keyboard that people use for it, such as `de(nodeadkeys)`; its pool's when absent. It is kept for the graphics console; nothing uses it yet. */
   keymap?: string;
+  /** What of its host's processor it gets by hardware virtualization, from its next start on; as its pool says when absent. */
+  cpu?: GuestCpu;
   /** What happens when its host has started. */
   run_policy?: RunPolicy;
   /** When true it cannot be deleted. */
@@ -1321,6 +1352,8 @@ export interface VmStatus {
   started?: string;
   /** `kvm`, `xen` or `emulation`. */
   acceleration?: string;
+  /** Which of its pool's `cpu_levels` it was started with; absent: all of its host's processor. */
+  cpu_level?: string;
   /** How the hypervisor presents the machine since its start: what `mode` asked for, or what `auto` chose. */
   mode?: VmMode;
   /** Version of the guest agent when it answers. */
@@ -1553,6 +1586,8 @@ export interface VmCreate {
   boot_order?: BootDevice[];
   /** Graphics console. */
   graphics?: Graphics;
+  /** What of its host's processor it gets; as its pool says when absent. */
+  cpu?: GuestCpu;
   /** What happens when the host has started. */
   run_policy?: RunPolicy;
   /** Free text for people. */

@@ -3,6 +3,7 @@
 #include <unistd.h>
 #include "agent/agent-private.h"
 #include "agent/copy-source.h"
+#include "agent/cpu-note.h"
 #include "agent/saved-memory.h"
 #include "agent/vm-plan.h"
 #include "base/clock.h"
@@ -100,7 +101,8 @@ static bool start_vm(AgentCall *call, Error *err) {
         .n_networks = request->networks.n,
         .isos = request->isos.items,
         .n_isos = request->isos.n,
-        .acceleration = acceleration_of(call, request)};
+        .acceleration = acceleration_of(call, request),
+        .cpu = agent_vm_has(request, AGENT_VM_FIELD_CPU) ? &request->cpu : NULL};
     g_auto(VmPlan) plan = {0};
     if (!vm_plan_make(&source, &plan, err) ||
         !saved_memory_settle(call->agent, request->vm.id, call->cancel, err) ||
@@ -126,7 +128,11 @@ static bool run_start(AgentCall *call, AgentWorkFn start, Error *err) {
 }
 
 bool handle_vm_start(AgentCall *call, Error *err) {
-    return run_start(call, start_vm, err);
+    if (!run_start(call, start_vm, err))
+        return false;
+    if (call->method == AGENT_METHOD_VM_START && call->operation_id)
+        cpu_note_take(call->agent, call->parameters);
+    return true;
 }
 
 /* As the plug does. */

@@ -6,6 +6,7 @@
 #include "agent/host-local.h"
 #include <string.h>
 #include <unistd.h>
+#include "agent/cpu-note.h"
 #include "agent/host-end.h"
 #include "agent/local-rules.h"
 #include "agent/migration.h"
@@ -162,6 +163,7 @@ static bool run_start(
     for (size_t i = 0; i < holdings->networks.n; i++)
         network_copy(agent_vm_add_networks(&request), &holdings->networks.items[i]);
     add_template_home(holdings, &request);
+    cpu_note_give(call->agent, &request);
     call->parameters = &request;
     return add_isos(&request, err) && handle_vm_start(call, err);
 }

@@ -25,6 +25,7 @@ typedef struct VmPlanSource {
     const Iso *isos;
     size_t n_isos;
     Acceleration acceleration;
+    const CpuLevel *cpu; /* of hypervisor.h */
 } VmPlanSource;
 
 /* ERROR_INVALID, ERROR_NOT_FOUND with the field ("/vm/nics/0/network"). On failure *ret_plan must be cleared

@@ -169,6 +169,28 @@ void also_move_repositories(ApiCall *call, InventoryChange *change) {
     }
 }
 
+static void add_step(json_t *steps, const char *name, const char *description) {
+    json_array_append_new(steps, json_pack("{ss ss}", "name", name, "description", description));
+}
+
+/* What guests get in common there may be less from then on. */
+static void reply_move_plan(ApiCall *call, const Host *host, const char *pool_id) {
+    Inventory *inventory = call->api->inventory;
+    g_autofree char *target = g_strdup_printf("host/%s", host->id);
+    g_autofree char *warning = pool_cpu_warning(inventory, host, pool_id);
+    g_autofree char *move = g_strdup_printf("Move %s with its own repositories", host->name);
+    g_autofree char *lowers = pool_cpu_loss(inventory, host, pool_id);
+    json_t *steps = json_array();
+    add_step(steps, "store", move);
+    if (lowers)
+        add_step(steps, "processor", lowers);
+    if (warning)
+        add_step(steps, "stay", warning);
+    g_autoptr(json_t) body = json_pack("{ss ss sO so}", "target", target, "target_name", host->name,
+        "parameters", call->parameters, "steps", steps);
+    call_reply_json(call, 200, body, NULL, 0);
+}
+
 void handle_host_move(ApiCall *call) {
     g_auto(Error) err = {0};
     const Object *host = call_object(call, &err);
@@ -176,6 +198,10 @@ void handle_host_move(ApiCall *call) {
     const char *pool_id = is_good ? json_text_at(call->parameters, "pool") : NULL;
     if (!is_good || !check_host_move(call, host, pool_id, &err)) {
         call_fail(call, &err);
+        return;
+    }
+    if (call->is_dry_run) {
+        reply_move_plan(call, host->data, pool_id);
         return;
     }
     Host *moved = g_new0(Host, 1);

@@ -84,7 +84,7 @@ static const FieldDescriptor *find_field(const TypeDescriptor *type, char ***pat
     const FieldDescriptor *field = NULL;
     for (char **part = *path; *part; part++) {
         field = type ? model_field(type, *part) : NULL;
-        if (!field || field->flags & (FIELD_SECRET | FIELD_WRITE_ONLY))
+        if (!field || field->flags & (FIELD_SECRET | FIELD_WRITE_ONLY | FIELD_HIDDEN))
             return NULL;
         type = field->kind == FIELD_OBJECT ? field->type : NULL;
     }

@@ -284,7 +284,7 @@ static void test_dry_run_as_data_is_the_answer(CliServer *server) {
     g_assert_cmpint(refused->status, ==, 2);
     cli_result_free(refused);
     CliResult *help = cli_run(server, "help", NULL);
-    g_assert_nonnull(strstr(help->out, "host update, host maintenance"));
+    g_assert_nonnull(strstr(help->out, "host update, host move, host maintenance"));
     cli_result_free(help);
 }
 

@@ -1,6 +1,8 @@
 #include "engine/cpu-baseline.h"
 #include <string.h>
 
+enum { LEVEL_ID_LENGTH = 16 };
+
 static GHashTable *names_of(const HostCpu *cpu) {
     GHashTable *names = g_hash_table_new(g_str_hash, g_str_equal);
     for (size_t i = 0; i < cpu->feature_names.n; i++)
@@ -65,6 +67,85 @@ void cpu_baseline(const HostCpu *const *cpus, size_t n_cpus, HostCpu *ret_baseli
     host_cpu_set_vendor(ret_baseline, common_vendor(cpus, n_cpus));
     if (ret_baseline->vendor)
         host_cpu_set_model(ret_baseline, model_without_more(cpus, n_cpus, common->len));
+}
+
+/* ---- what guests are given ---- */
+
+/* Borrowed; in `cpus`' order. */
+static GPtrArray *of_same_vendor(const HostCpu *own, const HostCpu *const *cpus, size_t n_cpus) {
+    GPtrArray *same = g_ptr_array_new();
+    for (size_t i = 0; i < n_cpus; i++)
+        if (g_strcmp0(cpus[i]->vendor, own->vendor) == 0)
+            g_ptr_array_add(same, (void *)(uintptr_t)cpus[i]);
+    return same;
+}
+
+/* Of two with as little beyond: the one that the guest starts on, whose hypervisor knows its model for
+ * certain, else by name. */
+static const HostCpu *base_of(const HostCpu *own, const GPtrArray *cpus, const HostCpu *baseline) {
+    const HostCpu *found = own->model ? own : NULL;
+    g_auto(GStrv) of_found = cpu_beyond(own, baseline);
+    guint least = g_strv_length(of_found);
+    for (guint i = 0; i < cpus->len; i++) {
+        const HostCpu *cpu = cpus->pdata[i];
+        g_auto(GStrv) beyond = cpu_beyond(cpu, baseline);
+        guint n = g_strv_length(beyond);
+        bool is_better =
+            !found || n < least || (n == least && found != own && g_strcmp0(cpu->model, found->model) < 0);
+        if (!cpu->model || !is_better)
+            continue;
+        found = cpu;
+        least = n;
+    }
+    return found;
+}
+
+static char *level_id(const CpuLevel *level) {
+    g_autoptr(json_t) json = cpu_level_encode(level, MODEL_ENCODE_ALL);
+    g_autofree char *text = json_to_text(json),
+                    *sum = g_compute_checksum_for_string(G_CHECKSUM_SHA256, text, -1);
+    return g_strndup(sum, LEVEL_ID_LENGTH);
+}
+
+static void fill_level(const HostCpu *base, const HostCpu *baseline, CpuLevel *level) {
+    g_autoptr(GHashTable) common = names_of(baseline);
+    g_autoptr(GPtrArray) absent = sorted_names(base);
+    filter(absent, common, false);
+    for (size_t i = 0; i < base->absent_names.n; i++)
+        if (!g_hash_table_contains(common, base->absent_names.items[i]))
+            g_ptr_array_add(absent, base->absent_names.items[i]);
+    g_ptr_array_sort(absent, compare);
+    cpu_level_set_vendor(level, base->vendor);
+    cpu_level_set_model(level, base->model);
+    cpu_level_set_features(level, (int64_t)baseline->feature_names.n);
+    for (size_t i = 0; i < baseline->feature_names.n; i++)
+        cpu_level_add_feature_names(level, baseline->feature_names.items[i]);
+    for (guint i = 0; i < absent->len; i++)
+        cpu_level_add_absent_names(level, absent->pdata[i]);
+    g_autofree char *id = level_id(level);
+    cpu_level_set_id(level, id);
+}
+
+bool cpu_level_for(const HostCpu *own, const HostCpu *const *cpus, size_t n_cpus, CpuLevel *ret_level) {
+    g_autoptr(GPtrArray) same = of_same_vendor(own, cpus, n_cpus);
+    g_auto(HostCpu) baseline = {0};
+    cpu_baseline((const HostCpu *const *)same->pdata, same->len, &baseline);
+    g_auto(GStrv) beyond = cpu_beyond(own, &baseline);
+    const HostCpu *base = base_of(own, same, &baseline);
+    if (same->len == 0 || !beyond[0] || baseline.feature_names.n == 0 || !base)
+        return false;
+    *ret_level = (CpuLevel){0};
+    fill_level(base, &baseline, ret_level);
+    return true;
+}
+
+void cpu_of_level(const CpuLevel *level, HostCpu *ret_cpu) {
+    *ret_cpu = (HostCpu){0};
+    host_cpu_set_vendor(ret_cpu, level->vendor);
+    host_cpu_set_model(ret_cpu, level->model);
+    host_cpu_set_features(ret_cpu, level->features);
+    for (size_t i = 0; i < level->feature_names.n; i++)
+        host_cpu_add_feature_names(ret_cpu, level->feature_names.items[i]);
 }
 
 char **cpu_beyond(const HostCpu *cpu, const HostCpu *other) {

@@ -70,6 +70,8 @@ static bool plan_machine(const VmCreate *request, const Template *source, Vm *vm
         vm_set_guest_os(vm, request->guest_os);
     else if (source && template_has(source, TEMPLATE_FIELD_GUEST_OS))
         vm_set_guest_os(vm, source->guest_os);
+    if (vm_create_has(request, VM_CREATE_FIELD_CPU))
+        vm_set_cpu(vm, request->cpu);
     if (vm_create_has(request, VM_CREATE_FIELD_RUN_POLICY))
         vm_set_run_policy(vm, request->run_policy);
     if (vm_create_has(request, VM_CREATE_FIELD_MODE))

@@ -10,7 +10,7 @@
  * makes guests that let go of no disk and no NIC, "full=1" machines without place for another, "deaf=1"
  * guests that do not stop when they are asked to; "modes=pvh,pv" is a host that offers these VM modes only,
  * in this order; "no_bridge=br0,br1" is a host without these bridges, "cpu=Intel:Skylake:aes,avx2" one
- * whose guests get that processor; "hang=statistics" makes calls of that name hang while the line stands. A
+ * whose guests get that processor ("-hle": its model stands for it, and it is not there); "hang=statistics" makes calls of that name hang while the line stands. A
  * file ID.crashed instead of ID.json is a VM that has crashed (crash-mark.h).
  */
 #include <errno.h>
@@ -172,9 +172,12 @@ static bool report_cpu(const HypervisorSession *session, HostStatus *status) {
     g_auto(GStrv) names = g_strsplit(parts[2], ",", -1);
     host_cpu_set_vendor(cpu, parts[0]);
     host_cpu_set_model(cpu, parts[1]);
-    host_cpu_set_features(cpu, g_strv_length(names));
     for (char **name = names; *name; name++)
-        host_cpu_add_feature_names(cpu, *name);
+        if (**name == '-')
+            host_cpu_add_absent_names(cpu, *name + 1);
+        else
+            host_cpu_add_feature_names(cpu, *name);
+    host_cpu_set_features(cpu, (int64_t)cpu->feature_names.n);
     host_status_set_acceleration(status, "kvm");
     return true;
 }
@@ -313,6 +316,8 @@ static void fill_running(Vm *running, const HypervisorVm *vm, VmMode mode, bool 
     vm_status_set_memory_actual(status, vm->vm->memory);
     vm_status_set_started(status, clock_realtime_ns(clock_system()));
     vm_status_set_acceleration(status, has_cpu ? "kvm" : "emulation");
+    if (has_cpu && vm->cpu)
+        vm_status_set_cpu_level(status, vm->cpu->id);
     vm_status_set_mode(status, mode);
     for (size_t i = 0; i < vm->vm->nics.n; i++)
         add_address(status, &vm->vm->nics.items[i]);

@@ -59,6 +59,8 @@ typedef struct HypervisorVm {
     const char *seed_path;                                /* cloud-init medium (raw), or NULL */
     const char *kernel_path, *initrd_path, *command_line; /* direct boot, or NULL */
     Acceleration acceleration;                            /* the host's override */
+    /* Start: what of the processor it is given by hardware virtualization; NULL: all of it. */
+    const CpuLevel *cpu;
     bool shares_files; /* its disks and media lie where other hosts see them */
 } HypervisorVm;
 

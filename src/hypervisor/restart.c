@@ -3,7 +3,7 @@
 #include "hypervisor/restart.h"
 
 static const char *const restart_fields[] = {"/vcpus_maximum", "/memory_maximum", "/firmware", "/mode",
-    "/guest_os", "/boot_order", "/kernel_arguments", "/direct_boot", "/console", NULL};
+    "/guest_os", "/boot_order", "/kernel_arguments", "/direct_boot", "/console", "/cpu", NULL};
 
 void restart_pending(const Vm *running, const Vm *wanted, AgentVmChanged *changed) {
     g_auto(GStrv) different = model_diff(&vm_type, running, wanted);

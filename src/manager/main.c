@@ -26,6 +26,7 @@
 #include "manager/repository-hosts.h"
 #include "manager/boot-policy.h"
 #include "manager/upload-bridge.h"
+#include "manager/vm-cpu.h"
 #include "model/format.h"
 
 enum { STOP_DEADLINE_MS = 5000, ANSWER_MS = 200, STATISTICS_MS = 10000, RENEWAL_S = 24 * 60 * 60 };
@@ -216,6 +217,13 @@ static void note_driver(Manager *manager, const char *host_id) {
     inventory_commit(manager->inventory, change, NULL, NULL);
 }
 
+/* Until it is back, what its guests have, and what others may have to move to it, is known by that. */
+static void note_cpu(Manager *manager, const char *host_id) {
+    InventoryChange *change = host_cpu_remember(manager->inventory, host_id);
+    if (change)
+        inventory_commit(manager->inventory, change, NULL, NULL);
+}
+
 static void local_done(const char *host_id, void *data) {
     local_actions_take(((Manager *)data)->local_actions, host_id);
 }
@@ -223,6 +231,7 @@ static void local_done(const char *host_id, void *data) {
 static void host_connected(const char *host_id, void *data) {
     Manager *manager = data;
     note_driver(manager, host_id);
+    note_cpu(manager, host_id);
     local_actions_take(manager->local_actions, host_id);
     host_settings_send(manager->fleet, manager->inventory, host_id);
     network_hosts_connected(manager->networks, host_id);

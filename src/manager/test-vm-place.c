@@ -5,6 +5,7 @@
 #include "manager/network-hosts.h"
 #include "manager/repository-hosts.h"
 #include "manager/vm-cpu.h"
+#include "inventory/pool-status.h"
 #include "manager/vm-place.h"
 
 #define POOL "11111111-1111-4111-8111-111111111111"
@@ -28,13 +29,18 @@ static void committed(const Error *err, void *data G_GNUC_UNUSED) {
     n_open--;
 }
 
+static void commit(World *world, InventoryChange *take_change) {
+    g_assert_nonnull(take_change);
+    n_open++;
+    inventory_commit(world->inventory, take_change, committed, NULL);
+    while (n_open)
+        g_main_context_iteration(NULL, TRUE);
+}
+
 static void put(World *world, ResourceId kind, const void *object) {
     InventoryChange *change = inventory_change_new(world->inventory);
     inventory_change_put(change, kind, object);
-    n_open++;
-    inventory_commit(world->inventory, change, committed, NULL);
-    while (n_open)
-        g_main_context_iteration(NULL, TRUE);
+    commit(world, change);
 }
 
 static void add_mode(HostStatus *status, VmMode name, bool is_pc) {
@@ -420,6 +426,55 @@ static void test_nothing_is_refused_for_what_nobody_told(World *world, const voi
     g_assert_false(vm_has(&stopped, VM_FIELD_CPU_FROM));
 }
 
+/* As a start of it would be given it now, durable in the pool. */
+static void give(World *world, Vm *vm, const char *model) {
+    g_auto(CpuLevel) level = {0};
+    bool is_less = vm_cpu_level(world->inventory, vm, &level);
+    g_assert_cmpstr(is_less ? level.model : NULL, ==, model);
+    InventoryChange *change = is_less ? vm_cpu_remember(world->inventory, vm, &level) : NULL;
+    if (change)
+        commit(world, change);
+    g_assert_true(!is_less || !vm_cpu_remember(world->inventory, vm, &level));
+    vm_status_set_cpu_level(&vm->status, is_less ? level.id : NULL);
+}
+
+static void test_a_vm_is_given_what_its_pool_has(World *world, const void *data G_GNUC_UNUSED) {
+    tell_cpu(world, LIGHT, "Intel", "aes avx2 avx512f");
+    const Host *full = tell_cpu(world, FULL, "Intel", "aes avx2");
+    host_cpu_set_model((HostCpu *)(uintptr_t)&full->status.cpu, "Haswell");
+    g_auto(Vm) vm = running_on(LIGHT, "kvm", NS_PER_S), old = running_on(FULL, "kvm", NS_PER_S);
+    vm_set_pool(&vm, POOL);
+    vm_set_pool(&old, POOL);
+    give(world, &old, NULL);
+    give(world, &vm, "Haswell");
+    g_assert_true(vm_cpu_is_on(world->inventory, &vm, full, NULL));
+    vm_set_cpu(&vm, GUEST_CPU_HOST);
+    give(world, &vm, NULL);
+    g_assert_false(vm_cpu_is_on(world->inventory, &vm, full, NULL));
+    vm_set_cpu(&vm, GUEST_CPU_COMMON);
+    give(world, &vm, "Haswell");
+    /* What it was given stays; the host that comes later lacks some of it. */
+    tell_cpu(world, FULL, "Intel", "aes");
+    g_assert_false(vm_cpu_is_on(world->inventory, &vm, full, NULL));
+    vm_status_set_cpu_level(&vm.status, "from elsewhere");
+    g_assert_true(vm_cpu_is_on(world->inventory, &vm, full, NULL));
+}
+
+static void test_a_processor_is_known_while_its_host_is_away(World *world, const void *data G_GNUC_UNUSED) {
+    tell_cpu(world, LIGHT, "Intel", "aes avx2");
+    commit(world, host_cpu_remember(world->inventory, LIGHT));
+    g_assert_null(host_cpu_remember(world->inventory, LIGHT));
+    Host *light = inventory_runtime(world->inventory, RESOURCE_HOST, LIGHT);
+    host_status_clear(host_put_status(light));
+    host_status_set_state(&light->status, HOST_STATE_UNREACHABLE);
+    g_assert_cmpuint(host_known_cpu(light)->feature_names.n, ==, 2);
+    host_status_set_state(&light->status, HOST_STATE_CONNECTED); /* its guests are emulated now */
+    g_assert_null(host_known_cpu(light));
+    commit(world, host_cpu_remember(world->inventory, LIGHT));
+    light = inventory_runtime(world->inventory, RESOURCE_HOST, LIGHT);
+    g_assert_false(host_has(light, HOST_FIELD_CPU_SEEN));
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function) g_test_add("/vm-place/" name, World, NULL, set_up, function, tear_down)
@@ -437,6 +492,8 @@ int main(int argc, char **argv) {
     ADD("bridges", test_each_host_is_told_its_own_bridge);
     ADD("cpu", test_a_vm_keeps_the_processor_of_its_start);
     ADD("cpu-unknown", test_nothing_is_refused_for_what_nobody_told);
+    ADD("cpu-common", test_a_vm_is_given_what_its_pool_has);
+    ADD("cpu-away", test_a_processor_is_known_while_its_host_is_away);
     ADD("start", test_what_its_host_cannot_do_does_not_start);
     ADD("change", test_a_change_is_measured_by_what_was);
     return g_test_run();

@@ -89,8 +89,8 @@ static bool check_new_networks(Inventory *inventory, const Vm *before, const Vm 
 }
 
 static json_t *machine_of(const Vm *vm) {
-    static const char *const beside[] = {"name", "description", "tags", "affinity", "anti_affinity", "keymap",
-        "run_policy", "protected", "cpu_from", "created", "updated", "revision"};
+    static const char *const beside[] = {"name", "description", "tags", "affinity", "anti_affinity", "cpu",
+        "keymap", "run_policy", "protected", "cpu_from", "created", "updated", "revision"};
     json_t *definition = vm_encode(vm, MODEL_ENCODE_DEFINITION);
     for (size_t i = 0; i < G_N_ELEMENTS(beside); i++)
         json_object_del(definition, beside[i]);

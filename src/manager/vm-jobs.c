@@ -3,6 +3,7 @@
 #include "engine/vm-plan.h"
 #include "manager/job-kinds.h"
 #include "manager/reconcile.h"
+#include "manager/vm-cpu.h"
 #include "manager/vm-place.h"
 #include "model/format.h"
 
@@ -489,23 +490,6 @@ static void made(JobRun *run, const json_t *result) {
     commit_and_go_on(run, change);
 }
 
-/* Calls the agent about a VM with all that it must know. */
-static void call_with_definition(
-    JobRun *run, const char *vm_id, AgentMethodId method, const char *clone, FleetDoneFn done) {
-    const Object *object = inventory_get(job_inventory(run), RESOURCE_VM, vm_id);
-    g_auto(Error) err = {0};
-    if (!object) {
-        step_failed(run, ERROR_NOT_FOUND, NULL, "the VM is gone");
-        return;
-    }
-    const Vm *vm = object->data;
-    json_t *message = agent_vm_message(job_inventory(run), vm, clone, &err);
-    if (message)
-        fleet_call(run, vm->host, method, message, RESOURCE_VM, vm_id, done);
-    else
-        job_step_failed(run, &err);
-}
-
 static void make_provision(JobRun *run) {
     Inventory *inventory = job_inventory(run);
     const Object *object = inventory_get(inventory, RESOURCE_VM, made_id(run));
@@ -559,6 +543,54 @@ static void state_arrived(JobRun *run, const json_t *result) {
     job_step_done(run);
 }
 
+/* What it is given of the processor is worked out again if the step is: a start that was done is not
+ * repeated. */
+static void call_start(JobRun *run, const char *vm_id) {
+    Inventory *inventory = job_inventory(run);
+    const Object *object = inventory_get(inventory, RESOURCE_VM, vm_id);
+    g_auto(CpuLevel) level = {0};
+    g_auto(Error) err = {0};
+    json_t *message = object ? agent_vm_message(inventory, object->data, NULL, &err) : NULL;
+    if (!message) {
+        if (!object)
+            error_set(&err, ERROR_NOT_FOUND, NULL, "the VM is gone");
+        job_step_failed(run, &err);
+        return;
+    }
+    const Vm *vm = object->data;
+    if (vm_cpu_level(inventory, vm, &level))
+        json_object_set_new(message, "cpu", cpu_level_encode(&level, MODEL_ENCODE_ALL));
+    fleet_call(run, vm->host, AGENT_METHOD_VM_START, message, RESOURCE_VM, vm_id, state_arrived);
+}
+
+static const char *started_id(JobRun *run) {
+    const char *made = made_id(run);
+    return made ? made : job_definition(run)->target + strlen("vm/");
+}
+
+static void give_cpu(JobRun *run, const char *vm_id);
+
+static void cpu_is_remembered(const Error *err, void *data) {
+    JobRun *run = data;
+    if (err && err->code != ERROR_PRECONDITION) /* another start was faster, or somebody changed the pool */
+        job_step_failed(run, err);
+    else
+        give_cpu(run, started_id(run));
+}
+
+/* The pool knows what it is before a VM has it. */
+static void give_cpu(JobRun *run, const char *vm_id) {
+    const Object *object = inventory_get(job_inventory(run), RESOURCE_VM, vm_id);
+    g_auto(CpuLevel) level = {0};
+    InventoryChange *change = object && vm_cpu_level(job_inventory(run), object->data, &level)
+                                  ? vm_cpu_remember(job_inventory(run), object->data, &level)
+                                  : NULL;
+    if (change)
+        inventory_commit(job_inventory(run), change, cpu_is_remembered, run);
+    else
+        call_start(run, vm_id);
+}
+
 /* Looked at again: others may have been started since it was asked for. */
 static void start_here(JobRun *run, const char *vm_id) {
     const Object *object = inventory_get(job_inventory(run), RESOURCE_VM, vm_id);
@@ -568,7 +600,7 @@ static void start_here(JobRun *run, const char *vm_id) {
         return;
     }
     show_vm_state(job_inventory(run), vm_id, VM_STATE_STARTING, job_definition(run)->id);
-    call_with_definition(run, vm_id, AGENT_METHOD_VM_START, NULL, state_arrived);
+    give_cpu(run, vm_id);
 }
 
 static void make_start(JobRun *run) {

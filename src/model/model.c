@@ -143,7 +143,7 @@ void model_copy(const TypeDescriptor *type, void *destination, const void *sourc
 static bool is_shown(const FieldDescriptor *field, ModelEncoding encoding) {
     static const int hidden[] = {
         [MODEL_ENCODE_ALL] = 0,
-        [MODEL_ENCODE_PUBLIC] = FIELD_SECRET | FIELD_WRITE_ONLY,
+        [MODEL_ENCODE_PUBLIC] = FIELD_SECRET | FIELD_WRITE_ONLY | FIELD_HIDDEN,
         [MODEL_ENCODE_DEFINITION] = FIELD_RUNTIME | FIELD_WRITE_ONLY,
         [MODEL_ENCODE_REPLICA] = FIELD_RUNTIME | FIELD_SECRET,
     };

@@ -61,6 +61,7 @@ typedef enum FieldFlag {
     FIELD_CREATE_ONLY = 1 << 3, /* cannot be changed later */
     FIELD_SECRET = 1 << 4,      /* not in logs, events, vm.json */
     FIELD_TYPED = 1 << 6,       /* a secret that is soon worth nothing: may stand on a command line */
+    FIELD_HIDDEN = 1 << 7,      /* stored, never shown to clients */
     FIELD_RUNTIME = 1 << 5,     /* state, not definition: never stored, does not change the ETag */
 } FieldFlag;
 

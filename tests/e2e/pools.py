@@ -1,6 +1,7 @@
 """Scenarios about what a pool has: networks that each of its hosts has or lacks, a keyboard, processors; on the fake hypervisor."""
 import contextlib
 import json
+import signal
 
 from hosts import BLANK, is_connected, neighbour, state, take
 from house import require, wait_until
@@ -189,6 +190,7 @@ def processors_of_a_pool_are_compared(house):
         text = house.run("pool", "show", "default").stdout
         require("Skylake" in text and "BEYOND" in text, f"the pool is shown as\n{text}")
         require("clock_spread_ms" in status and "cpu" not in state(house, "one"), "an emulated host counts, or clocks are not told of")
+        house.run("pool", "update", "default", "--cpu", "host")
         for name in ("old", "new"):
             house.run("vm", "create", name, *BLANK, "--repository", {"old": "two", "new": "three"}[name], "--start")
         refused(house, "the processor of two lacks what new was started with: avx512f", "vm", "migrate", "new", "--to-host", "two", status=1)
@@ -206,6 +208,90 @@ def processors_of_a_pool_are_compared(house):
         refused(house, "avx512f", "vm", "migrate", "old", "--to-host", "two", status=1)
 
 
+GENERATIONS = {"two": "Intel:Haswell:aes,avx2,-hle", "three": "Intel:Skylake:aes,avx2,avx512f,hle"}
+
+
+def guests_get_what_their_pool_has_in_common(house):
+    """Where processors differ guests start with what all have, and keep it; a host that comes with less is told of."""
+    def level(name):
+        return house.json("vm", "show", name)["status"].get("cpu_level")
+
+    def bound():
+        return house.json("pool", "show", "default")["status"]["vms_bound"]
+
+    def there_and_back(name):
+        for target in ("two", "three"):
+            house.run("vm", "migrate", name, "--to-host", target)
+
+    with contextlib.ExitStack() as stack:
+        row = Row(house, stack, HOSTS, ())
+
+        def processor(name, cpu):
+            tell(row.hosts[name], f"cpu={cpu}")
+            row.hosts[name].power_cut("lodge-agent")
+            wait_until("its processor is known", lambda: state(house, name).get("state") == "connected" and "cpu" in state(house, name), 30)
+
+        for name, cpu in GENERATIONS.items():
+            processor(name, cpu)
+        require(house.json("pool", "show", "default")["cpu"] == "common", "a pool does not care by itself")
+        for name, place, more in (("web", "three", ()), ("old", "two", ()), ("fast", "three", ("--cpu", "host"))):
+            house.run("vm", "create", name, *BLANK, "--repository", place, *more, "--start")
+        require(level("web") and not level("old") and not level("fast"), f"they have {level('web')}, {level('old')}, {level('fast')}")
+        known = house.json("pool", "show", "default")
+        require([(row["id"], row["model"], row["features"]) for row in known["cpu_levels"]] == [(level("web"), "Haswell", 2)], f"{known}")
+        require("feature_names" not in json.dumps(known) and bound() == 1, f"the pool is {known}")
+        refused(house, "lacks what fast was started with: avx512f, hle", "vm", "migrate", "fast", "--to-host", "two", status=1)
+        there_and_back("web")
+        require(level("web") == known["cpu_levels"][0]["id"], "it lost on its way what it was started with")
+        # Whoever dies: the pool knows what it has, its host what it was given.
+        house.power_cut("lodged")
+        row.hosts["three"].power_cut("lodge-agent")
+        wait_until("lodged and both hosts answer", lambda: all(is_connected(house, name)() for name in row.hosts))
+        wait_until("what runs is known", lambda: house.states().get("web") == "running" and bound() == 1)
+        there_and_back("web")
+        # It may say otherwise, from its next start on.
+        house.run("vm", "update", "web", "--cpu", "host")
+        require(house.json("vm", "show", "web")["status"]["pending"] == ["/cpu"], "the next start is not waited for")
+        there_and_back("web")
+        house.run("vm", "stop", "web")
+        house.run("vm", "start", "web")
+        refused(house, "avx512f", "vm", "migrate", "web", "--to-host", "two", status=1)
+        house.run("vm", "update", "web", "--unset", "cpu")
+        house.run("vm", "stop", "web")
+        # A host that is away counts: what it told last is known, also by a manager that has not seen it.
+        processor("four", "Intel:Nehalem:aes")
+        row.hosts["four"].end("lodge-agent", signal.SIGKILL)
+        house.power_cut("lodged")
+        wait_until("lodged and the others answer", lambda: is_connected(house, "two")() and is_connected(house, "three")())
+        house.run("vm", "start", "web")
+        levels = {row["id"]: (row["model"], row["features"]) for row in house.json("pool", "show", "default")["cpu_levels"]}
+        require(levels[level("web")] == ("Nehalem", 1) and len(levels) == 2, f"the levels are {levels}, it has {level('web')}")
+        require(bound() == 2, f"{bound()} do not fit everywhere")
+        row.hosts["four"].start("lodge-agent")
+        wait_until("it is back", is_connected(house, "four"))
+        require("2 running VMs of the pool cannot move to this host" in json.dumps(state(house, "four")["warnings"]), f"{state(house, 'four')}")
+        house.run("vm", "migrate", "web", "--to-host", "four")
+        # Before a host joins.
+        house.run("vm", "stop", "web")
+        house.run("vm", "delete", "web", "--yes")
+        house.run("pool", "create", "other")
+        house.run("host", "move", "four", "--pool", "other")
+        text = house.run("host", "move", "four", "--pool", "default", "--dry-run").stdout
+        require("do without avx2" in text and "2 running VMs of the pool cannot move to this host" in text, f"the plan is\n{text}")
+        require(house.json("host", "show", "four")["pool_name"] == "other", "a dry run moved it")
+        # Without the manager a VM is given what others were.
+        house.run("vm", "create", "alone", *BLANK, "--repository", "three", "--start")
+        given = level("alone")
+        house.run("vm", "stop", "alone")
+        three = row.hosts["three"]
+        house.end("lodged", signal.SIGKILL)
+        three.run("--host-local", "vm", "start", "alone")
+        house.start("lodged")
+        wait_until("the host is back", is_connected(house, "three"))
+        wait_until("it is seen", lambda: house.states().get("alone") == "running")
+        require(given and level("alone") == given, f"it was given {level('alone')}, not {given}")
+
+
 SCENARIOS = [
     each_host_of_a_pool_has_its_networks,
     a_bridge_may_have_another_name,
@@ -214,4 +300,5 @@ SCENARIOS = [
     nothing_moves_to_a_host_without_its_networks,
     keyboards_are_remembered,
     processors_of_a_pool_are_compared,
+    guests_get_what_their_pool_has_in_common,
 ]

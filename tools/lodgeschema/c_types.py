@@ -98,7 +98,7 @@ def _default(field):
 
 def _field_row(type_, field):
     kind = "FIELD_STRING" if field.kind in STRING_FORMATS else {"enum": "FIELD_ENUM", "object": "FIELD_OBJECT"}.get(field.kind) or SCALAR_KIND[field.kind]
-    flags = [f"FIELD_{flag.upper()}" for flag in ("required", "read_only", "write_only", "create_only", "secret", "typed", "runtime") if getattr(field, flag)]
+    flags = [f"FIELD_{flag.upper()}" for flag in ("required", "read_only", "write_only", "create_only", "secret", "typed", "hidden", "runtime") if getattr(field, flag)]
     low, high = _limits(field)
     row = [f".name = {c_string(field.name)}", f".kind = {kind}", f".offset = offsetof({camel(type_.name)}, {field.name})"]
     if field.kind in STRING_FORMATS:

@@ -13,7 +13,7 @@ STRING_FORMATS = {
 FIXED_LENGTH = {"uuid", "mac", "mac_range"}
 SCALARS = {"bool", "int", "size", "time", "json"} | STRING_FORMATS.keys() - {"ref"}
 FIELD_KEYS = {
-    "type", "of", "doc", "required", "read_only", "write_only", "create_only", "secret", "typed", "runtime", "default", "min", "max",
+    "type", "of", "doc", "required", "read_only", "write_only", "create_only", "secret", "typed", "hidden", "runtime", "default", "min", "max",
     "max_length", "max_items", "unit", "since", "when", "cli", "cli_file",
 }
 METHOD_KINDS = {
@@ -58,7 +58,7 @@ class Field:
         self.of = data.get("of")
         if self.kind is None:
             raise SchemaError(f"{where}: type is missing")
-        for key in ("required", "read_only", "write_only", "create_only", "secret", "typed", "runtime", "cli_file"):
+        for key in ("required", "read_only", "write_only", "create_only", "secret", "typed", "hidden", "runtime", "cli_file"):
             setattr(self, key, bool(data.get(key, False)))
         self.default = data.get("default")
         self.min, self.max = data.get("min"), data.get("max")

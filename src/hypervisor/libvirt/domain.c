@@ -72,6 +72,8 @@ char *domain_mark_element(const DomainMark *mark) {
         "<lodge:vm xmlns:lodge=\"" DOMAIN_VM_NAMESPACE
         "\" instance=\"%s\" acceleration=\"%s\" started=\"%s\"",
         mark->instance, mark->acceleration, mark->started);
+    if (mark->cpu_level)
+        domain_add(xml, " cpu=\"%s\"", mark->cpu_level);
     if (mark->pending && *mark->pending)
         domain_add(xml, " pending=\"%s\"", mark->pending);
     domain_add(xml, "/>");
@@ -130,10 +132,12 @@ void domain_write_back(virDomain *domain, const char *instance, const char *elem
     g_autofree char *definition = domain_definition_element(running);
     g_autofree char *acceleration = xml_attribute(element_before, "vm", "acceleration");
     g_autofree char *started = xml_attribute(element_before, "vm", "started");
+    g_autofree char *cpu_level = xml_attribute(element_before, "vm", "cpu");
     g_autofree char *pending = pending_text(changed);
     g_autofree char *mark = domain_mark_element(&(DomainMark){.instance = instance,
         .acceleration = acceleration ? acceleration : "",
         .started = started ? started : "0",
+        .cpu_level = cpu_level,
         .pending = pending});
     set_metadata(domain, definition, "definition", DOMAIN_DEFINITION_NAMESPACE);
     set_metadata(domain, mark, "lodge", DOMAIN_VM_NAMESPACE);

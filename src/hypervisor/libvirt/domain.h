@@ -33,6 +33,7 @@ bool domain_is_connected(const Nic *nic);
 typedef struct DomainMark {
     const char *instance, *acceleration;
     const char *started; /* decimal, realtime in ns */
+    const char *cpu_level; /* what of the processor it was given; NULL: all of it */
     const char *pending; /* JSON pointers with spaces between them, or NULL */
 } DomainMark;
 

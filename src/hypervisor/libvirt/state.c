@@ -50,12 +50,14 @@ bool session_is_managed(
 static void read_element(const char *element, VmStatus *status) {
     g_autofree char *acceleration = xml_attribute(element, "vm", "acceleration");
     g_autofree char *started = xml_attribute(element, "vm", "started");
+    g_autofree char *cpu_level = xml_attribute(element, "vm", "cpu");
     g_autofree char *pending = xml_attribute(element, "vm", "pending");
     g_auto(GStrv) pointers = g_strsplit(pending ? pending : "", " ", -1);
     for (char **pointer = pointers; *pointer; pointer++)
         if (**pointer)
             vm_status_add_pending(status, *pointer);
     vm_status_set_acceleration(status, acceleration);
+    vm_status_set_cpu_level(status, cpu_level);
     if (started)
         vm_status_set_started(status, g_ascii_strtoll(started, NULL, 10));
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "hypervisor/qemu/domain-xml.h"
 #include "hypervisor/device-change.h"
+#include "hypervisor/qemu/host-cpu.h"
 #include "hypervisor/libvirt/domain.h"
 #include "model/guest-os.h"
 
@@ -137,9 +138,12 @@ static void add_features(GString *xml, const Vm *vm, const QemuXmlOptions *optio
 /* Hot-added memory needs a NUMA node to belong to. Under emulation: the smallest model that all of today's
  * distributions start on (x86-64-v2); larger ones only make the guest use instructions that are slow to
  * emulate. */
-static void add_cpu(GString *xml, const Vm *vm, const QemuXmlOptions *options) {
+static void add_cpu(GString *xml, const HypervisorVm *vm, const QemuXmlOptions *options) {
     static const char *const version_2[] = {"ssse3", "sse4.1", "sse4.2", "popcnt", "cx16", "lahf_lm"};
-    if (options->is_kvm) {
+    if (options->is_kvm && vm->cpu) {
+        g_autofree char *element = qemu_cpu_element(vm->cpu);
+        g_string_append(xml, element);
+    } else if (options->is_kvm) {
         domain_add(xml, "  <cpu mode='host-model'>\n");
     } else {
         domain_add(xml, "  <cpu mode='custom' match='exact' check='none'>\n    <model "
@@ -147,11 +151,11 @@ static void add_cpu(GString *xml, const Vm *vm, const QemuXmlOptions *options) {
         for (size_t i = 0; i < G_N_ELEMENTS(version_2); i++)
             domain_add(xml, "    <feature policy='require' name='%s'/>\n", version_2[i]);
     }
-    if (domain_memory_maximum(vm) > vm->memory)
+    if (domain_memory_maximum(vm->vm) > vm->vm->memory)
         domain_add(xml,
             "    <numa><cell id='0' cpus='0-%" G_GINT64_FORMAT "' memory='%" G_GUINT64_FORMAT
             "' unit='b'/></numa>\n",
-            domain_vcpus_maximum(vm) - 1, vm->memory);
+            domain_vcpus_maximum(vm->vm) - 1, vm->vm->memory);
     domain_add(xml, "  </cpu>\n");
 }
 
@@ -334,13 +338,14 @@ char *qemu_domain_xml(const HypervisorVm *vm, const QemuXmlOptions *options) {
         options->started_ns ? g_strdup_printf("%" G_GINT64_FORMAT, options->started_ns) : NULL;
     const DomainMark mark = {.instance = options->instance,
         .acceleration = options->is_kvm ? "kvm" : "emulation",
+        .cpu_level = options->is_kvm && vm->cpu ? vm->cpu->id : NULL,
         .started = started};
     domain_add(xml, "<domain type='%s'>\n", options->is_kvm ? "kvm" : "qemu");
     domain_add_head(xml, vm->vm, &mark);
     add_sizes(xml, vm->vm);
     add_os(xml, vm, options);
     add_features(xml, vm->vm, options);
-    add_cpu(xml, vm->vm, options);
+    add_cpu(xml, vm, options);
     domain_add(xml,
         "  <clock offset='%s'/>\n  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>restart</on_reboot>\n"
         "  <on_crash>destroy</on_crash>\n",

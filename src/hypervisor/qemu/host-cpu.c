@@ -2,6 +2,7 @@
  * model". */
 #include "hypervisor/qemu/host-cpu.h"
 #include <string.h>
+#include "hypervisor/libvirt/domain.h"
 #include "hypervisor/libvirt/xml-read.h"
 
 enum { MOST_FEATURES = 1024, LONGEST_NAME = 64 };
@@ -31,8 +32,12 @@ static void element_starts(GMarkupParseContext *context, const char *element, co
         return;
     const char *policy = value_of(names, values, "policy"), *name = value_of(names, values, "name");
     bool is_there = g_strcmp0(policy, "disable") != 0 && g_strcmp0(policy, "forbid") != 0;
-    if (is_there && name && strlen(name) <= LONGEST_NAME && cpu->feature_names.n < MOST_FEATURES)
+    if (!name || strlen(name) > LONGEST_NAME)
+        return;
+    if (is_there && cpu->feature_names.n < MOST_FEATURES)
         host_cpu_add_feature_names(cpu, name);
+    if (!is_there && cpu->absent_names.n < MOST_FEATURES)
+        host_cpu_add_absent_names(cpu, name);
 }
 
 bool qemu_cpu_read(const char *definition, HostCpu *ret_cpu) {
@@ -45,6 +50,22 @@ bool qemu_cpu_read(const char *definition, HostCpu *ret_cpu) {
     host_cpu_set_model(ret_cpu, model);
     host_cpu_set_features(ret_cpu, (int64_t)ret_cpu->feature_names.n);
     return is_good;
+}
+
+/* `partial`: libvirt starts it only where the host has all of this. What QEMU really gives it is in the
+ * definition of the running domain then, and each host that it moves to has to give the same. */
+char *qemu_cpu_element(const CpuLevel *level) {
+    GString *xml = g_string_new(NULL);
+    domain_add(xml,
+        "  <cpu mode='custom' match='exact' check='partial'>\n    <model fallback='forbid'>%s</model>\n",
+        level->model);
+    if (level->vendor)
+        domain_add(xml, "    <vendor>%s</vendor>\n", level->vendor);
+    for (size_t i = 0; i < level->feature_names.n; i++)
+        domain_add(xml, "    <feature policy='require' name='%s'/>\n", level->feature_names.items[i]);
+    for (size_t i = 0; i < level->absent_names.n; i++)
+        domain_add(xml, "    <feature policy='disable' name='%s'/>\n", level->absent_names.items[i]);
+    return g_string_free(xml, FALSE);
 }
 
 bool qemu_cpu_ask(virConnect *connection, const char *kind, HostCpu *ret_cpu) {

@@ -14,6 +14,8 @@ bool qemu_cpu_ask(virConnect *connection, const char *kind, HostCpu *ret_cpu);
 /* From domain capabilities (virConnectGetDomainCapabilities): the definition of that processor alone, newly
  * allocated; NULL when there is none. */
 char *qemu_cpu_definition(const char *capabilities);
+/* The beginning of <cpu> that gives a guest this, without its end; newly allocated. */
+char *qemu_cpu_element(const CpuLevel *level);
 /* From a definition whose features are all named (VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES). False when it
  * names none. */
 bool qemu_cpu_read(const char *definition, HostCpu *ret_cpu);

@@ -113,6 +113,30 @@ static void test_debian(void) {
     sample_clear(&sample);
 }
 
+/* Less than the host has; emulated guests are given nothing of it. */
+static void test_level(void) {
+    Sample sample = {0};
+    g_auto(CpuLevel) level = {0};
+    sample_init(&sample);
+    vm_set_memory_maximum(&sample.vm, 256 << 20);
+    cpu_level_set_id(&level, "0123456789abcdef");
+    cpu_level_set_vendor(&level, "Intel");
+    cpu_level_set_model(&level, "Haswell-noTSX-IBRS");
+    cpu_level_add_feature_names(&level, "aes");
+    cpu_level_add_feature_names(&level, "a'<b");
+    cpu_level_add_absent_names(&level, "hle");
+    sample.start.cpu = &level;
+    sample_complete(&sample, NULL);
+    QemuXmlOptions kvm = plain;
+    kvm.is_kvm = true;
+    compare(&sample, &kvm, "common-cpu-kvm");
+    g_autofree char *with = qemu_domain_xml(&sample.start, &plain);
+    sample.start.cpu = NULL;
+    g_autofree char *without = qemu_domain_xml(&sample.start, &plain);
+    g_assert_cmpstr(with, ==, without);
+    sample_clear(&sample);
+}
+
 static void test_large(void) {
     Sample sample = {0};
     sample_init(&sample);
@@ -227,6 +251,7 @@ int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/domain-xml/direct-boot-is-escaped", test_tiny);
     g_test_add_func("/domain-xml/uefi-and-hot-plug", test_debian);
+    g_test_add_func("/domain-xml/common-processor", test_level);
     g_test_add_func("/domain-xml/many-vcpus-get-an-iommu", test_large);
     g_test_add_data_func("/domain-xml/modern-linux", "debian8", test_family);
     g_test_add_data_func("/domain-xml/old-linux", "rhel4.0", test_family);

@@ -41,6 +41,8 @@ static void test_features_are_read(void) {
     g_assert_cmpint(cpu.features, ==, 2);
     g_assert_cmpstr(cpu.feature_names.items[0], ==, "ss");
     g_assert_cmpstr(cpu.feature_names.items[1], ==, "avx2");
+    g_assert_cmpuint(cpu.absent_names.n, ==, 1);
+    g_assert_cmpstr(cpu.absent_names.items[0], ==, "hle");
 }
 
 static void test_what_is_broken_is_no_processor(void) {
