@@ -192,6 +192,8 @@ const char *key_of_control(const void *parameters);
 bool migration_check_method(const Agent *agent, AgentMethodId method, const void *parameters, Error *err);
 bool migration_check_peer(const AgentClient *client, const json_t *parameters, Error *err);
 void serve_migration_give(AgentClient *client, const void *parameters, RpcRequest *request);
+void serve_migration_files(AgentClient *client, const void *parameters, RpcRequest *request);
+bool handle_migration_carry(AgentCall *call, Error *err);
 void serve_migration_stream(AgentClient *client, const void *parameters, RpcRequest *request);
 const char *key_of_migration(const void *parameters);
 const char *key_of_migration_ref(const void *parameters);

@@ -343,6 +343,7 @@ void agent_stop(Agent *agent) {
     reporter_stop(agent->reporter);
     guest_watch_stop(agent->guests);
     uploads_stop(agent);
+    g_ptr_array_set_size(agent->migration_streams, 0); /* threads read from them */
 }
 
 int agent_running(const Agent *agent) {

@@ -423,6 +423,7 @@ static const ServeFn served_at_once[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_ENROL_RELEASE] = serve_enrol_release,
     [AGENT_METHOD_HOLDINGS] = serve_holdings,
     [AGENT_METHOD_MIGRATION_STREAM] = serve_migration_stream,
+    [AGENT_METHOD_MIGRATION_FILES] = serve_migration_files,
     [AGENT_METHOD_MIGRATION_GIVE] = serve_migration_give,
     [AGENT_METHOD_HOST_END] = serve_host_end,
     [AGENT_METHOD_HOST_BEGIN] = serve_host_begin,

@@ -303,7 +303,8 @@ static bool drop_left(const AgentCall *call, const AgentVmRef *ref, Error *err) 
 bool handle_vm_leave(AgentCall *call, Error *err) {
     const AgentVmRef *ref = call->parameters;
     return check_not_saved(call, ref->id, err) && check_stopped(call, ref, err) &&
-           end_for_certain(call, ref, err) && drop_left(call, ref, err) && forget(call, ref, err);
+           end_for_certain(call, ref, err) && drop_left(call, ref, err) &&
+           (ref->keep || forget(call, ref, err));
 }
 
 bool handle_vm_statistics(AgentCall *call, Error *err) {

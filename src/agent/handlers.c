@@ -267,6 +267,7 @@ const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
         key_of_migration},
     [AGENT_METHOD_MIGRATION_MOVE] = {LANE_MOVE, handle_migration_move, NULL, key_of_migration,
         .is_certain = true},
+    [AGENT_METHOD_MIGRATION_CARRY] = {LANE_MOVE, handle_migration_carry, NULL, key_of_migration},
     [AGENT_METHOD_MIGRATION_LOOK] = {LANE_VM, handle_migration_look, NULL, key_of_migration_ref},
     [AGENT_METHOD_MIGRATION_ACT] = {LANE_VM, handle_migration_act, NULL, key_of_migration_step},
     [AGENT_METHOD_MIGRATION_END] = {LANE_VM, handle_migration_end, finish_migration_end,

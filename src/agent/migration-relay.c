@@ -1,6 +1,8 @@
 /* A thread asks, the main loop does: each errand is a note that the thread waits for. */
 #include "agent/migration.h"
+#include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include "agent/peer.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -26,6 +28,7 @@ struct MigrationRelay {
     MigrationTap tap;
     bool is_switching; /* what the tap saw is on its way to the disk */
     Errand *stopping;  /* waits for that; NULL: nobody does */
+    Errand *opening;   /* waits for a way for files */
     GMutex lock;
     bool is_switched; /* under the lock; durable */
 };
@@ -60,6 +63,8 @@ struct Errand {
     AgentMethodId method;
     json_t *parameters, *result;
     Error err;
+    char *ticket;
+    int fd;
     bool is_done;
     GMutex lock;
     GCond cond;
@@ -114,6 +119,11 @@ static void drop_link(MigrationRelay *relay) {
     relay->is_linked = false;
     g_clear_pointer(&relay->link, peer_link_free); /* its open calls end, streams that open are given up */
     end_opening(relay);
+    if (relay->opening) {
+        g_auto(Error) err = {0};
+        error_set(&err, ERROR_LOST, NULL, "the connection with the other host broke");
+        errand_failed(g_steal_pointer(&relay->opening), &err);
+    }
 }
 
 static void replied(const json_t *result, const Error *err, void *data) {
@@ -327,6 +337,52 @@ static void on_connection(MigrationRelay *relay, MigrationChannel channel, RpcSt
         NULL, CALL_MS, ticket_arrived, NULL, pipe);
 }
 
+/* ---- a way for files ---- */
+
+static void files_opened(RpcStream *take_stream, const Error *err, void *data) {
+    MigrationRelay *relay = data;
+    Errand *errand = g_steal_pointer(&relay->opening);
+    int ends[2];
+    g_auto(Error) fault = {0};
+    if (!err && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
+        rpc_stream_free(take_stream);
+        error_set_errno(&fault, errno, "socketpair");
+        err = &fault;
+    }
+    if (err) {
+        errand_failed(errand, err);
+        return;
+    }
+    Pipe *pipe = g_new0(Pipe, 1);
+    *pipe = (Pipe){.relay = relay, .channel = MIGRATION_CHANNEL_DISKS};
+    g_ptr_array_add(relay->pipes, pipe);
+    pipe->splice = rpc_splice(rpc_stream_new_fd(ends[0]), take_stream, pipe_done, pipe);
+    errand->fd = ends[1];
+    errand_done(errand);
+}
+
+static void run_files(Errand *errand) {
+    MigrationRelay *relay = errand->relay;
+    if (!relay->is_linked) {
+        error_set(&errand->err, ERROR_LOST, NULL, "the connection with the other host broke");
+        errand_done(errand);
+        return;
+    }
+    relay->opening = errand;
+    peer_link_stream(relay->link, errand->ticket, files_opened, relay);
+}
+
+int migration_relay_files(MigrationRelay *relay, Error *err) {
+    g_autoptr(json_t) answer = migration_relay_ask(relay, AGENT_METHOD_MIGRATION_FILES,
+        json_pack("{ss ss}", "migration", relay->id, "vm", relay->vm_id), err);
+    const char *ticket = answer ? json_text_at(answer, "ticket") : NULL;
+    if (!ticket)
+        return answer ? (error_set(err, ERROR_PROTOCOL, NULL, "the other host gave no ticket"), -1) : -1;
+    g_autofree char *copy = g_strdup(ticket);
+    Errand errand = {.relay = relay, .run = run_files, .ticket = copy, .fd = -1};
+    return send_errand(&errand, err) ? errand.fd : -1;
+}
+
 static void on_control(RpcStream *take_stream, const RpcPeer *peer G_GNUC_UNUSED, void *data) {
     on_connection(data, MIGRATION_CHANNEL_CONTROL, take_stream);
 }
@@ -386,11 +442,11 @@ static void run_open(Errand *errand) {
         errand_done(errand);
         return;
     }
-    if (!folder_make(relay->folder, 0711, &errand->err)) {
+    if (relay->folder && !folder_make(relay->folder, 0711, &errand->err)) {
         errand_done(errand);
         return;
     }
-    for (MigrationChannel channel = 0; channel < MIGRATION_CHANNEL_MAX; channel++)
+    for (MigrationChannel channel = 0; relay->folder && channel < MIGRATION_CHANNEL_MAX; channel++)
         if (!listen_on(relay, channel, &errand->err)) {
             errand_done(errand);
             return;
@@ -436,7 +492,7 @@ MigrationRelay *migration_relay_new(Agent *agent, const AgentMigration *migratio
         .agent = agent,
         .id = g_strdup(migration->migration),
         .vm_id = g_strdup(migration->vm.vm.id),
-        .folder = migration_folder(agent, migration->migration, false),
+        .folder = migration->files ? NULL : migration_folder(agent, migration->migration, false),
         .peer = g_strdup(migration->peer),
         .key = g_strdup(migration->key),
         .address = g_strdup(migration->address),

@@ -53,6 +53,14 @@ static RpcStream *connect_to(const char *path, Error *err) {
     return rpc_stream_connect_unix(same, err);
 }
 
+void migration_stream_add(
+    Agent *agent, const char *id, const char *channel, RpcStream *take_stream, RpcStream *take_local) {
+    TargetStream *stream = g_new0(TargetStream, 1);
+    *stream = (TargetStream){agent, g_strdup(id), g_strdup(channel), NULL};
+    g_ptr_array_add(agent->migration_streams, stream);
+    stream->splice = rpc_splice(take_stream, take_local, spliced, stream);
+}
+
 /* `object`: "MIGRATION PATH". */
 static void claimed(RpcStream *take_stream, const char *channel, const char *object, void *data) {
     Agent *agent = data;
@@ -65,10 +73,8 @@ static void claimed(RpcStream *take_stream, const char *channel, const char *obj
         rpc_stream_free(take_stream);
         return;
     }
-    TargetStream *stream = g_new0(TargetStream, 1);
-    *stream = (TargetStream){agent, g_strndup(object, (gsize)(path - object - 1)), g_strdup(channel), NULL};
-    g_ptr_array_add(agent->migration_streams, stream);
-    stream->splice = rpc_splice(take_stream, local, spliced, stream);
+    g_autofree char *id = g_strndup(object, (gsize)(path - object - 1));
+    migration_stream_add(agent, id, channel, take_stream, local);
 }
 
 void serve_migration_stream(AgentClient *client, const void *parameters, RpcRequest *request) {

@@ -40,8 +40,7 @@ static bool look(const Agent *agent, const char *vm_id, MigrationHere *ret_here,
     return agent->driver->mover->look(agent->session, vm_id, ret_here, err);
 }
 
-/* What the driver needs of the VM; `plan` borrows from the request. */
-static bool plan_of(const AgentCall *call, const AgentVm *vm, VmPlan *plan, Error *err) {
+bool migration_plan(const AgentCall *call, const AgentVm *vm, VmPlan *plan, Error *err) {
     bool has_home = agent_vm_has(vm, AGENT_VM_FIELD_TEMPLATE_REPOSITORY);
     const VmPlanSource source = {.vm = &vm->vm,
         .repository = &vm->repository,
@@ -84,10 +83,12 @@ static bool clear_earlier(const AgentCall *call, const char *vm_id, Error *err) 
 bool handle_migration_expect(AgentCall *call, Error *err) {
     const AgentMigration *request = call->parameters;
     g_auto(VmPlan) plan = {0};
+    if (request->files)
+        return true; /* nothing comes to the hypervisor */
     if (!can_move(call, err))
         return false;
     g_autofree char *folder = migration_folder(call->agent, request->migration, true);
-    if (!plan_of(call, &request->vm, &plan, err) || !clear_earlier(call, request->vm.vm.id, err) ||
+    if (!migration_plan(call, &request->vm, &plan, err) || !clear_earlier(call, request->vm.vm.id, err) ||
         !folder_make(folder, 0711, err))
         return false;
     const HypervisorMigration migration = migration_of(request, &plan, NULL, folder);
@@ -99,11 +100,13 @@ bool handle_migration_expect(AgentCall *call, Error *err) {
 static void note_paths(const AgentCall *call, json_t *record) {
     const AgentMigration *request = call->parameters;
     g_auto(VmPlan) plan = {0};
-    g_autofree char *folder = migration_folder(call->agent, request->migration, true);
-    if (!plan_of(call, &request->vm, &plan, NULL))
+    g_autofree char *folder = request->files ? NULL : migration_folder(call->agent, request->migration, true);
+    if (request->files)
+        migration_note_files(call->agent, request, record);
+    if (!migration_plan(call, &request->vm, &plan, NULL))
         return;
     const HypervisorMigration migration = migration_of(request, &plan, NULL, folder);
-    for (MigrationChannel channel = 0; channel < MIGRATION_CHANNEL_MAX; channel++) {
+    for (MigrationChannel channel = 0; !request->files && channel < MIGRATION_CHANNEL_MAX; channel++) {
         g_autofree char *path = call->agent->driver->mover->path(call->agent->session, &migration, channel);
         if (path)
             json_object_set_new(
@@ -378,8 +381,8 @@ static bool begin(Course *course, Error *err) {
     g_auto(VmPlan) plan = {0}, plan_here = {0};
     g_autofree char *folder = migration_folder(call->agent, request->migration, false);
     bool has_here = agent_migration_has(request, AGENT_MIGRATION_FIELD_HERE);
-    if (!cancel_check(call->cancel, err) || !plan_of(call, &request->vm, &plan, err) ||
-        (has_here && !plan_of(call, &request->here, &plan_here, err)))
+    if (!cancel_check(call->cancel, err) || !migration_plan(call, &request->vm, &plan, err) ||
+        (has_here && !migration_plan(call, &request->here, &plan_here, err)))
         return false;
     if (look_at_target(course) == MIGRATION_UNKNOWN) /* the link must be there when the hypervisor connects */
         return error_set(

@@ -4,6 +4,7 @@
  */
 #pragma once
 #include "agent/agent-private.h"
+#include "agent/vm-plan.h"
 
 /* Lets those in again who send to this host. At the agent's start, behind the journal. */
 void migrations_resume(Agent *agent);
@@ -21,6 +22,9 @@ char *migration_path_for_peer(
 /* ---- streams to this host: migration-streams.c ---- */
 
 GPtrArray *migration_streams_new(void); /* for Agent.migration_streams */
+/* Carries between both until one ends, or the migration does. */
+void migration_stream_add(
+    Agent *agent, const char *id, const char *channel, RpcStream *take_stream, RpcStream *take_local);
 void migration_streams_end(Agent *agent, const char *id);
 
 /* ---- the source's way to the target: migration-relay.c ---- */
@@ -39,6 +43,8 @@ json_t *migration_relay_ask(MigrationRelay *relay, AgentMethodId method, json_t 
 /* Ends what it carries; waits until it is certain whether the switch was made. Before that nobody may decide.
  */
 void migration_relay_stop(MigrationRelay *relay);
+/* A way for files to the target, which expects them: a socket of the caller's, -1 with the error. */
+int migration_relay_files(MigrationRelay *relay, Error *err);
 /* Durable: false with the error when that is not certain. May be repeated. */
 bool migration_relay_switch(MigrationRelay *relay, Error *err);
 bool migration_relay_is_switched(MigrationRelay *relay);
@@ -46,6 +52,13 @@ bool migration_relay_is_switched(MigrationRelay *relay);
 bool migration_relay_forget(MigrationRelay *relay, Error *err);
 /* Whether the journal knew of this migration when the relay was made. */
 bool migration_relay_is_known(const MigrationRelay *relay);
+
+/* ---- of a VM that does not run: migration-carry.c ---- */
+
+/* Target: adds to a migration's record where its files belong. */
+void migration_note_files(const Agent *agent, const AgentMigration *request, json_t *record);
+/* What the driver needs of the VM; `plan` borrows from `vm`. */
+bool migration_plan(const AgentCall *call, const AgentVm *vm, VmPlan *plan, Error *err);
 
 /* ---- what the VM is started with: migration-files.c ---- */
 

@@ -37,9 +37,8 @@ static bool host_is_connected(const Host *host) {
 static bool check_host(const Host *host, const char *role, Error *err) {
     if (!host->key)
         return error_set(err, ERROR_UNSUPPORTED, "/to_host",
-            "%s is reached on a socket of the manager's machine; a running VM goes between hosts that listen "
-            "on the "
-            "network only (lodge-agent --listen), and it is the %s",
+            "%s is reached on a socket of the manager's machine; what a VM has is carried between hosts that "
+            "listen on the network only (lodge-agent --listen), and it is the %s",
             host->name, role);
     return host_is_connected(host) ||
            error_set(err, ERROR_UNREACHABLE, "/to_host", "%s is not connected", host->name);
@@ -109,9 +108,11 @@ static bool check_devices(
         if (disk->image && home != there)
             return error_set(err, ERROR_UNSUPPORTED, "/disks",
                 "%s has an ISO in a drive, which %s does not have; eject it", vm->name, target->name);
-        if (disk->detached && g_strcmp0(there->id, vm->repository) != 0)
+        if (disk->detached && !is_stopped(vm) && g_strcmp0(there->id, vm->repository) != 0)
             return error_set(err, ERROR_UNSUPPORTED, "/disks",
-                "%s has the detached disk %s, whose content would not come along; attach or delete it",
+                "%s has the detached disk %s, whose content would not come along; attach or delete it, or "
+                "stop "
+                "the VM",
                 vm->name, disk->name);
     }
     return true;
@@ -170,21 +171,20 @@ bool vm_may_go(Inventory *inventory, const Vm *vm, const Host *target, const cha
     return true;
 }
 
-/* What lies where its new host sees it needs no copy, and its old host must not be in the middle of
- * something. */
+/* Of one that does not run: what its new host does not see is carried there by both hosts. */
+static bool is_carried(const Vm *vm, const Repository *there) {
+    return g_strcmp0(there->id, vm->repository) != 0 || vm->firmware == FIRMWARE_UEFI;
+}
+
+/* Neither host must be in the middle of something. */
 static bool may_change_hosts(
     Inventory *inventory, const Vm *vm, const Host *target, const Repository *repository, Error *err) {
     const Host *source = host_of_vm(inventory, vm, err);
     if (!source)
         return false;
-    if (g_strcmp0(repository->id, vm->repository) != 0)
-        return error_set(err, ERROR_WRONG_STATE, NULL,
-            "%s does not run, and its disks lie where %s does not see them; start it, then they are copied",
-            vm->name, target->name);
-    if (vm->firmware == FIRMWARE_UEFI)
-        return error_set(err, ERROR_UNSUPPORTED, "/firmware",
-            "the UEFI variables of %s lie on %s and are carried with its memory only; move it while it runs",
-            vm->name, source->name);
+    if (is_carried(vm, repository) &&
+        (!check_host(source, "source", err) || !check_host(target, "target", err)))
+        return false;
     if (!host_is_connected(source) || !host_is_connected(target))
         return error_set(err, ERROR_UNREACHABLE, "/to_host",
             "%s is not connected: both hosts must be, to be certain that %s runs on neither",
@@ -236,14 +236,17 @@ static void claim_turn(Inventory *inventory, Job *job, const Vm *vm, const Host 
 }
 
 /* Its only files are neither made nor removed; one that does not run is only said to be the other host's. */
-static void leave_steps_out(Job *job, bool is_shared, bool is_stopped) {
+static void leave_steps_out(Job *job, bool is_shared, bool is_stopped, bool is_carried) {
     static const char *const with_files[] = {"make", "remove"};
-    static const char *const with_memory[] = {"expect", "move", "end", "leave"};
-    static const char *const of_stopped[] = {"arrive", "part"};
+    static const char *const with_memory[] = {"move", "end"};
+    static const char *const of_stopped[] = {"carry", "arrive", "part"};
+    static const char *const of_carried[] = {"expect", "carry", "leave"};
     for (size_t i = 0; is_shared && i < G_N_ELEMENTS(with_files); i++)
         job_leave_out(job, with_files[i]);
     for (size_t i = 0; is_stopped && i < G_N_ELEMENTS(with_memory); i++)
         job_leave_out(job, with_memory[i]);
+    for (size_t i = 0; is_stopped && !is_carried && i < G_N_ELEMENTS(of_carried); i++)
+        job_leave_out(job, of_carried[i]);
     if (!is_shared)
         job_leave_out(job, "leave");
     for (size_t i = 0; !is_stopped && i < G_N_ELEMENTS(of_stopped); i++)
@@ -267,11 +270,13 @@ static bool prepare_migrate(Inventory *inventory, const JobRequest *asked, Job *
     job_claim_add(job, RESOURCE_HOST, target->id, true, "the VM goes there");
     job_claim_add(job, RESOURCE_REPOSITORY, repository->id, true, "its disks are there");
     claim_needs(job, vm);
-    job_take_data(job, json_pack("{ss ss ss ss sb}", "from", vm->host, "to", target->id, "repository",
-                           repository->id, "from_repository", vm->repository, "is_stopped", is_stopped(vm)));
-    if (!is_stopped(vm))
+    bool is_brought = is_stopped(vm) && is_carried(vm, repository);
+    job_take_data(job,
+        json_pack("{ss ss ss ss sb sb}", "from", vm->host, "to", target->id, "repository", repository->id,
+            "from_repository", vm->repository, "is_stopped", is_stopped(vm), "is_carried", is_brought));
+    if (!is_stopped(vm) || is_brought)
         claim_turn(inventory, job, vm, target);
-    leave_steps_out(job, g_strcmp0(repository->id, vm->repository) == 0, is_stopped(vm));
+    leave_steps_out(job, g_strcmp0(repository->id, vm->repository) == 0, is_stopped(vm), is_brought);
     return true;
 }
 
@@ -280,7 +285,7 @@ static bool is_shared_move(JobRun *run) {
     return g_strcmp0(note(run, "repository"), note(run, "from_repository")) == 0;
 }
 
-/* Nothing has to be carried: the hosts only hear of it. */
+/* Without memory: files at most. */
 static bool is_of_stopped(JobRun *run) {
     return json_is_true(json_object_get(job_data(run), "is_stopped"));
 }
@@ -324,9 +329,10 @@ static json_t *migration_message(JobRun *run, const Host *peer, json_t *take_her
         return NULL;
     }
     const json_t *bandwidth = json_object_get(job_parameters(run), "bandwidth");
-    return json_pack("{ss so ss ss ss sb sO* so* ss*}", "migration", job_definition(run)->id, "vm", there,
+    return json_pack("{ss so ss ss ss sb sb sO* so* ss*}", "migration", job_definition(run)->id, "vm", there,
         "peer", peer->id, "key", peer->key, "address", peer->address, "copies_disks", !is_shared_move(run),
-        "bandwidth", bandwidth, "here", take_here, "state_folder", note(run, "state_folder"));
+        "files", is_of_stopped(run), "bandwidth", bandwidth, "here", take_here, "state_folder",
+        note(run, "state_folder"));
 }
 
 static void call_there(JobRun *run, AgentMethodId method, json_t *take_message, FleetDoneFn done) {
@@ -417,13 +423,21 @@ static void end_at_target(JobRun *run) {
         run, AGENT_METHOD_MIGRATION_END, end_message(run, job_is_undoing(run) ? "drop" : "settle"), NULL);
 }
 
-static void move_it(JobRun *run) {
+static void send_it(JobRun *run, AgentMethodId method) {
     const Host *target = host_of(run, "to");
     json_t *message = target ? migration_message(run, target, message_here(run)) : NULL;
     if (message)
-        call_here(run, AGENT_METHOD_MIGRATION_MOVE, message, NULL);
+        call_here(run, method, message, NULL);
     else if (!target)
         step_failed(run, ERROR_NOT_FOUND, "/to_host", "the host is gone");
+}
+
+static void move_it(JobRun *run) {
+    send_it(run, AGENT_METHOD_MIGRATION_MOVE);
+}
+
+static void carry_it(JobRun *run) {
+    send_it(run, AGENT_METHOD_MIGRATION_CARRY);
 }
 
 static void define_there(JobRun *run) {
@@ -473,6 +487,14 @@ static void remove_here(JobRun *run) {
     call_here(run, AGENT_METHOD_VM_DELETE, leaving_message(run, "from_repository"), NULL);
 }
 
+/* Its files stay until its definition says where it is. */
+static void part_here(JobRun *run) {
+    json_t *message = leaving_message(run, "from_repository");
+    if (json_is_true(json_object_get(job_data(run), "is_carried")))
+        json_object_set_new(message, "keep", json_true());
+    call_here(run, AGENT_METHOD_VM_LEAVE, message, NULL);
+}
+
 static void leave_here(JobRun *run) {
     call_here(run, AGENT_METHOD_VM_LEAVE, leaving_message(run, "repository"), NULL);
 }
@@ -482,8 +504,9 @@ static const JobStepKind migrate_steps[] = {
     {"make", "Makes its disks there", make_there, remove_there},
     {"expect", "Makes the target ready", expect_there, end_at_target},
     {"move", "Moves it while it runs", move_it, NULL, .has_no_way_back = true},
+    {"carry", "Copies its files there", carry_it, NULL},
     {"arrive", "Tells its new host", arrive_there, NULL},
-    {"part", "Makes certain that its old host does not run it, nor will", leave_here, end_at_source},
+    {"part", "Makes certain that its old host does not run it, nor will", part_here, end_at_source},
     {"define", "Says that it is there", define_there, NULL, .has_no_way_back = true},
     {"write", "Writes its definition there", write_there, NULL},
     {"end", "Closes the way between the hosts", end_at_target, NULL},

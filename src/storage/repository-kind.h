@@ -110,6 +110,10 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(RepositoryBacking, repository_backing_clear)
 /* Reads the note of the disk; NOT_FOUND when it lies on one that is missing. */
 bool repository_backing(const Repository *repository, const char *disk_id, DiskFormat format,
     RepositoryBacking *ret_backing, Error *err);
+/* Writes what the guest sees of a disk that lies on others into a new file of the same format that lies on
+ * none. Nobody may write to the disk meanwhile; what is left of a failure is the caller's. */
+bool repository_flatten(const Repository *repository, const Disk *disk, const char *destination,
+    const Cancel *cancel, Error *err);
 char *repository_template_disk_path(const Repository *repository, const TemplateDisk *disk);
 char *repository_template_file_path(const Repository *repository, const char *template_id, const char *file);
 char *repository_seed_path(const Repository *repository, const char *vm_id);

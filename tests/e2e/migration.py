@@ -102,10 +102,6 @@ def a_running_vm_moves(house):
         require("detached disk data" in text and row.where() == {"web": "two"}, text)
         house.run("vm", "attach-disk", "web", "--disk", "data")
         house.run("vm", "detach-disk", "web", "data", "--delete")
-        house.run("vm", "stop", "web")
-        text = house.run("vm", "migrate", "web", "--to-host", "three", status=4).stderr
-        require("does not run" in text, text)
-        house.run("vm", "start", "web")
         row.is_whole()
 
 
