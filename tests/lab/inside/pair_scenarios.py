@@ -18,6 +18,14 @@ def there(*words, **options):
                "-o", "BatchMode=yes", f"root@{THERE}", *words, **options)
 
 
+def on(host, *words, **options):
+    return (run if host == "xen-1" else there)(*words, **options)
+
+
+def other(host):
+    return "xen-2" if host == "xen-1" else "xen-1"
+
+
 def both_are_hosts_of_one_manager():
     other = subprocess.Popen(["ssh", "-q", "-i", "/root/lab-key", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
                               f"root@{THERE}", "cd /root/lodge && ./quickstart --host 2>&1"], stdin=subprocess.DEVNULL,
@@ -52,21 +60,28 @@ class Counter:
     def place(self):
         return show("vm", self.name)["host_name"]
 
-    def move(self, target):
+    def count(self):
         with log_in(self.name) as console:
-            before = ticks(console)
-        begun = time.monotonic()
-        lodge("vm", "migrate", self.name, "--to-host", target, seconds=MOVE_SECONDS)
-        print(f"{self.name} went to {target} in {time.monotonic() - begun:.0f} s", flush=True)
-        require(self.place() == target and state(self.name) == "running", f"{self.name} is {state(self.name)} on {self.place()}")
+            return ticks(console)
+
+    def goes_on(self, before):
+        """It runs once, is the same run, and each sector is the last that was written."""
         self.runs_once()
         with log_in(self.name) as console:
             now = ticks(console)
-            require(before <= now < before + 900, f"it counted {now} after {before}")
+            require(before <= now < before + 1800, f"it counted {now} after {before}")
             wait_until("it counts on", lambda: ticks(console) > now, 60)
-            n = ticks(console)
-            read = console.run(f"for i in 1 {max(1, before - 1)} {before} {n - 1}; do dd if=/dev/xvda bs=512 skip=$i count=1 iflag=direct 2>/dev/null | head -n 1 | tr -d '\\000'; done")
-            require(read.split() == [str(i) for i in (1, max(1, before - 1), before, n - 1)], f"its disk has {read.split()}")
+            n = ticks(console) - 1
+            wanted = [1, max(1, before - 1), before, n]
+            read = console.run(f"for i in {' '.join(map(str, wanted))}; do dd if=/dev/xvda bs=512 skip=$i count=1 iflag=direct 2>/dev/null | head -n 1; done")
+            require(read.replace("\0", "").split() == list(map(str, wanted)), f"its disk has {read!r}, not {wanted}")
+
+    def move(self, target):
+        before, begun = self.count(), time.monotonic()
+        lodge("vm", "migrate", self.name, "--to-host", target, seconds=MOVE_SECONDS)
+        print(f"{self.name} went to {target} in {time.monotonic() - begun:.0f} s", flush=True)
+        require(self.place() == target and state(self.name) == "running", f"{self.name} is {state(self.name)} on {self.place()}")
+        self.goes_on(before)
 
     def runs_once(self):
         found = [words.count(domain(self.name)) for words in (run("xl", "list"), there("xl", "list"))]
@@ -76,10 +91,10 @@ class Counter:
 def a_pvh_guest_moves_live():
     """To and fro: its counter goes on, and each sector is the last that was written."""
     guest = Counter("runner", "--mode", "pvh")
-    for target in ("xen-2", "xen-1", "xen-2") if guest.place() == "xen-1" else ("xen-1", "xen-2", "xen-1"):
-        guest.move(target)
+    for _ in range(3):
+        guest.move(other(guest.place()))
     lodge("vm", "stop", "runner", "--grace", "60", "--force")
-    lodge("vm", "migrate", "runner", "--to-host", "xen-1" if guest.place() == "xen-2" else "xen-2")  # stopped, too
+    lodge("vm", "migrate", "runner", "--to-host", other(guest.place()))  # stopped, too
     lodge("vm", "start", "runner")
     log_in("runner").__exit__()
     guest.runs_once()
@@ -87,14 +102,65 @@ def a_pvh_guest_moves_live():
 
 
 def a_pv_guest_moves_live():
-    guest = Counter("walker", "--mode", "pv")
-    guest.move("xen-2" if guest.place() == "xen-1" else "xen-1")
-    lodge("vm", "delete", "walker", "--force", "--yes")
+    moves_live("pv")
+
+
+def a_full_pc_moves_live():
+    moves_live("hvm")
+
+
+def moves_live(mode):
+    guest = Counter(f"walker-{mode}", "--mode", mode)
+    guest.move(other(guest.place()))
+    lodge("vm", "delete", guest.name, "--force", "--yes")
+
+
+def what_cannot_move_is_refused():
+    make("stays", "--repository", "san", "--memory", "96M")
+    lodge("vm", "attach-disk", "stays", "--name", "data", "--size", "16M", "--format", "qcow2")
+    place = show("vm", "stays")["host_name"]
+    for words, wanted in (([], "qcow2"), (["--bandwidth", "10M"], "/bandwidth"), (["--repository", "main"], "/repository")):
+        target = other(place) if words[:1] != ["--repository"] else "xen-1"
+        if target == place:
+            continue
+        text = run("lodge", "vm", "migrate", "stays", "--to-host", target, *words, status=None)
+        require(wanted in text, text)
+        require(state("stays") == "running" and show("vm", "stays")["host_name"] == place, "it does not run where it was")
+    lodge("vm", "delete", "stays", "--force", "--yes")
+
+
+def is_carried(host):
+    """Whether a guest's memory is on its way there or from there."""
+    return run_or_nothing(host, "pgrep", "-f", "libxl-save-helper --(save|restore)-domain")
+
+
+def run_or_nothing(host, *words):
+    """A pattern is one word of the shell on the other side."""
+    return on(host, *(words if host == "xen-1" else [f"'{word}'" if " " in word else word for word in words]), status=None).strip()
+
+
+def moves_that_are_interrupted_leave_one():
+    """Whatever dies in the middle: one domain is left, it is the same run, and it can move again."""
+    guest = Counter("victim", "--mode", "pvh")
+    for side, what in (("source", "lodge-migrate"), ("target", "lodge-agent"), ("source", "libvirtd"), ("source", "lodge-agent"), ("target", "libvirtd")):
+        source, before = guest.place(), guest.count()
+        victim = source if side == "source" else other(source)
+        job = lodge("vm", "migrate", guest.name, "--to-host", other(source), "--no-wait", "-q").split()[-1]
+        wait_until("its memory is on its way", lambda: is_carried(victim), 300, pause=0.2)
+        run_or_nothing(victim, "pkill", "-KILL", "-x", what)
+        wait_until("the move has an end", lambda: Api("lodge").get(f"/v1/jobs/{job}")["state"] not in ("queued", "running", "waiting"), 600)
+        ended = Api("lodge").get(f"/v1/jobs/{job}")
+        print(f"{what} at the {side} killed: {ended['state']} {(ended.get('error') or {}).get('message', '')}; it is on {guest.place()}", flush=True)
+        wait_until("it is said to run", lambda: state(guest.name) == "running", 120)
+        guest.goes_on(before)
+    guest.move(other(guest.place()))
+    lodge("vm", "delete", guest.name, "--force", "--yes")
 
 
 SETUP = [both_are_hosts_of_one_manager]
 SHORT = [*SETUP, a_pvh_guest_moves_live]
-SCENARIOS = [*SETUP, a_pvh_guest_moves_live, a_pv_guest_moves_live]
+SCENARIOS = [*SETUP, a_pvh_guest_moves_live, a_pv_guest_moves_live, a_full_pc_moves_live, what_cannot_move_is_refused,
+             moves_that_are_interrupted_leave_one]
 PHASES = [("xen", True, SCENARIOS, [])]
 EMULATOR = emulator
 TEMPLATE, WANT_TEMPLATE = None, set()
