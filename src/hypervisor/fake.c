@@ -10,8 +10,9 @@
  * makes guests that let go of no disk and no NIC, "full=1" machines without place for another, "deaf=1"
  * guests that do not stop when they are asked to; "modes=pvh,pv" is a host that offers these VM modes only,
  * in this order; "no_bridge=br0,br1" is a host without these bridges, "cpu=Intel:Skylake:aes,avx2" one
- * whose guests get that processor ("-hle": its model stands for it, and it is not there); "hang=statistics" makes calls of that name hang while the line stands. A
- * file ID.crashed instead of ID.json is a VM that has crashed (crash-mark.h).
+ * whose guests get that processor ("-hle": its model stands for it, and it is not there); "hang=statistics"
+ * makes calls of that name hang while the line stands. A file ID.crashed instead of ID.json is a VM that has
+ * crashed (crash-mark.h).
  */
 #include <errno.h>
 #include <fcntl.h>
