@@ -72,6 +72,9 @@ export type Role = 'none' | 'viewer' | 'operator' | 'administrator';
 /** Firmware of a virtual machine. */
 export type Firmware = 'bios' | 'uefi';
 
+/** PCs that can be emulated. */
+export type Chipset = 'pc' | 'q35';
+
 /** How the hypervisor presents the machine. */
 export type VmMode = 'auto' | 'hvm' | 'pvh' | 'pv';
 
@@ -526,7 +529,7 @@ export interface HostStatus {
   modules_error?: string;
   /** Kernel modules that the host's definition blocks. */
   modules_blocked?: number;
-  /** Names of VMs that run here and are not listed: other tools started them, or they are newer than the backup that was restored. */
+  /** Names of VMs that run here and are not listed: other tools started them (`host vms`), or they are newer than the backup that was restored. */
   unmanaged?: string[];
 }
 
@@ -1284,6 +1287,8 @@ export interface Vm {
   memory_maximum?: number;
   /** What starts the guest. */
   firmware?: Firmware;
+  /** The PC that is emulated, of a VM that another tool made; follows from the guest OS when absent. */
+  readonly chipset?: Chipset;
   /** How the hypervisor presents the machine; `auto` picks one that can do all that is asked for. */
   mode?: VmMode;
   /** Short id from the guest OS database, such as `debian12`; devices follow from it. */
@@ -1364,6 +1369,8 @@ export interface VmStatus {
   job?: string;
   /** True when it was not made by Lodge. */
   unmanaged?: boolean;
+  /** True while an adopted VM still runs as the tool that made it has defined it; its next start is by Lodge's definition. */
+  adopted?: boolean;
 }
 
 /** What a running VM uses. Counters count from its start; what the hypervisor does not tell is absent. */
@@ -1466,6 +1473,8 @@ export interface Disk {
   readonly clone?: CloneMethod;
   /** True: kept for the VM, but the guest does not see it. */
   detached?: boolean;
+  /** File or block device of an adopted VM, outside of the repository: it stays where it is, also when the VM is deleted. */
+  readonly path?: string;
   /** Serial number that the guest sees; the first 20 characters of the id when absent. */
   serial?: string;
 }
@@ -1484,6 +1493,8 @@ export interface Nic {
   model?: NicModel;
   /** False: the cable is out. */
   connected?: boolean;
+  /** Where an adopted VM has it on PCI, such as `0000:01:00.0`: the guest's own name for it follows from that. */
+  readonly pci?: string;
 }
 
 /** First-boot settings, given to the guest as a NoCloud medium. */
@@ -1598,6 +1609,84 @@ export interface VmCreate {
   affinity?: string[];
   /** Tags: never on a host that has a VM with one of them; with a tag of their own the VMs keep away from each other. */
   anti_affinity?: string[];
+}
+
+/** A VM on a host that Lodge did not make, as its hypervisor describes it. */
+export interface ForeignVm {
+  /** Its uuid, which it keeps. */
+  readonly id: string;
+  /** What it is called there. */
+  readonly name: string;
+  /** What it does. */
+  readonly state: VmState;
+  /** What it is kept by: `libvirt`, `xl`. */
+  readonly tool?: string;
+  /** That tool starts it with the host. */
+  readonly autostart?: boolean;
+  /** Virtual CPUs on line. */
+  readonly vcpus?: number;
+  /** Up to how many can be added while it runs. */
+  readonly vcpus_maximum?: number;
+  /** Memory of the guest. Bytes. */
+  readonly memory?: number;
+  /** What starts the guest. */
+  readonly firmware?: Firmware;
+  /** How the hypervisor presents the machine. */
+  readonly mode?: VmMode;
+  /** The PC that is emulated. */
+  readonly chipset?: Chipset;
+  /** Tried in this order. */
+  readonly boot_order?: BootDevice[];
+  /** Serial and graphics console. */
+  readonly console?: Console;
+  /** Disks and CD drives in the order in which the guest sees them; their names are the hypervisor's. */
+  readonly disks?: Disk[];
+  /** Network interfaces in the order in which the guest sees them. */
+  readonly nics?: ForeignNic[];
+  /** Why it cannot be adopted; none: it can. */
+  readonly obstacles?: string[];
+  /** What would be otherwise from its next start on. */
+  readonly warnings?: string[];
+}
+
+/** A network interface of a VM that Lodge did not make. */
+export interface ForeignNic {
+  /** Its MAC. */
+  readonly mac?: string;
+  /** What the guest sees. */
+  readonly model?: NicModel;
+  /** False: the cable is out. */
+  readonly connected?: boolean;
+  /** The host's bridge that it is plugged into. */
+  readonly bridge?: string;
+  /** The network of that tool that it is plugged into. */
+  readonly network?: string;
+  /** Where the guest has it on PCI. */
+  readonly pci?: string;
+}
+
+/** A VM that another tool made, and what Lodge is to call it. */
+export interface VmAdopt {
+  /** Its name on the host, or its uuid; `lodge host vms HOST` lists them. */
+  vm: string;
+  /** The host; the only one when absent. */
+  host?: string;
+  /** What to call it; as it is called there when absent. */
+  name?: string;
+  /** Where its definition is kept, and new disks; the only one of its host when absent. */
+  repository?: string;
+  /** What its NICs are plugged into from its next start on, where no network of Lodge has their bridge. */
+  networks?: VmAdoptNetwork[];
+  /** What its host told of it. */
+  readonly found?: ForeignVm;
+}
+
+/** A network of Lodge instead of a bridge, or of another tool's network. */
+export interface VmAdoptNetwork {
+  /** Name of the bridge, or of the other tool's network. */
+  from: string;
+  /** The network of Lodge. */
+  to: string;
 }
 
 /** How to stop. */
@@ -1745,6 +1834,7 @@ export interface Methods {
   'host.renew': { http: 'POST'; path: '/v1/hosts/{id}/renew'; parameters: HostRenew; result: Host };
   'host.update': { http: 'PATCH'; path: '/v1/hosts/{id}'; parameters: Host; result: Host };
   'host.modules': { http: 'GET'; path: '/v1/hosts/{id}/modules'; parameters: ListQuery; result: Page<HostModule> & { totals: Record<string, number> } };
+  'host.vms': { http: 'GET'; path: '/v1/hosts/{id}/vms'; parameters: ListQuery; result: Page<ForeignVm> & { totals: Record<string, number> } };
   'host.move': { http: 'POST'; path: '/v1/hosts/{id}/move'; parameters: HostMove; result: Host };
   'host.adopt': { http: 'POST'; path: '/v1/hosts/{id}/adopt'; parameters: Empty; result: Job };
   'host.release': { http: 'POST'; path: '/v1/hosts/{id}/release'; parameters: Empty; result: Job };
@@ -1800,6 +1890,7 @@ export interface Methods {
   'vm.pause': { http: 'POST'; path: '/v1/vms/{id}/pause'; parameters: Empty; result: Job };
   'vm.resume': { http: 'POST'; path: '/v1/vms/{id}/resume'; parameters: Empty; result: Job };
   'vm.save': { http: 'POST'; path: '/v1/vms/{id}/save'; parameters: Empty; result: Job };
+  'vm.adopt': { http: 'POST'; path: '/v1/vms/adopt'; parameters: VmAdopt; result: Job };
   'vm.clone': { http: 'POST'; path: '/v1/vms/{id}/clone'; parameters: VmClone; result: Job };
   'vm.modes': { http: 'GET'; path: '/v1/vms/{id}/modes'; parameters: ListQuery; result: Page<VmFit> & { totals: Record<string, number> } };
   'vm.statistics': { http: 'GET'; path: '/v1/vms/{id}/statistics'; parameters: Empty; result: VmStatistics };

@@ -223,6 +223,8 @@ bool handle_modules_apply(AgentCall *call, Error *err);
 bool handle_modules_check(AgentCall *call, Error *err);
 bool handle_modules_list(AgentCall *call, Error *err);
 bool handle_vm_create(AgentCall *call, Error *err);
+bool handle_vm_foreign(AgentCall *call, Error *err);
+bool handle_vm_adopt(AgentCall *call, Error *err);
 bool handle_vm_start(AgentCall *call, Error *err);
 bool handle_vm_stop(AgentCall *call, Error *err);
 bool handle_vm_kill(AgentCall *call, Error *err);

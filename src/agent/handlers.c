@@ -253,6 +253,8 @@ const AgentHandler agent_handlers[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_NETWORK_APPLY] = {LANE_HOST, handle_network_apply, finish_network_apply,
         key_of_network_wish},
     [AGENT_METHOD_VM_CREATE] = {LANE_MAKE, handle_vm_create, finish_vm, key_of_vm, is_long_copy},
+    [AGENT_METHOD_VM_FOREIGN] = {LANE_HOST, handle_vm_foreign, NULL, NULL},
+    [AGENT_METHOD_VM_ADOPT] = {LANE_VM, handle_vm_adopt, finish_vm, key_of_vm, .is_certain = true},
     [AGENT_METHOD_VM_START] = {LANE_START, handle_vm_start, finish_vm, key_of_vm},
     [AGENT_METHOD_VM_STOP] = {LANE_STOP, handle_vm_stop, NULL, key_of_vm_ref},
     [AGENT_METHOD_VM_KILL] = {LANE_KILL, handle_vm_kill, NULL, key_of_vm_ref},

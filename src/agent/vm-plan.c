@@ -2,6 +2,7 @@
 #include "agent/vm-plan.h"
 #include <string.h>
 #include <unistd.h>
+#include "storage/outside-disk.h"
 #include "storage/repository-kind.h"
 
 void vm_plan_clear(VmPlan *plan) {
@@ -91,6 +92,10 @@ static bool plan_disks(const VmPlanSource *source, VmPlan *plan, Error *err) {
         if (!disk_has(disk, DISK_FIELD_ID)) {
             g_autofree char *field = g_strdup_printf("/vm/disks/%zu/id", i);
             return error_set(err, ERROR_INVALID, field, "a disk needs an id");
+        }
+        if (disk->path && !outside_disk_check(disk->path, err)) {
+            g_autofree char *field = g_strdup_printf("/vm/disks/%zu", i);
+            return err ? error_prefix_field(err, field) : false;
         }
         plan->disks[i].path = keep(plan, repository_disk_path(source->repository, disk));
         if (!plan_backing(source, plan, &plan->disks[i], err))

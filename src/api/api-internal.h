@@ -148,6 +148,9 @@ char *token_fill(Token *token, const Clock *clock, const char *principal_id, int
 
 /* modules.c: kernel modules of hosts. */
 void handle_host_modules(ApiCall *call);
+/* foreign.c */
+void handle_host_vms(ApiCall *call);
+void handle_vm_adopt(ApiCall *call);
 void handle_vm_modes(ApiCall *call);
 void prepare_host_update(ApiCall *call);
 

@@ -81,6 +81,9 @@ typedef struct ApiOptions {
     /* What a host would do with a list of allowed modules (agent_modules_plan), or why it refuses it; as
      * above. NULL: nothing is checked. */
     void (*check_modules)(const Host *host, ApiAnswerFn done, void *done_data, void *data);
+    /* Asks a host for the VMs that Lodge did not make: an array of foreign_vm; as above. NULL: not offered.
+     */
+    void (*list_foreign)(const char *host_id, ApiAnswerFn done, void *done_data, void *data);
     /* Asks a VM's host what the VM uses (vm_statistics without `name`); as above. NULL: not offered. */
     void (*read_statistics)(const Vm *vm, ApiAnswerFn done, void *done_data, void *data);
     /* The id of a job that works on that host or waits for it: then it cannot be removed. NULL: never asked.

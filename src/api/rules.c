@@ -34,6 +34,8 @@ static const ApiRule rules[METHOD_MAX] = {
     [METHOD_HOST_MOVE] = {.handle = handle_host_move, .also_store = also_move_repositories},
     [METHOD_HOST_DISCOVER] = {.handle = handle_host_discover},
     [METHOD_MATCH_LIST] = {.handle = handle_match_list},
+    [METHOD_HOST_VMS] = {.handle = handle_host_vms},
+    [METHOD_VM_ADOPT] = {.handle = handle_vm_adopt},
     [METHOD_HOST_MODULES] = {.handle = handle_host_modules},
     [METHOD_HOST_DELETE] = {.check_delete = check_host_delete},
     [METHOD_POOL_DELETE] = {.check_delete = call_check_unused},

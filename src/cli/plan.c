@@ -207,6 +207,17 @@ static void append_changed(const Plan *plan) {
     output_fields_text(resource->type, changed, plan->out);
 }
 
+/* 9. What would be otherwise, or stays behind. */
+static void append_warnings(const Plan *plan) {
+    const json_t *warnings = json_at(plan->plan, "data.warnings");
+    size_t i;
+    json_t *one;
+    if (json_array_size(warnings) > 0)
+        g_string_append(plan->out, "Mind:\n");
+    json_array_foreach ((json_t *)warnings, i, one)
+        g_string_append_printf(plan->out, "  %s\n", json_string_value(one));
+}
+
 static bool is_conflict(const json_t *claim, const json_t *held) {
     bool is_shared =
         json_is_true(json_object_get(claim, "shared")) && json_is_true(json_object_get(held, "shared"));
@@ -225,7 +236,7 @@ static void append_waits(const Plan *plan, const json_t *claim, const char *obje
         }
 }
 
-/* 9. What the job would hold, and the jobs that have it now. */
+/* 10. What the job would hold, and the jobs that have it now. */
 static void append_claims(const Plan *plan) {
     static const char open_jobs[] =
         "/v1/jobs?filter=state!%3Dsucceeded,state!%3Dfailed,state!%3Dcancelled,state!%3Dlost";
@@ -266,6 +277,7 @@ void plan_text(
     append_mode(&plan);
     append_hold(&plan, name);
     append_changed(&plan);
+    append_warnings(&plan);
     append_claims(&plan);
     g_string_append(out, "Nothing was done.\n");
 }

@@ -91,6 +91,12 @@ static bool detach_disk(Vm *vm, const json_t *parameters, Error *err) {
     Disk *disk = disk_called(vm, request.disk);
     if (!disk)
         return no_such(vm, "disk", request.disk, err);
+    if (disk->path && request.purge)
+        return error_set(err, ERROR_UNSUPPORTED, "/purge",
+            "purge: %s is an adopted VM's file outside of the repository, which Lodge never deletes; take "
+            "the "
+            "disk away with delete, and the file stays",
+            disk->path);
     bool is_kept = disk->kind == DISK_KIND_DISK && !request.delete &&!request.purge;
     if (is_kept && disk->detached)
         return error_set(err, ERROR_WRONG_STATE, "/disk", "the disk %s is detached already", disk->name);
@@ -275,6 +281,7 @@ static bool complete_disk(const Vm *before, Vm *vm, size_t index, GRand *random,
     if (disk->id && !old)
         return error_set(err, ERROR_INVALID, "/id", "id: %s has no disk with this id", before->name);
     model_apply_defaults(&disk_type, disk);
+    disk_set_path(disk, old ? old->path : NULL);
     if (old ? !take_over_disk(old, disk, err) : false)
         return false;
     if (!disk->id) {
@@ -318,6 +325,7 @@ static bool complete_nic(
     model_apply_defaults(&nic_type, nic);
     g_autofree char *id = old ? NULL : random_id(random);
     nic_set_id(nic, old ? old->id : id);
+    nic_set_pci(nic, old ? old->pci : NULL);
     if (!nic->mac && old)
         nic_set_mac(nic, old->mac);
     if (!nic->name && old)

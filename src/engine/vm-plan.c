@@ -149,6 +149,8 @@ static bool plan_disks(const VmCreate *request, const VmPlanWorld *world, Vm *vm
             disk_copy(vm_add_disks(vm), &request->disks.items[i]);
     else
         take_template_disks(world->source, vm);
+    for (size_t i = 0; i < vm->disks.n; i++)
+        disk_set_path(&vm->disks.items[i], NULL); /* an adopted VM's only */
     bool is_empty = !world->source && vm->disks.n == 0;
     if (is_empty)
         disk_set_size(vm_add_disks(vm), default_disk_size);

@@ -12,7 +12,7 @@
  * in this order; "no_bridge=br0,br1" is a host without these bridges, "cpu=Intel:Skylake:aes,avx2" one
  * whose guests get that processor ("-hle": its model stands for it, and it is not there); "hang=statistics"
  * makes calls of that name hang while the line stands. A file ID.crashed instead of ID.json is a VM that has
- * crashed (crash-mark.h).
+ * crashed (crash-mark.h), foreign/ID.json one of another tool (fake-foreign.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "model/abilities.h"
+#include "hypervisor/adopted.h"
 #include "hypervisor/host-facts.h"
 #include "hypervisor/crash-mark.h"
 #include "hypervisor/device-change.h"
@@ -183,6 +184,11 @@ static bool report_cpu(const HypervisorSession *session, HostStatus *status) {
     return true;
 }
 
+static void add_unmanaged(const ForeignVm *vm, bool runs, void *status) {
+    (void)runs;
+    host_status_add_unmanaged(status, vm->name);
+}
+
 static bool fake_probe(HypervisorSession *session, HostStatus *status, Error *err) {
     if (!fake_suffer(session, "probe", NULL, err))
         return false;
@@ -201,7 +207,9 @@ static bool fake_probe(HypervisorSession *session, HostStatus *status, Error *er
         return false;
     int64_t n_running = 0;
     for (size_t i = 0; i < inventory.vms.n; i++)
-        n_running += inventory.vms.items[i].status.state != VM_STATE_CRASHED;
+        n_running += inventory.vms.items[i].status.state != VM_STATE_CRASHED &&
+                     inventory.vms.items[i].status.state != VM_STATE_STOPPED;
+    fake_foreign_each(session, add_unmanaged, status);
     host_status_set_vms_running(status, n_running);
     return true;
 }
@@ -212,6 +220,15 @@ static void fill_state(const HypervisorSession *session, const Vm *vm, AgentVmSt
     agent_vm_state_set_name(state, name);
     agent_vm_state_set_managed(state, true);
     vm_status_copy(agent_vm_state_put_status(state), &vm->status);
+}
+
+static void add_foreign_state(const ForeignVm *vm, bool runs, void *data) {
+    AgentVmState *state = agent_inventory_add_vms(data);
+    agent_vm_state_set_id(state, vm->id);
+    agent_vm_state_set_name(state, vm->name);
+    agent_vm_state_set_managed(state, false);
+    vm_status_set_state(agent_vm_state_put_status(state), runs ? VM_STATE_RUNNING : VM_STATE_STOPPED);
+    vm_status_set_unmanaged(&state->status, true);
 }
 
 static bool fake_list(HypervisorSession *session, AgentInventory *inventory, Error *err) {
@@ -228,6 +245,7 @@ static bool fake_list(HypervisorSession *session, AgentInventory *inventory, Err
     }
     g_dir_close(folder);
     crash_marks_list(session->folder, inventory);
+    fake_foreign_each(session, add_foreign_state, inventory);
     return true;
 }
 
@@ -349,6 +367,8 @@ static bool fake_start(HypervisorSession *session, const HypervisorVm *vm, const
         return error_set(err, ERROR_UNSUPPORTED, "/vcpus", "this host can give %d to a VM", FAKE_VCPUS_LIMIT);
     if (fake_load(session, vm->vm->id, &running))
         return true;
+    if (fake_foreign_has(session, vm->vm->id))
+        return error_set(err, ERROR_IN_USE, NULL, "another tool has a VM with this id");
     report_modes(session, &host);
     if (!vm_mode_choose(vm->vm, &host, vm->kernel_path != NULL, &mode, err) ||
         !check_bridges(session, vm, err) || !fake_suffer(session, "start", cancel, err))
@@ -441,6 +461,8 @@ static bool fake_save(HypervisorSession *session, const char *vm_id, const char 
     g_auto(Vm) vm = {0};
     if (!fake_load(session, vm_id, &vm))
         return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
+    if (vm.status.adopted)
+        return adopted_refuse("cannot save it", err);
     g_autoptr(json_t) json = vm_encode(&vm, MODEL_ENCODE_ALL);
     g_autofree char *text = json_to_text(json);
     if (!file_replace(path, text, strlen(text), 0600, err)) /* half of it, as it is while this takes long */
@@ -596,6 +618,8 @@ static bool fake_update(HypervisorSession *session, const HypervisorVm *vm, Agen
         return false;
     if (!fake_load(session, vm->vm->id, &running))
         return true;
+    if (running.status.adopted)
+        return adopted_update(&running, vm->vm, ret_pending, err);
     if (!change_disks(session, &running, vm->vm, ret_pending, err) ||
         !change_nics(session, &running, vm->vm, ret_pending, err))
         return false;
@@ -690,6 +714,9 @@ const Hypervisor hypervisor_fake = {
     .update = fake_update,
     .console = fake_console,
     .definition = fake_definition,
+    .foreign = fake_foreign,
+    .foreign_read = fake_foreign_read,
+    .adopt = fake_adopt,
     .network_open = fake_network_open,
     .network_close = fake_network_close,
     .mover = &fake_mover,

@@ -137,6 +137,17 @@ typedef struct Hypervisor {
     /* The libvirt (or xl) definition that starts this VM without Lodge, newly allocated. */
     bool (*definition)(HypervisorSession *session, const HypervisorVm *vm, char **ret_text, Error *err);
 
+    /* VMs that others made, running or not: what an adoption would take over, and what stands against it.
+     * All three NULL: there are none. */
+    bool (*foreign)(HypervisorSession *session, AgentForeignList *ret_list, Error *err);
+    /* One of them, and how the tool that made it defines it, newly allocated; ERROR_NOT_FOUND when there is
+     * none with that id, or not any more. */
+    bool (*foreign_read)(
+        HypervisorSession *session, const char *vm_id, ForeignVm *ret_vm, char **ret_text, Error *err);
+    /* Takes it over: the tool that made it forgets it, one that runs stays as it is and is ours. May be
+     * repeated, also when nothing is left to take. On failure it is still the other tool's. */
+    bool (*adopt)(HypervisorSession *session, const Vm *vm, Error *err);
+
     const HypervisorMover *mover; /* NULL: no live migration */
 
     /* Makes or checks what a network needs on this host; may be repeated. Fills in bridge and subnet that

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 static bool is_of_vm(const char *name, const char *vm_id) {
-    static const char *const endings[] = {".log", ".nvram", ".crashed", ".vnc"};
+    static const char *const endings[] = {".log", ".nvram", ".crashed", ".vnc", ".adopted"};
     if (!g_str_has_prefix(name, vm_id))
         return false;
     const char *ending = name + strlen(vm_id);

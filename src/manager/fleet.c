@@ -178,7 +178,8 @@ static void take_page(Link *link, const AgentInventory *page) {
 static void take_inventory(Link *link, const HostStatus *host) {
     g_auto(HostStatus) status = {0};
     host_status_copy(&status, host);
-    for (guint i = 0; i < link->unmanaged->len; i++)
+    bool is_told = host_status_has(&status, HOST_STATUS_FIELD_UNMANAGED); /* by the host itself */
+    for (guint i = 0; !is_told && i < link->unmanaged->len; i++)
         host_status_add_unmanaged(&status, g_ptr_array_index(link->unmanaged, i));
     take_host_status(link, &status);
     if (host->state == HOST_STATE_DEGRADED) /* what is not listed may run all the same */

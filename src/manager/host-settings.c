@@ -43,7 +43,19 @@ void host_modules_check(Fleet *fleet, const Host *host, HostModulesFn done, void
 
 /* ---- listing ---- */
 
+/* What is asked for page by page: the answer holds the rows under a name, and `next`. */
+typedef struct Pages {
+    AgentMethodId method;
+    const TypeDescriptor *type; /* of an answer */
+    const char *rows, *what;
+} Pages;
+static const Pages module_pages = {
+    AGENT_METHOD_MODULES_LIST, &agent_module_list_type, "modules", "list of kernel modules"};
+static const Pages foreign_pages = {
+    AGENT_METHOD_VM_FOREIGN, &agent_foreign_list_type, "vms", "list of other tools' VMs"};
+
 typedef struct Listing {
+    const Pages *pages;
     Fleet *fleet;
     char *host_id, *after;
     json_t *rows;
@@ -60,16 +72,21 @@ static void end(Listing *listing, const Error *err) {
 }
 
 static bool take_page(Listing *listing, const json_t *result, bool *ret_is_last, Error *err) {
-    g_auto(AgentModuleList) page = {0};
-    if (!agent_module_list_decode(result, MODEL_STORED, &page, err))
+    const Pages *pages = listing->pages;
+    void *page = g_malloc0(pages->type->size);
+    bool is_sound = model_decode(pages->type, result, MODEL_STORED, page, err);
+    model_free(pages->type, page);
+    if (!is_sound)
         return false;
-    bool leads_back = page.next && listing->after && strcmp(page.next, listing->after) <= 0;
-    if (leads_back || json_array_size(listing->rows) + page.modules.n > MAX_ROWS)
-        return error_set(err, ERROR_PROTOCOL, NULL, "the host's list of kernel modules has no end");
-    json_array_extend(listing->rows, json_object_get(result, "modules"));
+    json_t *rows = json_object_get(result, pages->rows);
+    const char *next = json_text_at(result, "next");
+    bool leads_back = next && listing->after && strcmp(next, listing->after) <= 0;
+    if (leads_back || json_array_size(listing->rows) + json_array_size(rows) > MAX_ROWS)
+        return error_set(err, ERROR_PROTOCOL, NULL, "the host's %s has no end", pages->what);
+    json_array_extend(listing->rows, rows);
     g_free(listing->after);
-    listing->after = g_strdup(page.next);
-    *ret_is_last = !page.next;
+    listing->after = g_strdup(next);
+    *ret_is_last = !next;
     return true;
 }
 
@@ -77,7 +94,7 @@ static void page_arrived(const json_t *result, const Error *err, void *data);
 
 static void ask_page(Listing *listing) {
     json_t *parameters = json_pack("{ss*}", "after", listing->after);
-    fleet_ask(listing->fleet, listing->host_id, AGENT_METHOD_MODULES_LIST, parameters, page_arrived, listing);
+    fleet_ask(listing->fleet, listing->host_id, listing->pages->method, parameters, page_arrived, listing);
 }
 
 static void page_arrived(const json_t *result, const Error *err, void *data) {
@@ -92,9 +109,22 @@ static void page_arrived(const json_t *result, const Error *err, void *data) {
         ask_page(listing);
 }
 
-void host_modules_list(Fleet *fleet, const char *host_id, HostModulesFn done, void *data) {
+static void list_pages(
+    const Pages *pages, Fleet *fleet, const char *host_id, HostModulesFn done, void *data) {
     Listing *listing = g_new0(Listing, 1);
-    *listing = (Listing){
-        .fleet = fleet, .host_id = g_strdup(host_id), .rows = json_array(), .done = done, .data = data};
+    *listing = (Listing){.pages = pages,
+        .fleet = fleet,
+        .host_id = g_strdup(host_id),
+        .rows = json_array(),
+        .done = done,
+        .data = data};
     ask_page(listing);
+}
+
+void host_modules_list(Fleet *fleet, const char *host_id, HostModulesFn done, void *data) {
+    list_pages(&module_pages, fleet, host_id, done, data);
+}
+
+void host_foreign_list(Fleet *fleet, const char *host_id, HostModulesFn done, void *data) {
+    list_pages(&foreign_pages, fleet, host_id, done, data);
 }

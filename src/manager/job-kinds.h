@@ -21,6 +21,8 @@ extern const JobKind *const take_job_kinds[];
 extern const size_t n_take_job_kinds;
 extern const JobKind *const adopt_job_kinds[];
 extern const size_t n_adopt_job_kinds;
+extern const JobKind *const foreign_job_kinds[];
+extern const size_t n_foreign_job_kinds;
 /* Whether it is on its way out: who has let go of it must not take it again. */
 bool host_is_being_released(Inventory *inventory, const char *host);
 extern const JobKind *const migrate_job_kinds[];

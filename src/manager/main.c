@@ -167,6 +167,10 @@ static void list_modules(const char *host_id, ApiAnswerFn done, void *done_data,
     host_modules_list(((Manager *)data)->fleet, host_id, done, done_data);
 }
 
+static void list_foreign(const char *host_id, ApiAnswerFn done, void *done_data, void *data) {
+    host_foreign_list(((Manager *)data)->fleet, host_id, done, done_data);
+}
+
 static void check_modules(const Host *host, ApiAnswerFn done, void *done_data, void *data) {
     host_modules_check(((Manager *)data)->fleet, host, done, done_data);
 }
@@ -412,6 +416,7 @@ static GPtrArray *all_job_kinds(void) {
         {host_job_kinds, n_host_job_kinds},
         {take_job_kinds, n_take_job_kinds},
         {adopt_job_kinds, n_adopt_job_kinds},
+        {foreign_job_kinds, n_foreign_job_kinds},
         {migrate_job_kinds, n_migrate_job_kinds},
         {balance_job_kinds, n_balance_job_kinds},
         {removal_job_kinds, n_removal_job_kinds},
@@ -453,6 +458,7 @@ static bool start(Manager *manager, Error *err) {
         .end_discovery = end_discovery,
         .list_modules = list_modules,
         .check_modules = check_modules,
+        .list_foreign = list_foreign,
         .read_statistics = read_statistics,
         .job_on_host = job_on_host};
     manager->api = api_new(&options);

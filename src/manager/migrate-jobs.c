@@ -90,6 +90,9 @@ bool vm_may_leave(Inventory *inventory, const Vm *vm, Error *err) {
         return false;
     if (!vm_has(vm, VM_FIELD_STATUS) || vm->status.state != VM_STATE_RUNNING)
         return error_set(err, ERROR_WRONG_STATE, NULL, "%s does not run", vm->name);
+    if (vm->status.adopted)
+        return error_set(err, ERROR_WRONG_STATE, NULL,
+            "%s still runs as the tool that made it has defined it: stop it and start it once", vm->name);
     return check_host(host, "source", err) && check_mode(host, vm, err);
 }
 
@@ -108,6 +111,11 @@ static bool check_devices(
         if (disk->image && home != there)
             return error_set(err, ERROR_UNSUPPORTED, "/disks",
                 "%s has an ISO in a drive, which %s does not have; eject it", vm->name, target->name);
+        if (disk->path && g_strcmp0(there->id, vm->repository) == 0)
+            return error_set(err, ERROR_UNSUPPORTED, "/disks",
+                "the disk %s of %s lies outside of the repository (%s), where %s does not see it; name a "
+                "repository to copy it into",
+                disk->name, vm->name, disk->path, target->name);
         if (disk->detached && !is_stopped(vm) && g_strcmp0(there->id, vm->repository) != 0)
             return error_set(err, ERROR_UNSUPPORTED, "/disks",
                 "%s has the detached disk %s, whose content would not come along; attach or delete it, or "
@@ -296,8 +304,11 @@ static void place_there(JobRun *run, const Vm *vm, Vm *ret_there) {
     vm_copy(ret_there, vm);
     vm_set_host(ret_there, note(run, "to"));
     vm_set_repository(ret_there, note(run, "repository"));
-    if (!is_shared_move(run))
-        vm_set_template(ret_there, NULL); /* its disks are whole there */
+    if (is_shared_move(run))
+        return;
+    vm_set_template(ret_there, NULL); /* its disks are whole there */
+    for (size_t i = 0; i < ret_there->disks.n; i++)
+        disk_set_path(&ret_there->disks.items[i], NULL); /* and in the repository */
 }
 
 /* As it is to be there. NULL with the step failed. */

@@ -291,6 +291,7 @@ static bool new_identity(Inventory *inventory, const Vm *source, const char *nam
         g_autofree char *disk_id = uuid_new();
         disk_set_id(&vm.disks.items[i], disk_id);
         disk_set_serial(&vm.disks.items[i], NULL);
+        disk_set_path(&vm.disks.items[i], NULL); /* the copy lies in the repository */
     }
     const Object *pool = inventory_get(inventory, RESOURCE_POOL, vm.pool);
     g_autoptr(GRand) random = g_rand_new();
@@ -702,6 +703,19 @@ static bool check_unprotected(const Vm *vm, Error *err) {
            error_set(err, ERROR_IN_USE, "/protected", "%s is protected against deletion", vm->name);
 }
 
+/* For the dry run. */
+static void tell_what_stays(const Vm *vm, Job *job) {
+    json_t *warnings = json_array();
+    for (size_t i = 0; i < vm->disks.n; i++)
+        if (vm->disks.items[i].path)
+            json_array_append_new(
+                warnings, json_sprintf("%s lies outside of the repository and stays where it is",
+                              vm->disks.items[i].path));
+    if (json_array_size(warnings) > 0)
+        job_take_data(job, json_pack("{sO}", "warnings", warnings));
+    json_decref(warnings);
+}
+
 static bool prepare_delete(Inventory *inventory, const JobRequest *asked, Job *job, Error *err) {
     const Vm *vm = asked->target->data;
     if (!check_unprotected(vm, err) || !reconcile_check(inventory, vm->repository, err))
@@ -711,6 +725,7 @@ static bool prepare_delete(Inventory *inventory, const JobRequest *asked, Job *j
     if (runs && !json_is_true(json_object_get(asked->parameters, "force")))
         return error_set(
             err, ERROR_WRONG_STATE, NULL, "%s runs; stop it first, or delete it with force", vm->name);
+    tell_what_stays(vm, job);
     return prepare_vm(inventory, asked, job, err);
 }
 

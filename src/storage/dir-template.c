@@ -12,6 +12,7 @@
 #include "storage/definition.h"
 #include "storage/dir.h"
 #include "storage/disk-file.h"
+#include "storage/outside-disk.h"
 
 enum { BOOT_FILE_LIMIT = 512 << 20 }; /* bytes of a kernel or an initial RAM disk */
 
@@ -289,7 +290,8 @@ static bool disk_capture(const Repository *repository, const Disk *source, Templ
     g_autofree char *stem = g_strdup_printf("%s/disks/%s", repository->path, id);
     const DiskSource origin = {.path = from, .format = source->format, .size_bytes = source->size};
     DiskFormat format;
-    if (!disk_note_read(repository, source->id, &old, err))
+    if (source->path ? !outside_disk_check_copy(source->path, source->format, err)
+                     : !disk_note_read(repository, source->id, &old, err))
         return false;
     const DiskNote note = {.template = definition->id, .backing = old.backing};
     if (!disk_note_write(repository, id, &note, err) ||

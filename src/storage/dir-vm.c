@@ -16,6 +16,7 @@
 #include "storage/definition.h"
 #include "storage/dir.h"
 #include "storage/disk-file.h"
+#include "storage/outside-disk.h"
 
 static char *vm_folder(const Repository *repository, const char *vm_id) {
     return g_build_filename(repository->path, "vms", vm_id, NULL);
@@ -65,7 +66,8 @@ static bool find_source_in_vm(DiskWork *work, Error *err) {
         return true;
     const Repository *repository = &work->request->repository;
     g_auto(DiskNote) note = {0};
-    if (!disk_note_read(repository, disk->id, &note, err))
+    if (disk->path ? !outside_disk_check_copy(disk->path, disk->format, err)
+                   : !disk_note_read(repository, disk->id, &note, err))
         return false;
     work->source = (DiskSource){
         .path = repository_disk_path(repository, disk), .format = disk->format, .size_bytes = disk->size};
@@ -157,6 +159,7 @@ static bool clone_make(DiskWork *work, const Cancel *cancel, Error *err) {
 static bool disk_make(DiskWork *work, const Cancel *cancel, Error *err) {
     if (!disk_has(work->disk, DISK_FIELD_ID))
         return error_set(err, ERROR_INVALID, "/id", "a disk needs an id");
+    disk_set_path(work->disk, NULL); /* what is made lies in the repository */
     if (agent_vm_has(work->request, AGENT_VM_FIELD_SOURCE)) {
         if (!find_source_in_vm(work, err))
             return false;
@@ -315,14 +318,33 @@ static const Disk *find_disk(const Vm *vm, const char *id) {
     return NULL;
 }
 
+/* Nothing but its size ever changes; a device is as large as it is. */
+static bool check_outside(const Disk *before, const Disk *disk, bool *ret_is_device, Error *err) {
+    OutsideDisk now;
+    *ret_is_device = false;
+    if (!before->path || disk->size == before->size)
+        return true;
+    if (!outside_disk_look(before->path, before->format, &now, err))
+        return false;
+    if (now.is_device && now.size_bytes < disk->size)
+        return error_set(err, ERROR_UNSUPPORTED, "/size",
+            "%s is a block device outside of the repository: make it larger first", before->path);
+    *ret_is_device = now.is_device;
+    return now.is_whole ||
+           error_set(err, ERROR_UNSUPPORTED, "/size",
+               "%s lies outside of the repository and on another file: it cannot grow here", before->path);
+}
+
 static bool disk_bring_to(
     const Repository *repository, const Vm *old, const Vm *vm, Disk *disk, bool may_grow, Error *err) {
     const Disk *before = find_disk(old, disk->id);
     if (!before) {
         if (!disk_has(disk, DISK_FIELD_SIZE))
             return error_set(err, ERROR_INVALID, "/size", "an empty disk needs a size");
+        disk_set_path(disk, NULL);
         return empty_disk_make(repository, vm, disk, NULL, err);
     }
+    disk_set_path(disk, before->path);
     disk_set_format(disk, before->format);
     if (disk_has(before, DISK_FIELD_CLONE))
         disk_set_clone(disk, before->clone);
@@ -330,10 +352,13 @@ static bool disk_bring_to(
         disk_set_size(disk, before->size);
     if (disk->size < before->size)
         return error_set(err, ERROR_INVALID, "/size", "a disk only grows");
+    bool is_device = false;
+    if (!check_outside(before, disk, &is_device, err))
+        return false;
     g_autofree char *path = repository_disk_path(repository, disk);
     if (access(path, F_OK) < 0)
         return error_set_errno(err, errno, "the file of the disk %s", disk->id);
-    return !may_grow || disk->size == before->size ||
+    return !may_grow || is_device || disk->size == before->size ||
            disk_file_grow(path, disk->format, disk->size, NULL, err);
 }
 
@@ -368,7 +393,7 @@ static bool removed_disks_to_trash(const Repository *repository, const Vm *old, 
     g_autofree char *trash = NULL;
     for (size_t i = 0; i < old->disks.n; i++) {
         const Disk *disk = &old->disks.items[i];
-        if (is_cd(disk) || find_disk(vm, disk->id) || !has_files(repository, disk))
+        if (is_cd(disk) || disk->path || find_disk(vm, disk->id) || !has_files(repository, disk))
             continue;
         if (!trash && !dir_trash_make(repository, vm->id, &trash, err))
             return false;
@@ -511,13 +536,34 @@ bool dir_vm_read(const Repository *repository, const char *vm_id, Vm *ret_vm, Er
     return dir_check(repository, err) && definition_read(path, &vm_type, ret_vm, err);
 }
 
+bool dir_vm_adopt(const Repository *repository, const Vm *vm, const char *original, Error *err) {
+    g_autofree char *folder = vm_folder(repository, vm->id);
+    g_autofree char *path = vm_file(repository, vm->id, "vm.json");
+    g_autofree char *beside = vm_file(repository, vm->id, "adopted.xml");
+    g_auto(Vm) old = {0};
+    if (!dir_check(repository, err) || !definition_read_any(path, &vm_type, &old, err))
+        return false;
+    if (old.host && g_strcmp0(old.host, vm->host) != 0)
+        return error_set(err, ERROR_EXISTS, "/vm/id", "%s holds that VM already, of another host (%s)",
+            repository->path, old.host);
+    if (old.id)
+        return true; /* before a crash */
+    if (!folder_make(folder, 0711, err))
+        return false;
+    if (chmod(folder, 0711) < 0)
+        return error_set_errno(err, errno, "opening %s for the hypervisor", folder);
+    bool is_kept =
+        !original || access(beside, F_OK) == 0 || file_replace(beside, original, strlen(original), 0600, err);
+    return is_kept && definition_write(path, &vm_type, vm, err) && dir_sync_parent(folder, err);
+}
+
 /* The disks first, the folder that names them last: an interrupted delete is found and done again. */
 static bool vm_to_trash(
     const Repository *repository, const Vm *vm, const char *folder, const char *trash, Error *err) {
     for (size_t i = 0; i < vm->disks.n; i++) {
         const Disk *disk = &vm->disks.items[i];
         g_auto(DiskNote) note = {0};
-        if (is_cd(disk) || !disk->id)
+        if (is_cd(disk) || !disk->id || disk->path)
             continue;
         if (!disk_note_read_any(repository, disk->id, &note, err))
             return false;

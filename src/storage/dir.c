@@ -216,6 +216,7 @@ const RepositoryKindOps repository_dir = {
     .vm_write = dir_vm_write,
     .disk_discard = dir_disk_discard,
     .vm_read = dir_vm_read,
+    .vm_adopt = dir_vm_adopt,
     .vm_delete = dir_vm_delete,
     .template_store = dir_template_store,
     .template_from_vm = dir_template_from_vm,

@@ -22,6 +22,7 @@ bool dir_vm_prepare(const Repository *repository, Vm *vm, int flags, Error *err)
 bool dir_disk_discard(const Repository *repository, const char *vm_id, const char *disk_id, Error *err);
 bool dir_vm_write(const Repository *repository, Vm *vm, const char *definition, Error *err);
 bool dir_vm_read(const Repository *repository, const char *vm_id, Vm *ret_vm, Error *err);
+bool dir_vm_adopt(const Repository *repository, const Vm *vm, const char *original, Error *err);
 bool dir_vm_delete(const Repository *repository, const char *vm_id, bool purge, Error *err);
 bool dir_template_store(
     const Repository *repository, Template *definition, const char *work_folder, Error *err);

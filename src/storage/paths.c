@@ -16,7 +16,7 @@ bool repository_check_file_name(const char *name, const char *field, Error *err)
 }
 
 char *repository_disk_path(const Repository *repository, const Disk *disk) {
-    return disk_file_path(repository, disk->id, disk->format);
+    return disk->path ? g_strdup(disk->path) : disk_file_path(repository, disk->id, disk->format);
 }
 
 bool repository_backing(const Repository *repository, const char *disk_id, DiskFormat format,

@@ -51,6 +51,9 @@ typedef struct RepositoryKindOps {
     /* Deletes a disk of the VM for good, without trash; one that is not there is success. */
     bool (*disk_discard)(const Repository *repository, const char *vm_id, const char *disk_id, Error *err);
     bool (*vm_read)(const Repository *repository, const char *vm_id, Vm *ret_vm, Error *err);
+    /* Writes vm.json of a VM whose disks lie elsewhere (Disk.path), and before it, once, how another tool
+     * defined it (`original`, or NULL). Repeated it leaves both as they are. */
+    bool (*vm_adopt)(const Repository *repository, const Vm *vm, const char *original, Error *err);
     /* To the trash, or gone. A VM that is not there is success. */
     bool (*vm_delete)(const Repository *repository, const char *vm_id, bool purge, Error *err);
 
@@ -98,7 +101,7 @@ const RepositoryKindOps *repository_kind_of(const Repository *repository, Error 
  * ERROR_INVALID at `field`. */
 bool repository_check_file_name(const char *name, const char *field, Error *err);
 
-/* Paths inside a repository; newly allocated. */
+/* Paths inside a repository; newly allocated. That of an adopted VM's disk may be outside. */
 char *repository_disk_path(const Repository *repository, const Disk *disk);
 /* The disk that an overlay lies on: a template's, which may be an overlay itself. Owned by the caller. */
 typedef struct RepositoryBacking {

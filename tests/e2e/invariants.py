@@ -1,5 +1,6 @@
 """What must be true whenever no job is open: store, repository and hypervisor tell the same story."""
 import json
+import pathlib
 import time
 
 from house import Failure, require
@@ -86,7 +87,10 @@ def _files(folder, stored):
             yield f"disk note {path.name} has no disk"
     for definition in stored.values():
         for disk in definition.get("disks", []):
-            if disk.get("kind") != "cd" and not any(f"{disk['id']}{suffix}" in disks for suffix in DISK_SUFFIXES):
+            if disk.get("path"):  # an adopted VM's, outside of the repository
+                if not pathlib.Path(disk["path"]).exists():
+                    yield f"VM {definition.get('name')} has lost its disk {disk['path']}"
+            elif disk.get("kind") != "cd" and not any(f"{disk['id']}{suffix}" in disks for suffix in DISK_SUFFIXES):
                 yield f"VM {definition.get('name')} has lost its disk {disk['id']}"
     for vm in folder.glob("vms/*"):
         if not (vm / "vm.json").exists():

@@ -112,12 +112,25 @@ static char *without_namespace(const char *element) {
     return is_closed ? g_strdup_printf("<%s%s", name, body) : g_strdup_printf("<%s%s</%s>", name, body, name);
 }
 
-static void set_metadata(virDomain *domain, const char *element, const char *prefix, const char *uri) {
+static bool write_metadata(
+    virDomain *domain, const char *element, const char *prefix, const char *uri, Error *err) {
     g_autofree char *plain = without_namespace(element);
-    if (virDomainSetMetadata(
-            domain, VIR_DOMAIN_METADATA_ELEMENT, plain, prefix, uri, VIR_DOMAIN_AFFECT_LIVE) < 0)
-        log_warning(
-            "what runs of %s cannot be noted: %s", virDomainGetName(domain), virGetLastErrorMessage());
+    return virDomainSetMetadata(
+               domain, VIR_DOMAIN_METADATA_ELEMENT, plain, prefix, uri, VIR_DOMAIN_AFFECT_LIVE) == 0 ||
+           connection_error(err, "what runs cannot be noted");
+}
+
+static void set_metadata(virDomain *domain, const char *element, const char *prefix, const char *uri) {
+    g_auto(Error) err = {0};
+    if (!write_metadata(domain, element, prefix, uri, &err))
+        log_warning("%s: %s", virDomainGetName(domain), err.message);
+}
+
+bool domain_mark(virDomain *domain, const Vm *vm, const DomainMark *mark, Error *err) {
+    g_autofree char *definition = domain_definition_element(vm);
+    g_autofree char *element = domain_mark_element(mark);
+    return write_metadata(domain, definition, "definition", DOMAIN_DEFINITION_NAMESPACE, err) &&
+           write_metadata(domain, element, "lodge", DOMAIN_VM_NAMESPACE, err);
 }
 
 static char *pending_text(const AgentVmChanged *changed) {

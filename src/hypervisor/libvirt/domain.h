@@ -46,6 +46,8 @@ void domain_add_head(GString *xml, const Vm *vm, const DomainMark *mark);
 /* <boot dev=…> in the order of the definition, or disk, CD, network. */
 void domain_add_boot_devices(GString *xml, const Vm *vm);
 
+/* Writes both elements of a running domain that has none yet. */
+bool domain_mark(virDomain *domain, const Vm *vm, const DomainMark *mark, Error *err);
 /* The definition with which the domain runs now. False when it cannot be read. */
 bool domain_running_definition(virDomain *domain, Vm *ret_vm);
 /* Writes both elements of a running domain; `element_before` is the mark that it had. What fails is logged.

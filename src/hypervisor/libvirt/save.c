@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "base/file.h"
 #include "base/log.h"
+#include "hypervisor/adopted.h"
 #include "hypervisor/crash-mark.h"
 #include "hypervisor/libvirt/session.h"
 
@@ -62,6 +63,8 @@ bool session_save(HypervisorSession *session, const char *vm_id, const char *pat
         return false;
     if (!domain)
         return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
+    if (session_is_adopted(session, domain))
+        return adopted_refuse("cannot save it", err);
     fd_auto int done_fd = eventfd(0, EFD_CLOEXEC);
     if (done_fd < 0)
         return error_set_errno(err, errno, "eventfd");

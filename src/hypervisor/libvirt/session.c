@@ -4,13 +4,14 @@
  */
 #include "hypervisor/libvirt/session.h"
 #include "hypervisor/crash-mark.h"
+#include <string.h>
 
 enum { SETTLE_MS = 75000, SETTLE_POLL_MS = 250 };
 
 static void remember_end(virDomain *domain, const char *vm_id, const char *fault, void *data) {
     const HypervisorSession *session = data;
     g_autofree char *own = domain_name(session->instance, vm_id);
-    if (g_strcmp0(virDomainGetName(domain), own) != 0)
+    if (g_strcmp0(virDomainGetName(domain), own) != 0 && !session_is_adopted(session, domain))
         return;
     if (fault)
         crash_mark_set(session->state_folder, vm_id, fault);
@@ -64,10 +65,25 @@ static bool is_ours(HypervisorSession *session, virDomain *domain, GHashTable *c
     g_mutex_unlock(&session->counted_lock);
     if (!is_known && session_is_managed(session, domain, &is_managed, NULL, NULL) && !is_managed)
         return false;
-    if (!is_known && session->dialect->see_run)
+    if (!is_known && session->dialect->see_run && !session_is_adopted(session, domain))
         session->dialect->see_run(domain);
     g_hash_table_add(counted, g_steal_pointer(&run));
     return true;
+}
+
+/* Others' VMs that do not run. By name: what was ours has no domain then. */
+static void add_idle(HypervisorSession *session, virConnect *connection, HostStatus *status) {
+    virDomainPtr *domains = NULL;
+    int n = virConnectListAllDomains(connection, &domains, VIR_CONNECT_LIST_DOMAINS_INACTIVE);
+    for (int i = 0; i < n; i++) {
+        char id[VIR_UUID_STRING_BUFLEN] = "";
+        virDomainGetUUIDString(domains[i], id);
+        g_autofree char *own = domain_name(session->instance, id);
+        if (strcmp(virDomainGetName(domains[i]), own) != 0 && !session_is_adopted(session, domains[i]))
+            host_status_add_unmanaged(status, virDomainGetName(domains[i]));
+        virDomainFree(domains[i]);
+    }
+    free(domains);
 }
 
 void session_count_vms(HypervisorSession *session, virConnect *connection, HostStatus *status) {
@@ -82,6 +98,7 @@ void session_count_vms(HypervisorSession *session, virConnect *connection, HostS
         virDomainFree(domains[i]);
     }
     free(domains);
+    add_idle(session, connection, status);
     host_status_set_vms_running(status, n_guests);
     g_mutex_lock(&session->counted_lock);
     GHashTable *before = session->counted;

@@ -5,6 +5,7 @@
 #pragma once
 #include "hypervisor/libvirt/connection.h"
 #include "hypervisor/libvirt/domain.h"
+#include "hypervisor/libvirt/foreign-xml.h"
 #include "hypervisor/libvirt/work-connections.h"
 
 /* What differs below the shared code. */
@@ -31,6 +32,10 @@ typedef struct LibvirtDialect {
     void (*see_run)(virDomain *domain);
     /* Not a guest at all; may be NULL. */
     bool (*is_no_guest)(virDomain *domain);
+    /* What stands against adopting it here; may be NULL. */
+    void (*check_foreign)(HypervisorSession *session, ForeignVm *vm, const ForeignExtra *extra);
+    /* VMs that libvirt does not know; may be NULL. */
+    void (*add_foreign)(virConnect *connection, AgentForeignList *list);
 } LibvirtDialect;
 
 /* The beginning of a driver's own session. */
@@ -77,6 +82,9 @@ bool session_is_managed(
 /* After session_is_managed failed: a domain of ours by its name that is just being made, or has just ended;
  * nothing else can be said of it. */
 bool session_is_between_states(const HypervisorSession *session, virDomain *domain, const char *id);
+/* Whether its domain is another tool's that was adopted, and runs since then. */
+bool session_is_adopted(const HypervisorSession *session, virDomain *domain);
+VmState session_vm_state(int libvirt_state);
 bool session_list(HypervisorSession *session, AgentInventory *inventory, Error *err);
 bool session_state(HypervisorSession *session, const char *vm_id, AgentVmState *ret_state, Error *err);
 /* Unless it is there already, of the guest alone, or one of too many. `mac` may be NULL. */
@@ -103,6 +111,12 @@ bool session_save_settle(HypervisorSession *session, const char *vm_id, const ch
     const Cancel *cancel, Error *err);
 bool session_restore(
     HypervisorSession *session, const HypervisorVm *vm, const char *path, const Cancel *cancel, Error *err);
+
+/* foreign.c */
+bool session_foreign(HypervisorSession *session, AgentForeignList *ret_list, Error *err);
+bool session_foreign_read(
+    HypervisorSession *session, const char *vm_id, ForeignVm *ret_vm, char **ret_text, Error *err);
+bool session_adopt(HypervisorSession *session, const Vm *vm, Error *err);
 
 /* console.c */
 bool session_console(HypervisorSession *session, const char *vm_id, int *ret_fd, Error *err);

@@ -1,13 +1,14 @@
 /* What runs, as libvirt tells it. */
 #include <libvirt/libvirt-qemu.h>
 #include <string.h>
+#include "hypervisor/adopted.h"
 #include "hypervisor/crash-mark.h"
 #include "hypervisor/libvirt/session.h"
 #include "hypervisor/libvirt/xml-read.h"
 
 enum { AGENT_TIMEOUT_S = 2, AGENT_VERSION_LIMIT = 64, KIB = 1024 };
 
-static VmState state_of(int libvirt_state) {
+VmState session_vm_state(int libvirt_state) {
     switch (libvirt_state) {
     case VIR_DOMAIN_RUNNING:
     case VIR_DOMAIN_BLOCKED:
@@ -26,6 +27,13 @@ static VmState state_of(int libvirt_state) {
     }
 }
 
+bool session_is_adopted(const HypervisorSession *session, virDomain *domain) {
+    char id[VIR_UUID_STRING_BUFLEN] = "";
+    virDomainGetUUIDString(domain, id);
+    g_autofree char *own = domain_name(session->instance, id);
+    return g_strcmp0(virDomainGetName(domain), own) != 0 && adopted_mark_has(session->state_folder, id);
+}
+
 bool session_is_managed(
     HypervisorSession *session, virDomain *domain, bool *ret_is_managed, char **ret_element, Error *err) {
     char id[VIR_UUID_STRING_BUFLEN];
@@ -33,7 +41,7 @@ bool session_is_managed(
         return connection_error(err, "a domain's id cannot be read");
     *ret_is_managed = false;
     g_autofree char *expected = domain_name(session->instance, id);
-    if (strcmp(virDomainGetName(domain), expected) != 0)
+    if (strcmp(virDomainGetName(domain), expected) != 0 && !session_is_adopted(session, domain))
         return true;
     g_autofree char *element = virDomainGetMetadata(
         domain, VIR_DOMAIN_METADATA_ELEMENT, DOMAIN_VM_NAMESPACE, VIR_DOMAIN_AFFECT_CURRENT);
@@ -64,7 +72,8 @@ static void read_element(const char *element, VmStatus *status) {
 
 bool session_is_between_states(const HypervisorSession *session, virDomain *domain, const char *id) {
     g_autofree char *own = domain_name(session->instance, id);
-    return connection_is_between_states() && g_strcmp0(virDomainGetName(domain), own) == 0 &&
+    return connection_is_between_states() &&
+           (g_strcmp0(virDomainGetName(domain), own) == 0 || session_is_adopted(session, domain)) &&
            virDomainIsActive(domain) == 0;
 }
 
@@ -105,13 +114,15 @@ static bool read_domain(HypervisorSession *session, virDomain *domain, AgentVmSt
     agent_vm_state_set_id(state, id);
     agent_vm_state_set_name(state, virDomainGetName(domain));
     agent_vm_state_set_managed(state, is_managed);
-    vm_status_set_state(status, state_of(info.state));
+    vm_status_set_state(status, session_vm_state(info.state));
     if (!is_managed)
         vm_status_set_unmanaged(status, true);
     if (info.state == VIR_DOMAIN_SHUTOFF)
         return true;
     vm_status_set_vcpus_online(status, info.nrVirtCpu);
     vm_status_set_memory_actual(status, (uint64_t)info.memory * KIB);
+    if (is_managed && session_is_adopted(session, domain))
+        vm_status_set_adopted(status, true);
     if (is_managed)
         vm_status_set_mode(status, session->dialect->mode_of(domain));
     if (element)

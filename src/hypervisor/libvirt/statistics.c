@@ -56,6 +56,7 @@ bool usage_begin(
     if (!xml || !domain_running_definition(usage.domain, &usage.running))
         return connection_error(err, "what the VM has cannot be read");
     usage.live = live_devices_read(xml);
+    usage.is_adopted = session_is_adopted(session, usage.domain);
     vm_statistics_set_id(statistics, vm_id);
     read_start(&usage, statistics);
     *ret_usage = usage;
@@ -69,10 +70,22 @@ static const LiveDevice *live_device(const Usage *usage, const char *id) {
     return alias ? live_device_find(usage->live, alias) : NULL;
 }
 
+/* Another tool's device has no name of ours: a disk is called as its target when it is adopted. */
+static const LiveDevice *adopted_device(const Usage *usage, const char *target, const char *mac) {
+    for (guint i = 0; usage->is_adopted && i < usage->live->list->len; i++) {
+        const LiveDevice *device = usage->live->list->pdata[i];
+        if (mac ? g_strcmp0(device->mac, mac) == 0 : !device->mac && g_strcmp0(device->target, target) == 0)
+            return device;
+    }
+    return NULL;
+}
+
 void usage_add_disks(const Usage *usage, UsageDiskFn count, const void *data, VmStatistics *statistics) {
     for (size_t i = 0; i < usage->running.disks.n; i++) {
         const Disk *disk = &usage->running.disks.items[i];
         const LiveDevice *device = live_device(usage, disk->id);
+        if (!device)
+            device = adopted_device(usage, disk->name, NULL);
         if (!device || !device->target)
             continue;
         VmDiskStatistics *row = vm_statistics_add_disks(statistics);
@@ -88,6 +101,8 @@ void usage_add_nics(
     for (size_t i = 0; i < usage->running.nics.n; i++) {
         const Nic *nic = &usage->running.nics.items[i];
         const LiveDevice *device = live_device(usage, nic->id);
+        if (!device)
+            device = adopted_device(usage, NULL, nic->mac);
         if (!device)
             continue;
         VmNicStatistics *row = vm_statistics_add_nics(statistics);

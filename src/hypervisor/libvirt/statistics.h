@@ -12,6 +12,7 @@ typedef struct Usage {
     virDomain *domain;
     Vm running; /* the definition that runs */
     LiveDevices *live;
+    bool is_adopted; /* its devices have another tool's names */
 } Usage;
 void usage_clear(Usage *usage);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Usage, usage_clear)

@@ -17,13 +17,26 @@ enum {
     TRANSLATION_CACHE_SHARE = 4, /* of the guest's memory */
     MAX_IDE = 4,
     SPARE_PORTS = 4,
+    MOST_PORTS = 63,
     ALWAYS_PRESENT = 3,       /* serial channels, balloon, random numbers */
     MEMORY_STATISTICS_S = 10, /* how often QEMU asks the guest's balloon driver */
     VCPUS_WITHOUT_IOMMU = 255 /* above, interrupts need an IOMMU in extended mode */
 };
 
 static bool is_old(const Vm *vm) {
+    if (vm_has(vm, VM_FIELD_CHIPSET))
+        return vm->chipset == CHIPSET_PC;
     return guest_os_needs_old_machine(vm->guest_os);
+}
+
+/* "0000:01:00.0"; false for NULL and anything else. */
+typedef struct PciPlace {
+    unsigned domain, bus, slot, function;
+} PciPlace;
+
+static bool pci_place_read(const char *text, PciPlace *ret_place) {
+    return text && sscanf(text, "%4x:%2x:%2x.%1x", &ret_place->domain, &ret_place->bus, &ret_place->slot,
+                       &ret_place->function) == 4;
 }
 
 static const char *target_prefix(DiskBus bus) {
@@ -246,11 +259,22 @@ static void add_seed(GString *xml, const HypervisorVm *vm) {
 
 /* Each device on PCI Express sits in a port of its own, and ports cannot be added later: those that the VM
  * needs at its start, and some for what comes while it runs. */
+static size_t highest_port(const HypervisorVm *vm) {
+    unsigned highest = 0;
+    for (size_t i = 0; i < vm->n_nics; i++) {
+        PciPlace place;
+        if (pci_place_read(vm->nics[i].nic->pci, &place))
+            highest = MAX(highest, place.bus);
+    }
+    return MIN(highest, MOST_PORTS);
+}
+
 static void add_ports(GString *xml, const HypervisorVm *vm, bool has_scsi) {
     size_t n = SPARE_PORTS + ALWAYS_PRESENT + vm->n_nics;
     n += (size_t)has_scsi + (size_t)domain_has_graphics(vm->vm);
     for (size_t i = 0; i < vm->n_disks; i++)
         n += disk_bus_of(vm->vm, vm->disks[i].disk) == DISK_BUS_VIRTIO;
+    n = MAX(n, highest_port(vm));
     domain_add(xml, "    <controller type='pci' index='0' model='pcie-root'/>\n");
     for (size_t i = 1; i <= n; i++)
         domain_add(xml, "    <controller type='pci' index='%zu' model='pcie-root-port'/>\n", i);
@@ -277,6 +301,7 @@ static void add_nic(GString *xml, const Vm *vm, const HypervisorNic *nic, const 
         [NIC_MODEL_E1000E] = "e1000e",
         [NIC_MODEL_RTL8139] = "rtl8139"};
     bool is_nat = nic->network->kind == NETWORK_KIND_NAT;
+    PciPlace place;
     domain_add(xml, "    <interface type='%s'>\n", is_nat ? "network" : "bridge");
     if (nic->nic->mac)
         domain_add(xml, "      <mac address='%s'/>\n", nic->nic->mac);
@@ -290,6 +315,10 @@ static void add_nic(GString *xml, const Vm *vm, const HypervisorNic *nic, const 
         models[nic_has(nic->nic, NIC_FIELD_MODEL) ? nic->nic->model : guest_os_nic_model(vm->guest_os)]);
     domain_add(xml, "      <link state='%s'/>\n", domain_is_connected(nic->nic) ? "up" : "down");
     add_alias(xml, nic->nic->id);
+    if (pci_place_read(nic->nic->pci, &place))
+        domain_add(xml,
+            "      <address type='pci' domain='0x%04x' bus='0x%02x' slot='0x%02x' function='0x%x'/>\n",
+            place.domain, place.bus, place.slot, place.function);
     domain_add(xml, "    </interface>\n");
 }
 

@@ -1,9 +1,11 @@
 /* The driver "qemu": QEMU and KVM through libvirt. */
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/file.h"
 #include "model/abilities.h"
+#include "hypervisor/adopted.h"
 #include "hypervisor/host-facts.h"
 #include "hypervisor/libvirt/network-modules.h"
 #include "hypervisor/libvirt/xml-read.h"
@@ -21,13 +23,16 @@ static VmMode mode_of(virDomain *domain) {
     return VM_MODE_HVM;
 }
 
+static void check_foreign(HypervisorSession *base, ForeignVm *vm, const ForeignExtra *extra);
+
 static const LibvirtDialect dialect = {.uri = "qemu:///system",
     .console_flags = VIR_DOMAIN_CONSOLE_SAFE,
     .has_agent = true,
     .stop_flags = {VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, VIR_DOMAIN_SHUTDOWN_GUEST_AGENT},
     .is_half_started = is_half_started,
     .mode_of = mode_of,
-    .is_whole_image = qemu_is_whole_image};
+    .is_whole_image = qemu_is_whole_image,
+    .check_foreign = check_foreign};
 
 /* Any Linux can. */
 static bool qemu_is_here(void) {
@@ -115,6 +120,19 @@ static bool qemu_probe(HypervisorSession *base, HostStatus *status, Error *err) 
     return true;
 }
 
+/* UEFI's variables belong to its code. */
+static void check_foreign(HypervisorSession *base, ForeignVm *vm, const ForeignExtra *extra) {
+    const HypervisorVm any = {0};
+    const char *code = qemu_xml_options((QemuSession *)base, &any).uefi_code;
+    if (vm->firmware != FIRMWARE_UEFI)
+        return;
+    if (!code)
+        foreign_add_obstacle(vm, "the UEFI firmware (package ovmf) is not installed");
+    else if (extra->loader ? strcmp(extra->loader, code) != 0 : extra->nvram != NULL)
+        foreign_add_obstacle(vm, "its UEFI is %s, that of Lodge here is %s",
+            extra->loader ? extra->loader : "not named", code);
+}
+
 static bool can_bypass_cache(const char *path) {
     fd_auto int fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
     return fd >= 0;
@@ -157,7 +175,7 @@ static bool qemu_start(HypervisorSession *base, const HypervisorVm *vm, const Ca
     if (session_runs_already(base, present))
         return true;
     if (!qemu_share_backing(session, vm, err) || !session_open_networks(base, vm, err) ||
-        !cancel_check(cancel, err))
+        !adopted_settle(base->state_folder, vm->vm->id, err) || !cancel_check(cancel, err))
         return false;
     g_autofree char *xml = qemu_domain_xml(vm, &options);
     moving_forget(base, vm->vm->id);
@@ -223,6 +241,9 @@ const Hypervisor hypervisor_qemu = {
     .update = qemu_update,
     .console = session_console,
     .definition = qemu_definition,
+    .foreign = session_foreign,
+    .foreign_read = session_foreign_read,
+    .adopt = session_adopt,
     .network_open = session_network_open,
     .network_close = session_network_close,
     .mover = &qemu_mover,

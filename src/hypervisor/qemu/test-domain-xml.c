@@ -137,6 +137,29 @@ static void test_level(void) {
     sample_clear(&sample);
 }
 
+/* The old PC whatever the guest OS, and NICs where they were; the new one has ports enough for that. */
+static void test_adopted(void) {
+    static const char *const paths[] = {"/srv/old-web.qcow2", NULL};
+    for (Chipset chipset = 0; chipset < CHIPSET_MAX; chipset++) {
+        Sample sample = {0};
+        sample_init(&sample);
+        vm_set_chipset(&sample.vm, chipset);
+        Disk *disk = vm_add_disks(&sample.vm);
+        disk_set_format(disk, DISK_FORMAT_QCOW2);
+        disk_set_bus(disk, chipset == CHIPSET_PC ? DISK_BUS_IDE : DISK_BUS_SATA);
+        disk_set_path(disk, paths[0]);
+        network_set_bridge(&sample.networks[0], "br0");
+        network_set_kind(&sample.networks[0], NETWORK_KIND_BRIDGE);
+        Nic *nic = vm_add_nics(&sample.vm);
+        nic_set_mac(nic, "52:54:00:00:00:01");
+        nic_set_pci(nic, chipset == CHIPSET_PC ? "0000:00:03.0" : "0000:0b:00.0");
+        sample_complete(&sample, paths);
+        g_assert_true(qemu_domain_check(&sample.start, &plain, NULL));
+        compare(&sample, &plain, chipset == CHIPSET_PC ? "adopted-pc" : "adopted-q35");
+        sample_clear(&sample);
+    }
+}
+
 static void test_large(void) {
     Sample sample = {0};
     sample_init(&sample);
@@ -252,6 +275,7 @@ int main(int argc, char **argv) {
     g_test_add_func("/domain-xml/direct-boot-is-escaped", test_tiny);
     g_test_add_func("/domain-xml/uefi-and-hot-plug", test_debian);
     g_test_add_func("/domain-xml/common-processor", test_level);
+    g_test_add_func("/domain-xml/adopted", test_adopted);
     g_test_add_func("/domain-xml/many-vcpus-get-an-iommu", test_large);
     g_test_add_data_func("/domain-xml/modern-linux", "debian8", test_family);
     g_test_add_data_func("/domain-xml/old-linux", "rhel4.0", test_family);

@@ -5,6 +5,7 @@
 #include <libvirt/libvirt-qemu.h>
 #include <string.h>
 #include "hypervisor/qemu/devices.h"
+#include "hypervisor/adopted.h"
 #include "hypervisor/restart.h"
 
 enum {
@@ -126,8 +127,14 @@ bool qemu_update(HypervisorSession *base, const HypervisorVm *vm, AgentVmChanged
     g_autofree char *element = NULL;
     bool is_managed = false;
     if (!qemu_domain_check(vm, &options, err) ||
-        !session_is_managed(base, domain, &is_managed, &element, err) ||
-        !qemu_share_backing(session, vm, err))
+        !session_is_managed(base, domain, &is_managed, &element, err))
+        return false;
+    if (session_is_adopted(base, domain)) {
+        bool is_possible = adopted_update(&running, vm->vm, ret_pending, err);
+        domain_write_back(domain, base->instance, element, &running, ret_pending);
+        return is_possible;
+    }
+    if (!qemu_share_backing(session, vm, err))
         return false;
     restart_pending(&running, vm->vm, ret_pending);
     Update update = {

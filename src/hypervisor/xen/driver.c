@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "model/abilities.h"
+#include "hypervisor/adopted.h"
 #include "hypervisor/host-facts.h"
 #include "hypervisor/libvirt/moving.h"
 #include "hypervisor/libvirt/network-modules.h"
@@ -51,6 +52,8 @@ static bool has_gone(HypervisorSession *session, const char *vm_id) {
                                             presence == XEN_PRESENT, g_get_monotonic_time());
 }
 
+static void add_foreign(virConnect *connection, AgentForeignList *list);
+
 static const LibvirtDialect dialect = {.uri = "xen:///system",
     .console_flags = 0,
     .has_agent = false,
@@ -63,7 +66,8 @@ static const LibvirtDialect dialect = {.uri = "xen:///system",
     .run_on = xen_run_on,
     .owns_console = xen_owns_console,
     .see_run = xen_see_run,
-    .is_no_guest = is_control_domain};
+    .is_no_guest = is_control_domain,
+    .add_foreign = add_foreign};
 
 static bool sysfs_says(const char *file, const char *expected) {
     g_autofree char *path = g_build_filename("/sys/hypervisor", file, NULL);
@@ -146,9 +150,10 @@ static bool read_sizes(virConnect *connection, HostStatus *status, Error *err) {
     return true;
 }
 
-/* Those that libvirt is just building have their names in its list before they run. */
-static void add_others(virConnect *connection, HostStatus *status) {
-    g_autoptr(GHashTable) known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+/* Those that libvirt is just building have their names in its list before they run. NULL: it does not tell.
+ */
+static GHashTable *known_names(virConnect *connection) {
+    GHashTable *known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     virDomainPtr *domains = NULL;
     int n = virConnectListAllDomains(connection, &domains, 0);
     for (int i = 0; i < n; i++) {
@@ -156,8 +161,21 @@ static void add_others(virConnect *connection, HostStatus *status) {
         virDomainFree(domains[i]);
     }
     free(domains);
-    g_autoptr(GPtrArray) names = xen_other_domains(known);
-    for (guint i = 0; n >= 0 && i < names->len; i++) {
+    if (n < 0)
+        g_clear_pointer(&known, g_hash_table_unref);
+    return known;
+}
+
+static void add_foreign(virConnect *connection, AgentForeignList *list) {
+    g_autoptr(GHashTable) known = known_names(connection);
+    if (known)
+        xen_add_others(known, list);
+}
+
+static void add_others(virConnect *connection, HostStatus *status) {
+    g_autoptr(GHashTable) known = known_names(connection);
+    g_autoptr(GPtrArray) names = known ? xen_other_domains(known) : NULL;
+    for (guint i = 0; names && i < names->len; i++) {
         host_status_add_unmanaged(status, names->pdata[i]);
         host_status_set_vms_running(status, status->vms_running + 1);
     }
@@ -264,7 +282,7 @@ static bool xen_start(HypervisorSession *session, const HypervisorVm *vm, const 
         return true;
     if (!xen_check_no_stray(session, vm->vm->id, err) || !xen_check_is_dead(session, vm->vm->id, err) ||
         !xen_preflight(connection, vm, options.mode, err) || !session_open_networks(session, vm, err) ||
-        !cancel_check(cancel, err))
+        !adopted_settle(session->state_folder, vm->vm->id, err) || !cancel_check(cancel, err))
         return false;
     moving_forget(session, vm->vm->id);
     options.started_ns = clock_realtime_ns(clock_system());
@@ -287,6 +305,8 @@ static bool xen_reset(HypervisorSession *session, const char *vm_id, Error *err)
         return false;
     if (!domain)
         return error_set(err, ERROR_WRONG_STATE, NULL, "the VM does not run");
+    if (session_is_adopted(session, domain))
+        return adopted_refuse("cannot reset it", err);
     g_autofree char *xml = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE);
     if (!xml || !domain_running_definition(domain, &running))
         return connection_error(err, "the VM cannot be reset");
@@ -348,6 +368,9 @@ const Hypervisor hypervisor_xen = {
     .console = session_console,
     .definition = xen_definition,
     .mover = &xen_mover,
+    .foreign = session_foreign,
+    .foreign_read = session_foreign_read,
+    .adopt = session_adopt,
     .network_open = session_network_open,
     .network_close = session_network_close,
 };

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/file.h"
+#include "hypervisor/adopted.h"
 #include "hypervisor/xen/session.h"
 
 #define DEVICES "/sys/bus/xen-backend/devices"
@@ -89,6 +90,8 @@ bool xen_quiesce(HypervisorSession *session, const char *vm_id, const Cancel *ca
         return false;
     if (!domain_running_definition(domain, &running))
         return error_set(err, ERROR_CORRUPT, NULL, "the domain's metadata holds no definition");
+    if (session_is_adopted(session, domain))
+        return adopted_refuse("cannot copy it", err);
     return check_formats(&running, err) && session_pause(session, vm_id, err) &&
            wait_until_still(domain, cancel, err);
 }

@@ -2,6 +2,7 @@
  * Changes of a running VM. The domain's metadata holds the definition that runs; what is changed here is
  * written back to it, so that the next comparison starts from what is.
  */
+#include "hypervisor/adopted.h"
 #include "hypervisor/restart.h"
 #include "hypervisor/xen/devices.h"
 #include "hypervisor/xen/loops.h"
@@ -93,6 +94,11 @@ bool xen_update(HypervisorSession *session, const HypervisorVm *vm, AgentVmChang
     if (!xen_xml_options(session, vm, &options, err) ||
         !session_is_managed(session, domain, &is_managed, &element, err))
         return false;
+    if (session_is_adopted(session, domain)) {
+        bool is_possible = adopted_update(&running, vm->vm, ret_pending, err);
+        domain_write_back(domain, session->instance, element, &running, ret_pending);
+        return is_possible;
+    }
     options.mode = xen_mode_of(domain); /* what runs, whatever would be chosen now */
     restart_pending(&running, vm->vm, ret_pending);
     Update update = {
