@@ -1,4 +1,5 @@
 """VMs that another tool made are listed and taken over; whatever dies meanwhile, each belongs to exactly one."""
+import contextlib
 import json
 import random
 import signal
@@ -10,6 +11,7 @@ import uuid
 from client import Client
 from house import ENDED, require, wait_until
 import invariants
+from migration import MOVE_SECONDS, Row
 
 MIB = 1 << 20
 DISK_BYTES = 4 * MIB
@@ -253,4 +255,22 @@ def adoptions_survive_kills(house, rounds=12, seed=None):
     invariants.hold(house)
 
 
-SCENARIOS = [other_tools_vms_are_adopted_where_they_are, what_cannot_be_adopted_is_refused_by_field, two_at_once_adopt_a_vm_once, adoptions_survive_kills]
+def an_adopted_vm_moves_into_a_repository(house):
+    with contextlib.ExitStack() as stack:
+        row = Row(house, stack, vms=())
+        two = row.hosts["two"]
+        office(house)
+        identity, path = make(two, "old", 1, "running")
+        house.run("vm", "adopt", "old", "--host", "two", "--repository", "two")
+        require("still runs as the tool" in house.run("vm", "migrate", "old", "--to-host", "three", status=4).stderr, "moved as it was made")
+        house.run("vm", "stop", "old")
+        house.run("vm", "start", "old")
+        house.run("vm", "migrate", "old", "--to-host", "three", seconds=MOVE_SECONDS)
+        vm = house.json("vm", "show", "old")
+        require(vm["id"] == identity and vm["host_name"] == "three" and "path" not in vm["disks"][0], f"it is {vm}")
+        require((row.hosts["three"].repository / "disks" / f"{vm['disks'][0]['id']}.raw").exists(), "it has no disk there")
+        require(path.read_bytes()[:3] == b"old" and not (two.repository / "vms" / identity).exists(), "the original is gone, or files stay")
+        house.run("vm", "delete", "old", "--force", "--yes")
+
+
+SCENARIOS = [an_adopted_vm_moves_into_a_repository, other_tools_vms_are_adopted_where_they_are, what_cannot_be_adopted_is_refused_by_field, two_at_once_adopt_a_vm_once, adoptions_survive_kills]

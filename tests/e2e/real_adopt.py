@@ -12,14 +12,17 @@ MAC = "52:54:00:ab:cd:01"
 OTHER_MAC = "52:54:00:ab:cd:02"
 
 
-def domain(name, identity, disk, format, mac, log, machine="pc"):
+UEFI = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+
+
+def domain(name, identity, disk, format, mac, log, machine="pc", firmware=""):
     """As virt-install would define it; small."""
     return f"""<domain type='qemu'>
   <name>{name}</name>
   <uuid>{identity}</uuid>
   <memory unit='KiB'>65536</memory>
   <vcpu>1</vcpu>
-  <os><type arch='x86_64' machine='{machine}'>hvm</type><boot dev='hd'/></os>
+  <os><type arch='x86_64' machine='{machine}'>hvm</type>{firmware}<boot dev='hd'/></os>
   <features><acpi/><apic/><tcg><tb-cache unit='MiB'>32</tb-cache></tcg></features>
   <clock offset='utc'/>
   <devices>
@@ -132,4 +135,36 @@ def virsh_guests_are_adopted(house):
     require(layer.exists() and base.exists() and house.json("host", "vms", "one") == [], "what stays")
 
 
-REAL_SCENARIOS = [virsh_guests_are_adopted]
+def uefi_variables_come_along(house):
+    """Of a guest that is stopped at once, and of one that runs until Lodge starts it anew."""
+    if not os.path.exists(UEFI):
+        print("   skipped: no UEFI (package ovmf)", flush=True)
+        return
+    subprocess.run(["ip", "link", "add", BRIDGE, "type", "bridge"], check=True)
+    house.run("network", "create", "office", "--kind", "bridge", "--bridge", BRIDGE)
+    folder = house.folder / "elsewhere"
+    folder.mkdir()
+    folder.chmod(0o711)
+    for name, mac in (("stopped", MAC), ("running", OTHER_MAC)):
+        identity = str(uuid.uuid4())
+        disk, nvram = folder / f"{name}.raw", folder / f"{name}.vars"
+        disk.write_bytes(bytes(1 << 20))
+        firmware = f"<loader readonly='yes' type='pflash'>{UEFI}</loader><nvram template='{UEFI.replace('CODE', 'VARS')}'>{nvram}</nvram>"
+        define(house, name, identity, disk, "raw", mac, folder / f"{name}.log", "q35", firmware)
+        require(house.virsh("start", name) is not None, f"{name} does not start")
+        if name == "stopped":
+            house.virsh("destroy", name)
+        house.run("vm", "adopt", name)
+        kept = house.folder / "agent" / f"{identity}.nvram"
+        require(kept.exists() == (name == "stopped"), "they are copied when nobody writes them")
+        if name == "running":
+            house.run("vm", "kill", name)
+        before = nvram.read_bytes()
+        require(name == "running" or kept.read_bytes() == before, "other variables")
+        house.run("vm", "start", name, seconds=120)
+        require(kept.stat().st_size == len(before) and nvram.exists(), "the variables")
+        require(str(kept) in xml_of(house, identity) and f"{house.instance}-{identity}" in xml_of(house, identity), "it runs with others")
+        house.run("vm", "delete", name, "--force", "--yes")
+
+
+REAL_SCENARIOS = [virsh_guests_are_adopted, uefi_variables_come_along]
