@@ -76,6 +76,7 @@ static void test_paths_of_others(void) {
     g_assert_cmpint(chmod(open_folder, 0777), ==, 0);
     g_assert_true(symlink("a.raw", link) == 0 && symlink("loop", loop) == 0 && symlink(inside, out) == 0);
     g_assert_true(outside_disk_check(link, NULL)); /* nobody else can lead it elsewhere */
+    g_assert_true(outside_disk_check(raw, NULL));
     assert_refused(inside, DISK_FORMAT_RAW, ERROR_INVALID);
     assert_refused(out, DISK_FORMAT_RAW, ERROR_INVALID);
     assert_refused(place.folder, DISK_FORMAT_RAW, ERROR_INVALID);

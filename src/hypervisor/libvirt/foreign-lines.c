@@ -32,6 +32,7 @@ char *foreign_line(const char *text, size_t limit) {
     return valid;
 }
 
+G_GNUC_PRINTF(1, 0)
 static char *line_of(const char *format, va_list arguments) {
     g_autofree char *text = g_strdup_vprintf(format, arguments);
     return foreign_line(text, LONGEST_LINE);
