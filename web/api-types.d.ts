@@ -69,6 +69,9 @@ export type PrincipalKind = 'user' | 'service';
 /** What a principal may do. */
 export type Role = 'none' | 'viewer' | 'operator' | 'administrator';
 
+/** Whether a recovery kit is worth something. */
+export type KitState = 'none' | 'current' | 'outdated';
+
 /** Firmware of a virtual machine. */
 export type Firmware = 'bios' | 'uefi';
 
@@ -1241,6 +1244,62 @@ export interface SystemInfo {
   started?: string;
   /** Memory that the manager occupies. Bytes. */
   memory?: number;
+  /** Whether there is a recovery kit that is worth something. */
+  recovery_kit?: RecoveryState;
+}
+
+/** What is known of the recovery kit that was made last. */
+export interface RecoveryState {
+  /** Whether it is worth something. */
+  state: KitState;
+  /** When it was made. */
+  made?: string;
+  /** What has changed since, and what to do. */
+  reason?: string;
+}
+
+/** How a recovery kit is protected. */
+export interface RecoveryAsk {
+  /** Whoever has it and the kit commands all hosts: 12 characters or more, kept apart from the kit. */
+  passphrase: string;
+}
+
+/** What a manager on an empty store needs so that the hosts of a lost one believe it. */
+export interface RecoveryKit {
+  /** `lodge-recovery-kit/1`. */
+  format: string;
+  /** Id of the manager that made it. */
+  manager: string;
+  /** When. */
+  made: string;
+  /** The hosts at that time. */
+  hosts?: RecoveryHost[];
+  /** SHA-256 of `sealed`. */
+  checksum: string;
+  /** PKCS #12 in base64, encrypted with the passphrase: the authority of the hosts with its key, hosts with the fingerprints of their keys, pools, and principals with the hashes of their passwords. */
+  sealed: string;
+}
+
+/** A host that a recovery kit knows. */
+export interface RecoveryHost {
+  /** Its name. */
+  name: string;
+  /** Where its agent listens. */
+  address: string;
+}
+
+/** How a lost manager is made anew. */
+export interface SystemRebuild {
+  /** The recovery kit; without one, hosts of the lost manager refuse, and it is told how each is set free. */
+  kit?: string;
+  /** That of the kit. */
+  passphrase?: string;
+  /** Where to look for hosts, beside those that the kit names: names, addresses, ranges, networks, joined by commas; 65,536 addresses in all. */
+  hosts?: string[];
+  /** Further ones, one a line. */
+  more?: string[];
+  /** The secret of hosts without an owner that were set up with one (`lodge-agent --enrol-secret-file`): they are taken too. */
+  enrol_secret?: string;
 }
 
 /** Name and password. */
@@ -1873,6 +1932,8 @@ export interface Methods {
   'token.list': { http: 'GET'; path: '/v1/tokens'; parameters: ListQuery; result: Page<Token> };
   'token.create': { http: 'POST'; path: '/v1/tokens'; parameters: Token; result: Token };
   'token.delete': { http: 'DELETE'; path: '/v1/tokens/{id}'; parameters: Empty; result: Empty };
+  'system.recovery-kit': { http: 'POST'; path: '/v1/system/recovery-kit'; parameters: RecoveryAsk; result: RecoveryKit };
+  'system.rebuild': { http: 'POST'; path: '/v1/system/rebuild'; parameters: SystemRebuild; result: Job };
   'system.info': { http: 'GET'; path: '/v1/system'; parameters: Empty; result: SystemInfo };
   'system.backup': { http: 'GET'; path: '/v1/system/backup'; parameters: Empty; result: SystemInfo };
   'system.restore': { http: 'POST'; path: '/v1/system/restore'; parameters: Empty; result: SystemInfo };

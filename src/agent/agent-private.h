@@ -187,6 +187,10 @@ const char *key_of_modules(const void *parameters);
 void control_fill(const Agent *agent, HostStatus *status);
 const char *key_of_control(const void *parameters);
 
+/* keep.c */
+void serve_keep(AgentClient *client, const void *parameters, RpcRequest *request);
+void serve_kept(AgentClient *client, const void *parameters, RpcRequest *request);
+
 /* migration.c */
 /* ERROR_WRONG_STATE when a VM is leaving this host, or has left it and its manager was not told. */
 bool migration_check_method(const Agent *agent, AgentMethodId method, const void *parameters, Error *err);

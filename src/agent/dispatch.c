@@ -366,8 +366,10 @@ static void serve_hello(AgentClient *client, const void *parameters, RpcRequest 
     client->is_owner = is_believed && g_strcmp0(journal_owner(journal), hello->manager) == 0 &&
                        hello->epoch >= journal_epoch(journal);
     agent_identity_fill(client->agent, &identity);
-    if (is_believed)
+    if (is_believed) {
         agent_identity_set_time(&identity, clock_realtime_ns(clock_system()));
+        agent_identity_set_epoch(&identity, journal_epoch(journal));
+    }
     rpc_reply(request, agent_identity_encode(&identity, MODEL_ENCODE_ALL));
 }
 
@@ -422,6 +424,8 @@ static const ServeFn served_at_once[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_HOST_RELEASE] = serve_host_release,
     [AGENT_METHOD_ENROL_RELEASE] = serve_enrol_release,
     [AGENT_METHOD_HOLDINGS] = serve_holdings,
+    [AGENT_METHOD_KEEP] = serve_keep,
+    [AGENT_METHOD_KEPT] = serve_kept,
     [AGENT_METHOD_MIGRATION_STREAM] = serve_migration_stream,
     [AGENT_METHOD_MIGRATION_FILES] = serve_migration_files,
     [AGENT_METHOD_MIGRATION_GIVE] = serve_migration_give,

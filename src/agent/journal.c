@@ -8,6 +8,7 @@ enum { RANGE = 500 };
 #define CLAIM_FLOOR_KEY "claim-floor"
 #define NEXT_ACTION_KEY "next-action"
 #define ACTION_PREFIX "action/"
+#define KEPT_KEY "kept"
 
 struct Journal {
     Store *store;
@@ -20,6 +21,7 @@ struct Journal {
     GHashTable *migrations; /* id -> json_t * */
     GQueue *actions;        /* AgentLocalAction, by their sequence */
     int64_t next_action;
+    json_t *kept;      /* NULL: nothing */
     bool is_releasing; /* that it has no owner is on its way to the disk */
 };
 
@@ -113,6 +115,8 @@ static void take_item(Journal *journal, const char *key, const json_t *json) {
             journal->migrations, g_strdup(key + strlen("migration/")), json_incref((json_t *)json));
     } else if (strcmp(key, NEXT_ACTION_KEY) == 0) {
         journal->next_action = json_integer_value(json_object_get(json, "sequence"));
+    } else if (strcmp(key, KEPT_KEY) == 0) {
+        journal->kept = json_incref((json_t *)json);
     } else if (g_str_has_prefix(key, ACTION_PREFIX)) {
         take_action(journal, json);
     } else if (g_str_has_prefix(key, "operation/")) {
@@ -190,6 +194,7 @@ void journal_close(Journal *journal) {
     g_hash_table_unref(journal->migrations);
     g_queue_free_full(journal->actions, action_release);
     g_hash_table_unref(journal->claims);
+    json_decref(journal->kept);
     g_free(journal->host);
     g_free(journal->owner);
     g_free(journal);
@@ -526,6 +531,21 @@ void journal_actions(const Journal *journal, AgentLocalActions *ret_actions) {
             return;
         agent_local_action_copy(agent_local_actions_add_actions(ret_actions), action);
     }
+}
+
+/* ---- what is kept for a manager that is made anew ---- */
+
+void journal_keep(Journal *journal, json_t *take_kept, StoreDoneFn done, void *data) {
+    StoreTransaction *transaction = store_transaction_new();
+    if (!journal->kept || !json_equal(journal->kept, take_kept))
+        put_json(transaction, KEPT_KEY, json_incref(take_kept));
+    json_decref(journal->kept);
+    journal->kept = take_kept;
+    store_commit(journal->store, transaction, done, data);
+}
+
+const json_t *journal_kept(const Journal *journal) {
+    return journal->kept;
 }
 
 /* ---- repositories and networks ---- */

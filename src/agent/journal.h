@@ -78,6 +78,11 @@ void journal_actions_forget(Journal *journal, int64_t through);
 /* The oldest first, up to the first one that still works, JOURNAL_ACTIONS_PAGE at most. */
 void journal_actions(const Journal *journal, AgentLocalActions *ret_actions);
 
+/* What the owner gave to be kept for a manager that is made anew (agent_kept), and outlives it. `done` as
+ * above; what is there already is not written again. */
+void journal_keep(Journal *journal, json_t *take_kept, StoreDoneFn done, void *data);
+const json_t *journal_kept(const Journal *journal); /* borrowed, or NULL */
+
 /* Repositories and networks in use: for cleaning up at start, and for the next owner. */
 void journal_repository_put(Journal *journal, const Repository *repository);
 void journal_repository_delete(Journal *journal, const char *id);

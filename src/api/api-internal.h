@@ -102,6 +102,8 @@ void handle_event_watch(ApiCall *call);
 void handle_system_info(ApiCall *call);
 void handle_backup(ApiCall *call);
 void handle_restore(ApiCall *call);
+void handle_recovery_kit(ApiCall *call);
+void handle_rebuild(ApiCall *call);
 void handle_job_cancel(ApiCall *call);
 void handle_job_break(ApiCall *call);
 void handle_console(ApiCall *call);
@@ -113,6 +115,10 @@ void upload_end(ApiCall *call);   /* with the body's end */
 
 /* restore.c: with the headers, before the body comes. */
 bool restore_begin(ApiCall *call, Error *err);
+/* On the headers of any call: a kit is longer than other bodies. */
+void recovery_begin(ApiCall *call);
+/* Submits the call's job with the parameters that it has, and answers. */
+void call_submit(ApiCall *call);
 void restore_free(Restore *restore); /* accepts NULL */
 
 /* change.c: stores call->definition, made or changed, and answers. */

@@ -158,6 +158,8 @@ static void take_headers(HttpRequest *request, void *data) {
     bool is_good = prepare_call(call, &allowed, &err);
     if (is_good && call->id == METHOD_SYSTEM_RESTORE)
         is_good = restore_begin(call, &err);
+    if (is_good)
+        recovery_begin(call);
     if (!is_good)
         call_refuse(call, allowed, &err);
     else if (is_upload(call))

@@ -86,6 +86,14 @@ typedef struct ApiOptions {
     void (*list_foreign)(const char *host_id, ApiAnswerFn done, void *done_data, void *data);
     /* Asks a VM's host what the VM uses (vm_statistics without `name`); as above. NULL: not offered. */
     void (*read_statistics)(const Vm *vm, ApiAnswerFn done, void *done_data, void *data);
+    /* Makes a recovery kit (recovery_kit); `done` once, never before this returns. NULL: not offered. */
+    void (*make_kit)(const char *passphrase, ApiAnswerFn done, void *done_data, void *data);
+    /* What is known of the newest one, for system.info. NULL: not told. */
+    void (*fill_kit_state)(RecoveryState *ret_state, void *data);
+    /* Before the job of system.rebuild: `result` is its parameters, or, when `is_dry`, what it would do.
+     * `done` once, never before this returns. NULL: not offered. */
+    void (*prepare_rebuild)(
+        const json_t *parameters, bool is_dry, ApiAnswerFn done, void *done_data, void *data);
     /* The id of a job that works on that host or waits for it: then it cannot be removed. NULL: never asked.
      */
     const char *(*job_on_host)(const char *host_id, void *data);

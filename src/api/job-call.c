@@ -44,6 +44,22 @@ static bool read_job_parameters(ApiCall *call, const Object *object, Error *err)
     return object || call_check_permission(call, NULL, err);
 }
 
+/* With the parameters that it has. */
+void call_submit(ApiCall *call) {
+    g_auto(Error) err = {0};
+    const char *key = NULL;
+    if (!call_idempotency_key(call, &key, &err)) {
+        call_fail(call, &err);
+        return;
+    }
+    const JobRequest request = {.target_kind = call->method->resource,
+        .parameters = call->parameters,
+        .principal = call->who.name,
+        .source = call->source};
+    call_hold(call);
+    job_submit(call->api->jobs, call->method->name, &request, key, submitted, call);
+}
+
 void handle_job(ApiCall *call) {
     g_auto(Error) err = {0};
     const char *key = NULL;

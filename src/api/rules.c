@@ -53,6 +53,8 @@ static const ApiRule rules[METHOD_MAX] = {
     [METHOD_SYSTEM_INFO] = {.handle = handle_system_info},
     [METHOD_SYSTEM_BACKUP] = {.handle = handle_backup},
     [METHOD_SYSTEM_RESTORE] = {.handle = handle_restore},
+    [METHOD_SYSTEM_RECOVERY_KIT] = {.handle = handle_recovery_kit},
+    [METHOD_SYSTEM_REBUILD] = {.handle = handle_rebuild},
     [METHOD_SYSTEM_LOGIN] = {.handle = handle_login},
     [METHOD_VM_STATISTICS] = {.handle = handle_vm_statistics},
     [METHOD_VM_CONSOLE] = {.handle = handle_console},

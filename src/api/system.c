@@ -34,6 +34,8 @@ void handle_system_info(ApiCall *call) {
     g_auto(StoreRange) range = {0};
     if (store_range(store, "pool/", NULL, 1, &range, NULL)) /* any read tells the revision */
         system_info_set_revision(&info, range.revision);
+    if (api->options.fill_kit_state)
+        api->options.fill_kit_state(system_info_put_recovery_kit(&info), api->options.hook_data);
     uint64_t memory = memory_in_use();
     if (memory)
         system_info_set_memory(&info, memory);

@@ -206,6 +206,43 @@ static void tell_emptied(const json_t *job) {
     }
 }
 
+static void tell_rows(const char *title, const json_t *rows, const char *more) {
+    size_t i;
+    json_t *row;
+    if (json_array_size(rows) > 0)
+        fprintf(stderr, "%s:\n", title);
+    json_array_foreach ((json_t *)rows, i, row) {
+        const char *name = json_text_at(row, "name"), *reason = json_text_at(row, "reason"),
+                   *advice = json_text_at(row, more);
+        if (!name)
+            name = json_text_at(row, "address");
+        if (!name)
+            name = json_text_at(row, "host");
+        fprintf(stderr, "  %s: %s%s%s\n", name ? name : json_text_at(row, "what"), reason ? reason : "",
+            reason && advice ? "; " : "", advice ? advice : "");
+    }
+}
+
+/* A manager that was made anew: what is there, and what is not. */
+static void tell_rebuilt(const json_t *job) {
+    const json_t *result = json_object_get(job, "result"), *listed = json_object_get(result, "listed");
+    const char *kind;
+    json_t *n;
+    bool is_first = true;
+    if (!listed)
+        return;
+    fprintf(stderr, "Listed now:");
+    json_object_foreach ((json_t *)listed, kind, n) {
+        fprintf(stderr, "%s %lld %s", is_first ? "" : ",", (long long)json_integer_value(n), kind);
+        is_first = false;
+    }
+    fprintf(stderr, "\n");
+    tell_rows("Not taken", json_object_get(result, "not_taken"), "advice");
+    tell_rows("Undecided", json_object_get(result, "undecided"), "host");
+    tell_rows("Principals that were left out", json_object_get(result, "principals_left"), "advice");
+    tell_rows("Not recovered", json_object_get(result, "unrecovered"), "advice");
+}
+
 static bool show_job(Run *run, const json_t *job, Error *err) {
     const CliOptions *options = &run->arguments->options;
     if (is_making(run->method)) {
@@ -217,6 +254,7 @@ static bool show_job(Run *run, const json_t *job, Error *err) {
     tell_adopted(job);
     tell_moves(job);
     tell_emptied(job);
+    tell_rebuilt(job);
     if (!output_has_columns(options))
         return output_is_human(options) || output_value(options, run->method->result, job, err);
     g_autoptr(json_t) target = target_of(run, job);
@@ -243,8 +281,10 @@ static bool finish_job(Run *run, const json_t *submitted, uint64_t timeout_s, Er
         tell_adopted(job);
     if (job && is_making(run->method))
         show_made(run, job, false, NULL);
-    else if (job)
+    else if (job) {
         tell_moves(job);
+        tell_rebuilt(job);
+    }
     return false;
 }
 
@@ -274,8 +314,12 @@ static bool show_object(Run *run, const json_t *answer, Error *err) {
     const CliOptions *options = &run->arguments->options;
     const MethodDescriptor *method = run->method;
     bool is_of_resource = method->result == resources[method->rows].type;
-    if (!is_of_resource)
-        return output_value(options, method->result, answer, err);
+    if (!is_of_resource) {
+        CliOptions whole = *options;
+        if (method == &methods[METHOD_SYSTEM_RECOVERY_KIT] && !output_has_choice(options))
+            whole.values[CLI_OPTION_OUTPUT] = "json"; /* a file, not for people */
+        return output_value(&whole, method->result, answer, err);
+    }
     if (is_making(method) && output_is_human(options) && !json_object_get(answer, "secret")) {
         g_autoptr(json_t) list = json_pack("[O]", answer);
         return output_list(options, method->resource, list, err);

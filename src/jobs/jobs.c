@@ -613,15 +613,27 @@ bool job_break(Jobs *jobs, const char *job_id, const char *reason, Error *err) {
 
 /* ---- after a restart ---- */
 
+static StoreTransaction *note_epoch(int64_t epoch) {
+    g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT, epoch);
+    StoreTransaction *transaction = store_transaction_new();
+    store_transaction_put(transaction, EPOCH_KEY, text, strlen(text), 0);
+    return transaction;
+}
+
 /* True when the store was restored since the open jobs were committed. */
 static bool take_epoch(Jobs *jobs) {
     Store *store = inventory_store(jobs->inventory);
     bool is_restored = stored_number(store, EPOCH_KEY, 1) != store_epoch(store);
-    g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT, store_epoch(store));
-    StoreTransaction *transaction = store_transaction_new();
-    store_transaction_put(transaction, EPOCH_KEY, text, strlen(text), 0);
-    store_commit(store, transaction, NULL, NULL);
+    store_commit(store, note_epoch(store_epoch(store)), NULL, NULL);
     return is_restored;
+}
+
+bool jobs_become(Jobs *jobs, const char *uuid, int64_t epoch, Error *err) {
+    return store_become(inventory_store(jobs->inventory), uuid, epoch, note_epoch(epoch), err);
+}
+
+bool job_becomes(JobRun *run, const char *uuid, int64_t epoch, Error *err) {
+    return jobs_become(run->jobs, uuid, epoch, err);
 }
 
 /* What they did since the backup nobody knows; what they made shows itself. */

@@ -64,6 +64,9 @@ void jobs_on_settled(Jobs *jobs, void (*settled)(const char *operation, void *da
  * lost instead and releases their claims. Call once, when hosts can be asked. */
 void jobs_resume(Jobs *jobs);
 
+/* Another identity of the store (store_become), under which open jobs go on. Blocks. */
+bool jobs_become(Jobs *jobs, const char *uuid, int64_t epoch, Error *err);
+
 /* `done` gets the id of the stored job, or the error that refused it. With a known idempotency key: the
  * earlier job; ERROR_CONFLICT when that was asked for something else, ERROR_BUSY while it is being stored.
  * The end of a job without parent is an audit line. */
@@ -108,6 +111,8 @@ const json_t *job_data(const JobRun *run);
 void job_remember(JobRun *run, const char *key, json_t *take_value);
 void job_forget(JobRun *run, const char *key);
 void job_result(JobRun *run, json_t *take_result);
+/* jobs_become, by a step. */
+bool job_becomes(JobRun *run, const char *uuid, int64_t epoch, Error *err);
 void job_progress(JobRun *run, int percent, const char *phase);
 /* Called once when the job is cancelled while this step runs; cleared at the step's end. */
 void job_on_cancel(JobRun *run, void (*on_cancel)(JobRun *run, void *data), void *data);

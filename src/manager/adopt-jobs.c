@@ -4,6 +4,7 @@
  * way round. Nothing on the host is touched by either.
  */
 #include <string.h>
+#include "engine/rebuild-place.h"
 #include "manager/job-kinds.h"
 #include "manager/repository-hosts.h"
 #include "model/format.h"
@@ -279,6 +280,55 @@ static bool macs_are_free(Page *self, const Vm *vm, Error *err) {
     return true;
 }
 
+/* ---- as part of a rebuild (rebuild-jobs.c), which gives each host's job what it is to know ---- */
+
+static const json_t *rebuild_of(JobRun *run) {
+    return json_object_get(job_parameters(run), "rebuild");
+}
+
+/* A shared one is read by one host, whose job takes all that lies in it. */
+static bool is_read_elsewhere(JobRun *run, const json_t *repository) {
+    const char *id = json_text_at(repository, "id");
+    const Object *known = id ? inventory_get(job_inventory(run), RESOURCE_REPOSITORY, id) : NULL;
+    const json_t *shared = json_object_get(rebuild_of(run), "shared");
+    size_t i;
+    json_t *own;
+    if (!rebuild_of(run) || !known || !repository_is_shared(known->data))
+        return false;
+    json_array_foreach ((json_t *)shared, i, own)
+        if (g_strcmp0(json_string_value(own), id) == 0)
+            return false;
+    return true;
+}
+
+static bool is_host_here(const char *id, void *data) {
+    return inventory_get(job_inventory(data), RESOURCE_HOST, id);
+}
+
+static bool place_rebuilt(Page *self, const Vm *found, const char **ret_host, Error *err) {
+    const json_t *moves = json_object_get(rebuild_of(self->run), "moves"),
+                 *move = json_object_get(moves, found->id);
+    const PlaceFound place = {.here = host_id(self->run),
+        .named = found->host,
+        .is_shared = repository_is_shared(&self->content.repository),
+        .move = {.from = json_text_at(move, "from"),
+            .to = json_text_at(move, "to"),
+            .has_left = json_is_true(json_object_get(move, "left")),
+            .is_working = json_is_true(json_object_get(move, "working"))}};
+    return rebuild_place(&place, is_host_here, self->run, ret_host, err);
+}
+
+/* Where it is; NULL without an error: not this host's to take. In a shared repository those of other hosts
+ * lie too, which come with these. */
+static const char *place_of(Page *self, const Vm *found, Error *err) {
+    const char *host = NULL;
+    if (rebuild_of(self->run))
+        return place_rebuilt(self, found, &host, err) ? host : NULL;
+    bool is_anothers = repository_is_shared(&self->content.repository) && found->host &&
+                       g_strcmp0(found->host, host_id(self->run)) != 0;
+    return is_anothers ? NULL : host_id(self->run);
+}
+
 static bool take_vm(Page *self, InventoryChange *change, const Vm *found, Error *err) {
     if (!is_sound(self, found->id, found->epoch, found->revision, err))
         return false;
@@ -287,10 +337,8 @@ static bool take_vm(Page *self, InventoryChange *change, const Vm *found, Error 
     if (known && g_strcmp0(((const Vm *)known->data)->repository, repository) != 0)
         return error_set(
             err, ERROR_EXISTS, NULL, "the VM %s in another repository has the same id", known->name);
-    /* In a shared repository those of other hosts lie too, which come with these. */
-    bool is_anothers = repository_is_shared(&self->content.repository) && found->host &&
-                       g_strcmp0(found->host, host_id(self->run)) != 0;
-    if (known || is_anothers || !macs_are_free(self, found, err))
+    const char *host = known ? NULL : place_of(self, found, err);
+    if (!host || !macs_are_free(self, found, err))
         return false;
     g_autofree char *name = free_name(self, RESOURCE_VM, found->name);
     g_auto(Vm) vm = {0};
@@ -299,7 +347,7 @@ static bool take_vm(Page *self, InventoryChange *change, const Vm *found, Error 
     vm_copy(&vm, found);
     vm_set_name(&vm, name);
     vm_set_repository(&vm, repository);
-    vm_set_host(&vm, host_id(self->run));
+    vm_set_host(&vm, host);
     vm_set_pool(&vm, pool_of(self));
     inventory_change_put(change, RESOURCE_VM, &vm);
     note_taken(self, RESOURCE_VM, name, found->id, found->name);
@@ -421,7 +469,8 @@ static void read_on(JobRun *run, const char *after) {
     size_t n = json_array_size(repositories), i = n_read(run);
     if (!after && json_object_get(job_data(run), "after"))
         i++; /* that one is read */
-    while (i < n && !is_listed_here(run, json_text_at(json_array_get(repositories, i), "id")))
+    while (i < n && (!is_listed_here(run, json_text_at(json_array_get(repositories, i), "id")) ||
+                        is_read_elsewhere(run, json_array_get(repositories, i))))
         i++;
     job_remember(run, "n_read", json_integer((json_int_t)i));
     job_remember(run, "after", json_string(after ? after : ""));
@@ -450,7 +499,19 @@ static void holdings_arrived(JobRun *run, const json_t *result) {
     store_some(error_is_set(&err) ? &err : NULL, page);
 }
 
+static void holdings_told(const json_t *result, const Error *err, void *data) {
+    if (err)
+        job_step_failed(data, err);
+    else
+        holdings_arrived(data, result);
+}
+
+/* A rebuild does not wait for a host that goes away. */
 static void adopt_run(JobRun *run) {
+    if (rebuild_of(run)) {
+        fleet_ask(job_host(run), host_id(run), AGENT_METHOD_HOLDINGS, json_object(), holdings_told, run);
+        return;
+    }
     fleet_call(run, host_id(run), AGENT_METHOD_HOLDINGS, json_object(), RESOURCE_MAX, NULL, holdings_arrived);
 }
 

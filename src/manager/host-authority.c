@@ -1,14 +1,15 @@
 /* Certificates for both ends of the agent protocol. */
 #include "manager/host-authority.h"
+#include <errno.h>
 #include <string.h>
-#include "tls/tls-identity.h"
+#include <unistd.h>
 
 #define AUTHORITY "agents"
 #define CLIENT "agents-client"
 
 struct HostAuthority {
     const Clock *clock;
-    char *folder, *manager;
+    char *folder, *manager; /* `folder` NULL: in memory only */
     TlsIdentity authority, client;
     TlsCredentials *credentials;
 };
@@ -40,13 +41,13 @@ static bool is_usable(
 static bool load_or_make_client(
     const HostAuthority *self, const char *name, TlsIdentity *ret_client, Error *err) {
     const char *const names[] = {name, NULL};
-    if (tls_identity_load(self->folder, CLIENT, ret_client, NULL) &&
+    if (self->folder && tls_identity_load(self->folder, CLIENT, ret_client, NULL) &&
         is_usable(&self->authority, ret_client, name, self->clock))
         return true;
     tls_identity_clear(ret_client);
     return tls_certificate_make(
                &self->authority, g_get_host_name(), names, TLS_ROLE_CLIENT, self->clock, ret_client, err) &&
-           tls_identity_save(ret_client, self->folder, CLIENT, err);
+           (!self->folder || tls_identity_save(ret_client, self->folder, CLIENT, err));
 }
 
 static TlsCredentials *make_credentials(const HostAuthority *self, const TlsIdentity *client, Error *err) {
@@ -88,6 +89,36 @@ HostAuthority *host_authority_new(
                : NULL;
 }
 
+HostAuthority *host_authority_of(
+    const TlsIdentity *identity, const char *manager_uuid, const Clock *clock, Error *err) {
+    g_autoptr(HostAuthority) self = g_new0(HostAuthority, 1);
+    self->clock = clock;
+    self->manager = g_strdup(manager_uuid);
+    self->authority = (TlsIdentity){g_strdup(identity->certificate_pem), g_strdup(identity->key_pem)};
+    return host_authority_renew(self, err) ? g_steal_pointer(&self) : NULL;
+}
+
+/* A key never stands beside the certificate of another one. */
+static bool replace_authority(const char *folder, const TlsIdentity *identity, Error *err) {
+    g_autofree char *path = g_build_filename(folder, AUTHORITY ".pem", NULL);
+    if (unlink(path) < 0 && errno != ENOENT)
+        return error_set_errno(err, errno, "%s", path);
+    return tls_identity_save(identity, folder, AUTHORITY, err);
+}
+
+bool host_authority_become(
+    HostAuthority *authority, const TlsIdentity *identity, const char *manager_uuid, Error *err) {
+    g_autoptr(HostAuthority) other = host_authority_of(identity, manager_uuid, authority->clock, err);
+    if (!other || !replace_authority(authority->folder, identity, err) ||
+        !tls_identity_save(&other->client, authority->folder, CLIENT, err))
+        return false;
+    HostAuthority before = *authority;
+    *authority = *other;
+    authority->folder = g_steal_pointer(&before.folder);
+    *other = before; /* freed with it */
+    return true;
+}
+
 void host_authority_free(HostAuthority *authority) {
     if (!authority)
         return;
@@ -109,6 +140,10 @@ const char *host_authority_manager(const HostAuthority *authority) {
 
 const char *host_authority_pem(const HostAuthority *authority) {
     return authority->authority.certificate_pem;
+}
+
+const TlsIdentity *host_authority_identity(const HostAuthority *authority) {
+    return &authority->authority;
 }
 
 bool host_authority_sign(const HostAuthority *authority, const char *shown_pem, const char *host_id,

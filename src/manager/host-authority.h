@@ -5,11 +5,21 @@
  */
 #pragma once
 #include "rpc/rpc-connect.h"
+#include "tls/tls-identity.h"
 
 typedef struct HostAuthority HostAuthority;
 /* Makes both at the first start, and the client's certificate again when it is due. Blocks. */
 HostAuthority *host_authority_new(
     const char *folder, const char *manager_uuid, const Clock *clock, Error *err);
+/* One of somebody else's identity, in memory only: to look at hosts before it is taken over. Blocks for a
+ * moment. */
+HostAuthority *host_authority_of(
+    const TlsIdentity *identity, const char *manager_uuid, const Clock *clock, Error *err);
+/* Takes over another one, on the disk too: this manager is made anew in place of that one. Killed in between
+ * it may have none, and makes a new one at its next start. Connections that are open keep the one before.
+ * Blocks for a moment; on failure all is as before in memory. */
+bool host_authority_become(
+    HostAuthority *authority, const TlsIdentity *identity, const char *manager_uuid, Error *err);
 /* Once a day will do: makes the client's certificate again when it is due; connections that are open keep the
  * one before. Blocks for a moment. On failure the one before stays. */
 bool host_authority_renew(HostAuthority *authority, Error *err);
@@ -18,6 +28,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(HostAuthority, host_authority_free)
 
 TlsCredentials *host_authority_credentials(const HostAuthority *authority); /* borrowed */
 const char *host_authority_pem(const HostAuthority *authority);
+const TlsIdentity *host_authority_identity(const HostAuthority *authority); /* with its key; borrowed */
 
 /* For the key that the host showed. */
 bool host_authority_sign(const HostAuthority *authority, const char *shown_pem, const char *host_id,

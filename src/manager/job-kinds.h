@@ -29,6 +29,8 @@ extern const JobKind *const migrate_job_kinds[];
 extern const size_t n_migrate_job_kinds;
 extern const JobKind *const balance_job_kinds[];
 extern const size_t n_balance_job_kinds;
+extern const JobKind *const rebuild_job_kinds[];
+extern const size_t n_rebuild_job_kinds;
 extern const JobKind *const removal_job_kinds[];
 extern const size_t n_removal_job_kinds;
 

@@ -20,8 +20,10 @@
 #include "manager/enrol.h"
 #include "manager/host-settings.h"
 #include "manager/job-kinds.h"
+#include "manager/keeping.h"
 #include "manager/local-actions.h"
 #include "manager/network-hosts.h"
+#include "manager/rebuild.h"
 #include "manager/reconcile.h"
 #include "manager/repository-hosts.h"
 #include "manager/boot-policy.h"
@@ -48,6 +50,7 @@ typedef struct Manager {
     guint renewal_source;
     Fleet *fleet;
     NetworkHosts *networks;
+    Keeping *keeping;
     Reconciler *reconciler;
     LocalActions *local_actions;
     BootPolicy *policy;
@@ -56,7 +59,8 @@ typedef struct Manager {
     HttpListener *web; /* NULL: none */
     FleetNetwork network;
     DiscoveryMeans discovery_means;
-    WorkPool *searches;              /* for hosts: a thread each */
+    WorkPool *searches; /* for hosts: a thread each */
+    RebuildMeans rebuild_means;
     char *fingerprint, *chain, *key; /* of the authority; PEM */
 } Manager;
 
@@ -185,11 +189,31 @@ static const char *job_on_host(const char *host_id, void *data) {
     return fleet_job_on(((Manager *)data)->fleet, host_id);
 }
 
-/* What a host can build appears as templates. */
+static void make_kit(const char *passphrase, ApiAnswerFn done, void *done_data, void *data) {
+    const Manager *manager = data;
+    recovery_make(manager->inventory, manager->authority, manager->proofs, passphrase, done, done_data);
+}
+
+static void fill_kit_state(RecoveryState *ret_state, void *data) {
+    const Manager *manager = data;
+    recovery_fill_state(manager->inventory, manager->authority, ret_state);
+}
+
+static void prepare_rebuild(
+    const json_t *parameters, bool is_dry, ApiAnswerFn done, void *done_data, void *data) {
+    Manager *manager = data;
+    manager->rebuild_means = (RebuildMeans){
+        manager->inventory, manager->jobs, manager->authority, manager->connector, manager->proofs};
+    rebuild_prepare(&manager->rebuild_means, parameters, is_dry, done, done_data);
+}
+
+/* What a host can build appears as templates; during a rebuild afterwards, because what was built has the
+ * same name. */
 static void recipes_arrived(const json_t *result, const Error *err, void *data) {
     Manager *manager = data;
     g_auto(AgentRecipeList) list = {0};
-    if (err || !agent_recipe_list_decode(result, MODEL_STORED, &list, NULL))
+    if (err || rebuild_is_open(manager->inventory) ||
+        !agent_recipe_list_decode(result, MODEL_STORED, &list, NULL))
         return;
     for (size_t i = 0; i < list.recipes.n; i++) {
         Template *template = &list.recipes.items[i];
@@ -239,8 +263,10 @@ static void host_connected(const char *host_id, void *data) {
     local_actions_take(manager->local_actions, host_id);
     host_settings_send(manager->fleet, manager->inventory, host_id);
     network_hosts_connected(manager->networks, host_id);
+    keeping_connected(manager->keeping, host_id);
     fleet_ask(manager->fleet, host_id, AGENT_METHOD_RECIPE_LIST, NULL, recipes_arrived, manager);
-    bool is_read = reconcile_is_needed(manager->inventory); /* which tells how it is, too */
+    /* Which tells how it is, too. */
+    bool is_read = reconcile_is_needed(manager->inventory) && !rebuild_is_open(manager->inventory);
     repositories_look(manager->fleet, manager->inventory, host_id, is_read);
     const Object *host = inventory_get(manager->inventory, RESOURCE_HOST, host_id);
     const GPtrArray *repositories = inventory_list(manager->inventory, RESOURCE_REPOSITORY);
@@ -256,6 +282,27 @@ static void host_connected(const char *host_id, void *data) {
     }
 }
 
+/* What was put off while it was open. */
+static void rebuild_ended(Manager *manager) {
+    const GPtrArray *hosts = inventory_list(manager->inventory, RESOURCE_HOST);
+    const GPtrArray *repositories = inventory_list(manager->inventory, RESOURCE_REPOSITORY);
+    for (guint i = 0; i < hosts->len; i++)
+        fleet_ask(manager->fleet, ((const Object *)hosts->pdata[i])->id, AGENT_METHOD_RECIPE_LIST, NULL,
+            recipes_arrived, manager);
+    for (guint i = 0; i < repositories->len; i++) {
+        const Repository *repository = ((const Object *)repositories->pdata[i])->data;
+        reconcile_repository(
+            manager->reconciler, repository, repository_worker(manager->inventory, repository));
+    }
+}
+
+static void job_changed(Manager *manager, const char *job_id) {
+    const Object *object = inventory_get(manager->inventory, RESOURCE_JOB, job_id);
+    const Job *job = object ? object->data : NULL;
+    if (job && g_strcmp0(job->kind, REBUILD_JOB) == 0 && job_has(job, JOB_FIELD_ENDED))
+        rebuild_ended(manager);
+}
+
 static void host_changed(Manager *manager, const char *host_id) {
     host_settings_send(manager->fleet, manager->inventory, host_id);
     repositories_look(manager->fleet, manager->inventory, host_id, true); /* its pool may be another one */
@@ -264,6 +311,8 @@ static void host_changed(Manager *manager, const char *host_id) {
 /* A repository that comes after a restore is read too; a host learns of its new definition. */
 static void on_inventory_event(const Event *event, void *data) {
     Manager *manager = data;
+    if (event->object && g_str_has_prefix(event->object, "job/") && g_str_equal(event->kind, "changed"))
+        job_changed(manager, event->object + strlen("job/"));
     if (event->object && g_str_has_prefix(event->object, "host/") && g_str_equal(event->kind, "changed"))
         host_changed(manager, event->object + strlen("host/"));
     if (event->object && g_str_has_prefix(event->object, "host/") && g_str_equal(event->kind, "deleted"))
@@ -275,7 +324,7 @@ static void on_inventory_event(const Event *event, void *data) {
         inventory_get(manager->inventory, RESOURCE_REPOSITORY, event->object + strlen("repository/"));
     if (object && repository_is_shared(object->data)) /* it may have come with one host */
         repository_tell_hosts(manager->fleet, manager->inventory, object->data, false, NULL, NULL);
-    if (object && reconcile_is_needed(manager->inventory))
+    if (object && reconcile_is_needed(manager->inventory) && !rebuild_is_open(manager->inventory))
         reconcile_repository(
             manager->reconciler, object->data, repository_worker(manager->inventory, object->data));
 }
@@ -419,6 +468,7 @@ static GPtrArray *all_job_kinds(void) {
         {foreign_job_kinds, n_foreign_job_kinds},
         {migrate_job_kinds, n_migrate_job_kinds},
         {balance_job_kinds, n_balance_job_kinds},
+        {rebuild_job_kinds, n_rebuild_job_kinds},
         {removal_job_kinds, n_removal_job_kinds},
     };
     GPtrArray *kinds = g_ptr_array_new();
@@ -460,6 +510,9 @@ static bool start(Manager *manager, Error *err) {
         .check_modules = check_modules,
         .list_foreign = list_foreign,
         .read_statistics = read_statistics,
+        .make_kit = make_kit,
+        .fill_kit_state = fill_kit_state,
+        .prepare_rebuild = prepare_rebuild,
         .job_on_host = job_on_host};
     manager->api = api_new(&options);
     manager->server = http_server_new(&api_http_handler, manager->api, &http_limits_default);
@@ -469,6 +522,7 @@ static bool start(Manager *manager, Error *err) {
     manager->reconciler = reconciler_new(manager->inventory, manager->fleet);
     manager->subscription = inventory_subscribe(manager->inventory, on_inventory_event, manager);
     manager->networks = network_hosts_new(manager->inventory, manager->fleet);
+    manager->keeping = keeping_new(manager->inventory, manager->fleet);
     manager->local_actions = local_actions_new(manager->inventory, manager->fleet);
     fleet_set_hooks(manager->fleet, &(FleetHooks){host_connected, local_done, manager});
     fleet_start(manager->fleet);
@@ -487,6 +541,7 @@ static void stop(Manager *manager) {
     jobs_stop(manager->jobs);
     fleet_free(manager->fleet); /* calls of jobs stay in the store */
     network_hosts_free(manager->networks);
+    keeping_free(manager->keeping);
     g_clear_handle_id(&manager->renewal_source, g_source_remove);
     rpc_connector_free(manager->connector);
     work_pool_free(manager->proofs);

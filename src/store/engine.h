@@ -23,6 +23,8 @@ typedef struct StoreOperation {
 struct StoreTransaction {
     GArray *operations; /* StoreOperation; compares, puts and deletes mixed as they were added */
     size_t bytes;       /* keys and values */
+    char *uuid;         /* the store's from now on, with `epoch`; NULL: they stay */
+    int64_t epoch;
 };
 
 typedef struct StoreEngine {
@@ -30,6 +32,8 @@ typedef struct StoreEngine {
     void (*close)(Store *store);
     const char *(*uuid)(const Store *store);
     int64_t (*epoch)(const Store *store);
+    /* What a transaction with `uuid` has stored counts from now on. */
+    void (*become)(Store *store, const char *uuid, int64_t epoch);
     StoreStats (*stats)(const Store *store);
     bool (*get)(Store *store, const char *key, StoreItem *ret_item, Error *err);
     bool (*range)(Store *store, const char *prefix, const char *start_after, size_t limit,

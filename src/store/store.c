@@ -32,6 +32,7 @@ void store_transaction_free(StoreTransaction *transaction) {
     if (!transaction)
         return;
     g_array_unref(transaction->operations);
+    g_free(transaction->uuid);
     g_free(transaction);
 }
 
@@ -103,6 +104,17 @@ const char *store_uuid(const Store *store) {
 
 int64_t store_epoch(const Store *store) {
     return store->engine->epoch(store);
+}
+
+bool store_become(
+    Store *store, const char *uuid, int64_t epoch, StoreTransaction *take_transaction, Error *err) {
+    g_assert(g_uuid_string_is_valid(uuid) && epoch > 0);
+    take_transaction->uuid = g_strdup(uuid);
+    take_transaction->epoch = epoch;
+    if (!store_commit_wait(store, take_transaction, NULL, err))
+        return false;
+    store->engine->become(store, uuid, epoch);
+    return true;
 }
 
 StoreStats store_stats(const Store *store) {

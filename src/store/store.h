@@ -75,7 +75,11 @@ void store_close(Store *store);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Store, store_close)
 
 const char *store_uuid(const Store *store); /* made once, kept by backup and restore; owned by the store */
-int64_t store_epoch(const Store *store);    /* 1 at first; each restore makes it larger */
+int64_t store_epoch(const Store *store);    /* 1 at first; each restore makes it larger, and a rebuild */
+/* Takes another identity, together with a transaction: for a manager that is made anew in place of a lost
+ * one. The strings that store_uuid gave before are gone. Blocks until it is durable. */
+bool store_become(
+    Store *store, const char *uuid, int64_t epoch, StoreTransaction *take_transaction, Error *err);
 StoreStats store_stats(const Store *store);
 
 /* ERROR_NOT_FOUND when there is none. */

@@ -231,6 +231,32 @@ static void test_backup_under_load_restores(Fixture *fixture, const void *engine
     store_close(old);
 }
 
+static void test_another_identity_comes_with_its_transaction(
+    Fixture *fixture, const void *engine G_GNUC_UNUSED) {
+    g_autofree char *uuid = g_uuid_string_random();
+    g_auto(Error) err = {0};
+    StoreTransaction *refused = store_transaction_new();
+    store_transaction_compare(refused, "nothing", 7);
+    g_autofree char *before = g_strdup(store_uuid(fixture->store));
+    g_assert_false(store_become(fixture->store, uuid, 42, refused, &err));
+    g_assert_cmpint(err.code, ==, ERROR_PRECONDITION);
+    g_assert_cmpstr(store_uuid(fixture->store), ==, before);
+    for (int round = 0; round < 2; round++) {
+        StoreTransaction *transaction = store_transaction_new();
+        store_transaction_put(transaction, "told", "yes", 3, 0);
+        error_clear(&err);
+        g_assert_true(store_become(fixture->store, uuid, 42 + round, transaction, &err));
+        g_assert_cmpstr(store_uuid(fixture->store), ==, uuid);
+        g_assert_cmpint(store_epoch(fixture->store), ==, 42 + round);
+    }
+    g_clear_pointer(&fixture->store, store_close);
+    fixture->store = open_expecting(fixture, ERROR_NONE);
+    g_assert_cmpstr(store_uuid(fixture->store), ==, uuid);
+    g_assert_cmpint(store_epoch(fixture->store), ==, 43);
+    g_autofree char *text = get_text(fixture->store, "told");
+    g_assert_cmpstr(text, ==, "yes");
+}
+
 static void test_restoring_an_old_backup_again_still_raises_the_epoch(
     Fixture *fixture, const void *engine G_GNUC_UNUSED) {
     g_autofree char *backup = g_build_filename(fixture->folder, "backup", NULL);
@@ -329,6 +355,7 @@ static const struct {
     {"full-disk", test_full_disk_fails_clearly_and_passes},
     {"history-bound", test_history_has_a_bound},
     {"backup", test_backup_under_load_restores},
+    {"identity", test_another_identity_comes_with_its_transaction},
     {"restore-again", test_restoring_an_old_backup_again_still_raises_the_epoch},
     {"bad-backup", test_bad_backup_leaves_the_store_alone},
     {"restore-damaged", test_restore_replaces_a_damaged_store},

@@ -12,8 +12,10 @@ static json_t *identity_of(const FakeHost *host, const char *proof, bool has_tim
     agent_identity_set_version(&identity, LODGE_VERSION);
     agent_identity_set_driver(&identity, HYPERVISOR_DRIVER_FAKE);
     agent_identity_set_proof(&identity, proof);
-    if (has_time)
+    if (has_time) {
         agent_identity_set_time(&identity, clock_realtime_ns(clock_system()));
+        agent_identity_set_epoch(&identity, host->epoch);
+    }
     return agent_identity_encode(&identity, MODEL_ENCODE_ALL);
 }
 
@@ -159,6 +161,17 @@ typedef json_t *(*AnswerFn)(FakeHost *host, const void *parameters, Error *err);
 static json_t *answer_nothing(
     FakeHost *host G_GNUC_UNUSED, const void *parameters G_GNUC_UNUSED, Error *err G_GNUC_UNUSED) {
     return json_object();
+}
+
+static json_t *answer_keep(FakeHost *host, const void *parameters, Error *err G_GNUC_UNUSED) {
+    json_decref(host->kept);
+    host->kept = agent_kept_encode(parameters, MODEL_ENCODE_DEFINITION);
+    return json_object();
+}
+
+static json_t *answer_kept(
+    FakeHost *host, const void *parameters G_GNUC_UNUSED, Error *err G_GNUC_UNUSED) {
+    return json_pack("{sO*}", "kept", host->kept);
 }
 
 static json_t *answer_certificate(FakeHost *host, const void *parameters, Error *err) {
@@ -331,6 +344,8 @@ static const AnswerFn answers[AGENT_METHOD_MAX] = {
     [AGENT_METHOD_CERTIFICATE_APPLY] = answer_certificate,
     [AGENT_METHOD_INVENTORY] = answer_inventory,
     [AGENT_METHOD_HOLDINGS] = answer_holdings,
+    [AGENT_METHOD_KEEP] = answer_keep,
+    [AGENT_METHOD_KEPT] = answer_kept,
     [AGENT_METHOD_OPERATION_LIST] = answer_nothing,
     [AGENT_METHOD_LOCAL_ACTIONS] = answer_nothing,
     [AGENT_METHOD_OPERATION_FORGET] = answer_forget,

@@ -239,6 +239,7 @@ void fake_host_free(FakeHost *host) {
     g_ptr_array_unref(host->clients);
     g_hash_table_unref(host->operations);
     g_hash_table_unref(host->claims);
+    json_decref(host->kept);
     g_array_unref(host->changed);
     tls_credentials_unref(host->credentials);
     tls_identity_clear(&host->identity);

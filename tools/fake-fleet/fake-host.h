@@ -34,6 +34,7 @@ typedef struct FakeHost {
     TlsIdentity identity;
     char *owner, *authority_pem; /* NULL: free */
     int64_t epoch;
+    json_t *kept; /* in memory only; NULL: nothing */
     /* What follows from that: */
     TlsCredentials *credentials;
     char *key;              /* fingerprint */

@@ -132,11 +132,20 @@ static ApplyOutcome apply_pass(SqliteConnection *connection, const StoreTransact
     return total;
 }
 
+/* The uuid was checked by its form (store_become). */
+static bool set_identity(SqliteConnection *connection, const StoreTransaction *transaction, Error *err) {
+    g_autofree char *sql =
+        g_strdup_printf("UPDATE meta SET value = '%s' WHERE name = 'uuid'", transaction->uuid);
+    return connection_run(connection, sql, err) && meta_set(connection, "epoch", transaction->epoch, err);
+}
+
 ApplyOutcome apply_transaction(
     SqliteConnection *connection, const StoreTransaction *transaction, int64_t next_revision, Error *err) {
     ApplyOutcome outcome = apply_pass(connection, transaction, true, next_revision, err);
     if (outcome != APPLY_UNCHANGED)
         return outcome;
+    if (transaction->uuid && !set_identity(connection, transaction, err))
+        return APPLY_BROKEN;
     return apply_pass(connection, transaction, false, next_revision, err);
 }
 

@@ -57,6 +57,13 @@ static int64_t sqlite_epoch(const Store *store) {
     return from_store(store)->epoch;
 }
 
+static void sqlite_become(Store *store, const char *uuid, int64_t epoch) {
+    SqliteStore *self = from_store(store);
+    g_autofree char *before = self->uuid; /* perhaps what is given */
+    self->uuid = g_strdup(uuid);
+    self->epoch = epoch;
+}
+
 static StoreStats sqlite_stats(const Store *store) {
     SqliteStore *self = from_store(store);
     StoreStats stats = {0};
@@ -177,6 +184,7 @@ static const StoreEngine sqlite_engine = {
     .close = sqlite_close,
     .uuid = sqlite_uuid,
     .epoch = sqlite_epoch,
+    .become = sqlite_become,
     .stats = sqlite_stats,
     .get = sqlite_get,
     .range = sqlite_range,
