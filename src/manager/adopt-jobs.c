@@ -400,6 +400,40 @@ static size_t put_some(Page *self, InventoryChange *change) {
     return n;
 }
 
+/* What a host kept and its repository has not any more. */
+static void forget_missing(Page *self, InventoryChange *change, ResourceId kind, const char *const *found,
+    size_t n_found, size_t *n) {
+    const GPtrArray *all = inventory_list(job_inventory(self->run), kind);
+    for (guint i = 0; i < all->len && *n < OBJECTS_AT_ONCE; i++) {
+        const Object *object = all->pdata[i];
+        const char *repository = repository_of_content(kind, object->data);
+        bool is_there = g_strcmp0(repository, self->content.repository.id) != 0;
+        for (size_t k = 0; k < n_found && !is_there; k++)
+            is_there = g_strcmp0(found[k], object->id) == 0;
+        if (is_there)
+            continue;
+        inventory_change_delete(change, kind, object->id);
+        (*n)++;
+    }
+}
+
+/* The first page of a repository names all that is no VM. */
+static size_t forget_some_missing(Page *self, InventoryChange *change) {
+    const AgentRepositoryContent *content = &self->content;
+    const char *after = json_text_at(job_data(self->run), "after");
+    size_t n = 0;
+    if (!rebuild_of(self->run) || !content->repository.id || (after && *after))
+        return 0;
+    g_autofree const char **ids = g_new0(const char *, content->templates.n + content->isos.n + 1);
+    for (size_t i = 0; i < content->templates.n; i++)
+        ids[i] = content->templates.items[i].id;
+    for (size_t i = 0; i < content->isos.n; i++)
+        ids[content->templates.n + i] = content->isos.items[i].id;
+    forget_missing(self, change, RESOURCE_TEMPLATE, ids, content->templates.n, &n);
+    forget_missing(self, change, RESOURCE_ISO, ids + content->templates.n, content->isos.n, &n);
+    return n;
+}
+
 static void read_on(JobRun *run, const char *after);
 
 static void store_some(const Error *err, void *data) {
@@ -424,7 +458,7 @@ static void store_some(const Error *err, void *data) {
     }
     begin_change(self);
     InventoryChange *change = inventory_change_new(job_inventory(run));
-    if (put_some(self, change) > 0) {
+    if (put_some(self, change) > 0 || forget_some_missing(self, change) > 0) {
         inventory_change_by(change, job_definition(run)->principal, job_definition(run)->id);
         inventory_commit(job_inventory(run), change, store_some, self);
         return;

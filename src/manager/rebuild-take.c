@@ -10,8 +10,9 @@ enum { VISITS_AT_ONCE = 32, OBJECTS_AT_ONCE = 16, MOST_NAMES = 1000, LONGEST_BAS
 #define POOL_NAME "recovered"
 
 /* In this order they are stored: a host that is stored is connected to, and told what to keep. */
-static const ResourceId kinds[] = {RESOURCE_POOL, RESOURCE_NETWORK, RESOURCE_REPOSITORY, RESOURCE_HOST};
-enum { POOLS, NETWORKS, REPOSITORIES, HOSTS, KINDS };
+static const ResourceId kinds[] = {
+    RESOURCE_POOL, RESOURCE_NETWORK, RESOURCE_REPOSITORY, RESOURCE_TEMPLATE, RESOURCE_ISO, RESOURCE_HOST};
+enum { POOLS, NETWORKS, REPOSITORIES, TEMPLATES, ISOS, HOSTS, KINDS };
 
 typedef struct Taking {
     JobRun *run;
@@ -331,6 +332,8 @@ static void take_keepsake(Visiting *visiting, const json_t *keepsake) {
     take_moves(self, id, json_object_get(keepsake, "moves"));
     merge_list(self, NETWORKS, json_object_get(kept, "networks"));
     merge_list(self, REPOSITORIES, json_object_get(kept, "repositories"));
+    merge_list(self, TEMPLATES, json_object_get(kept, "templates"));
+    merge_list(self, ISOS, json_object_get(kept, "isos"));
     if (json_object_get(kept, "pool"))
         merge(self, POOLS, json_object_get(kept, "pool"));
     bool is_own = g_strcmp0(json_text_at(host, "id"), id) == 0 && json_text_at(host, "address");

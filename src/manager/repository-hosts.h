@@ -9,6 +9,11 @@ static inline bool repository_is_shared(const Repository *repository) {
     return repository->kind == REPOSITORY_KIND_SHARED;
 }
 
+/* The id of the one in which a template or ISO lies; NULL: in none. Borrowed. */
+static inline const char *repository_of_content(ResourceId kind, const void *data) {
+    return kind == RESOURCE_TEMPLATE ? ((const Template *)data)->repository : ((const Iso *)data)->repository;
+}
+
 /* Whether it belongs there. Whether it can be used there is another question. */
 bool repository_is_of(const Repository *repository, const Host *host);
 /* Why that host cannot use it now ("cannot be used: …"); NULL when it can, and when that is not known of a

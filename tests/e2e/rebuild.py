@@ -1,11 +1,15 @@
 """A manager that is lost with its store is made anew from its hosts and repositories, by a recovery kit."""
 import contextlib
 import json
+import random
 import shutil
 import sqlite3
+import subprocess
+import time
 
-from house import House, require, wait_until
-from hosts import BLANK, code_of, is_connected, neighbour, take
+from fleet import FIRST, FakeFleet, Line
+from house import ENDED, House, require, wait_until
+from hosts import BLANK, code_of, is_connected, neighbour, other_manager, take
 
 PASSPHRASE = "correct horse battery staple"
 KINDS = ("pool", "host", "network", "repository", "vm", "template", "iso", "principal")
@@ -164,4 +168,191 @@ def back(house):
     return lost
 
 
-SCENARIOS = [a_manager_is_rebuilt]
+def refused(house, word, *arguments, **options):
+    text = house.run(*arguments, status=None, **options)
+    require(text.returncode != 0 and word in text.stderr, f"lodge {' '.join(map(str, arguments))}: {text.returncode}, {text.stderr}")
+    return text.stderr
+
+
+def with_kit(house, kit, passphrase=PASSPHRASE):
+    return ("system", "rebuild", "--kit", kit, "--passphrase-file", passphrase_file(house, passphrase), "--yes")
+
+
+def a_rebuild_refuses_what_is_not_right(house):
+    """A short or wrong passphrase, a damaged kit, what is no kit, a kit of others, a store that is not empty."""
+    with neighbour(house) as other, other_manager(house) as stranger:
+        take(house, other)
+        wait_until("two is connected", is_connected(house))
+        house.run("vm", "create", "web", *BLANK, "--repository", "main", "--start")
+        refused(house, "12 characters", "system", "recovery-kit", "--passphrase-file", passphrase_file(house, "short"))
+        require(house.json("system", "info")["recovery_kit"]["state"] == "none", "a kit that was refused counts")
+        kit = make_kit(house)
+        foreign = make_kit(stranger, "foreign.json")
+        text = refused(house, "already", *with_kit(house, kit))
+        require("1 pool" in text and "2 hosts" in text and "1 vm" in text, f"what is there is not named: {text}")
+        refused(house, "without a kit", "system", "rebuild", "--yes")
+        manager = house.json("system", "info")["manager"]
+        lose(house)
+        own = house.json("system", "info")["manager"]
+        refused(house, "passphrase", *with_kit(house, kit, "another passphrase"))
+        damaged = house.folder / "damaged.json"
+        content = json.loads(kit.read_text())
+        for change in ({"sealed": "AA" + content["sealed"][2:]}, {"sealed": content["sealed"][:-40]}, {"checksum": "0" * 64}):
+            damaged.write_text(json.dumps({**content, **change}))
+            refused(house, "damaged", *with_kit(house, damaged))
+        damaged.write_text(json.dumps({**content, "format": "lodge-recovery-kit/2"}))
+        refused(house, "lodge-recovery-kit/2", *with_kit(house, damaged))
+        for text in "{}", "[]", "no kit", json.dumps({"format": 1}):
+            damaged.write_text(text)
+            refused(house, "no recovery kit", *with_kit(house, damaged))
+        require(house.json("system", "info")["manager"] == own, "what was refused took the identity")
+        # Of another installation: its hosts are none, and these do not believe it.
+        text = refused(house, "belongs to the manager " + manager, *with_kit(house, foreign), "--hosts", other.address)
+        require(f"lodge-agent release {manager}" in text and not house.list("host"), f"it told {text}")
+        rebuild(house, kit=kit)  # which holds nothing yet
+        house.wait_for_states({"web": "running"})
+        refused(house, "another one than that of the kit", *with_kit(house, foreign))
+        require(sorted(host["name"] for host in house.list("host")) == ["one", "two"], "hosts are missing")
+        rebuild(house, kit=kit)  # again: nothing is to be done
+
+
+def a_host_that_was_away_comes_later(house):
+    """It is named, and taken when the rebuild is repeated; nothing that it knows alone is lost."""
+    with neighbour(house) as other, neighbour(house, "three") as third:
+        furnished(house, other, third)
+        kit, before = make_kit(house), None
+        wait_until("three keeps its pool", lambda: kept_by(third).get("pool", {}).get("name") == "second")
+        before = state_of(house)
+        third.end("lodge-agent", 9)
+        lose(house)
+        text = refused(house, "three", *with_kit(house, kit))
+        require("repeat the rebuild" in text, f"it told {text}")
+        require(sorted(host["name"] for host in house.list("host")) == ["one", "two"], "hosts are missing")
+        third.start("lodge-agent")
+        wait_until("three listens", lambda: code_of(third, status=None))
+        rebuild(house, "--hosts", third.address)  # the kit is not needed any more
+        found = differences(before, state_of(house))
+        require(not found, "after the second rebuild: " + "; ".join(found))
+
+
+def rebuilds_survive_kills(house):
+    """The manager and its agents, at any moment: the job goes on."""
+    with neighbour(house) as other, neighbour(house, "three") as third:
+        furnished(house, other, third)
+        kit, before, states = make_kit(house), state_of(house), house.states()
+        wait_until("all keep it", lambda: all(kept_by(host).get("networks") for host in (house, other, third)))
+        for round_number in range(4):
+            lose(house)
+            rebuild(house, "--no-wait", kit=kit)
+            for victim, daemon in ((house, "lodged"), (other, "lodge-agent"), (house, "lodged")):
+                time.sleep(random.uniform(0, 1.2))
+                victim.power_cut(daemon)
+                wait_until("lodged answers", house.answers)
+            job = wait_until("the job has ended", lambda: [row for row in house.list("job") if row["kind"] == "system.rebuild" and row["state"] in ENDED], 120)[0]
+            if job["state"] != "succeeded":  # a host was away for a moment: it is told, and the next one takes it
+                wait_until("two listens", lambda: code_of(other, status=None))
+                rebuild(house, kit=kit, status=None)
+            for name in ("one", "two", "three"):
+                wait_until(f"{name} is connected", is_connected(house, name), 60)
+            for host in house.list("host"):
+                house.run("host", "adopt", host["name"], status=None)
+            found = differences(before, state_of(house))
+            require(not found, f"round {round_number}, {job['state']}: " + "; ".join(found))
+            house.wait_for_states(states)
+            shutil.rmtree(house.folder / "manager.lost")
+
+
+def without_a_kit_hosts_are_set_free(house):
+    """What is to be done is told for each; those that hold a secret are taken then, with all that they keep."""
+    secret = house.folder / "secret"
+    secret.write_text("correct horse battery staple\n")
+    with neighbour(house, "two", "--enrol-secret-file", str(secret)) as other:
+        take(house, other)
+        wait_until("two is connected", is_connected(house))
+        house.run("pool", "create", "second", "--keymap", "fr")
+        house.run("host", "move", "two", "--pool", "second")
+        house.run("repository", "create", "far", "--host", "two", "--path", other.repository)
+        house.run("vm", "create", "web", "--template", "bench-boot", "--repository", "far", "--start", "--network", "default")
+        wait_until("it is kept", lambda: kept_by(other).get("pool", {}).get("name") == "second" and kept_by(other).get("repositories"))
+        manager = house.json("system", "info")["manager"]
+        before = state_of(house)
+        lose(house)
+        text = refused(house, f"lodge-agent release {manager}", "system", "rebuild", "--hosts", other.address, "--yes")
+        require("principals, their roles" in text, f"it told {text}")
+        done = subprocess.run([other.programs["lodge-agent"], "--socket", f"{other.folder}/agent.sock", "release", manager], capture_output=True,
+                              text=True, check=False, timeout=20)
+        require(done.returncode == 0, f"lodge-agent release: {done}")
+        refused(house, "has no owner", "system", "rebuild", "--hosts", other.address, "--yes")
+        house.run("system", "rebuild", "--hosts", other.address, "--enrol-secret-file", secret, "--yes")
+        after = state_of(house)
+        for name in ("pool/second", "host/two", "repository/far", "vm/web", "template/bench-boot"):
+            require(not differences({name: before[name]}, {name: after.get(name, {})}), f"{name} was {before[name]}, is {after.get(name)}")
+        house.wait_for_states({"web": "running"})
+
+
+def moves_that_had_not_ended_are_not_guessed(house):
+    """The manager dies at any moment of a move: the VM is listed where it runs, or not at all, never twice."""
+    with neighbour(house) as two, neighbour(house, "three") as three:
+        hosts = {"two": two, "three": three}
+        for name, host in hosts.items():
+            take(house, host, name)
+            wait_until(f"{name} is connected", is_connected(house, name))
+            house.run("repository", "create", f"of-{name}", "--host", name, "--path", host.repository)
+        house.run("vm", "create", "web", *BLANK, "--repository", "of-two", "--start")
+        kit = make_kit(house)
+        vm = house.json("vm", "show", "web")
+        n_listed = 0
+        for round_number in range(4):
+            source = house.json("vm", "show", "web")["host_name"]
+            target = "three" if source == "two" else "two"
+            wait_until("all is kept", lambda: all(kept_by(host).get("repositories") for host in hosts.values()))
+            house.run("vm", "migrate", "web", "--to-host", target, "--no-wait")
+            time.sleep(random.uniform(0, 0.8))
+            lose(house)
+            time.sleep(1)
+            rebuild(house, kit=kit, status=None)
+            runs = [name for name, host in hosts.items() if vm["id"] in host.guests()]
+            require(len(runs) == 1, f"round {round_number}: it runs on {runs}")
+            listed = [row["host_name"] for row in house.list("vm")]
+            require(listed in ([], runs), f"round {round_number}: it is listed on {listed}, and runs on {runs}")
+            shutil.rmtree(house.folder / "manager.lost")
+            if not listed:
+                break
+            n_listed += 1
+            wait_until("its state is known", lambda: house.states() == {"web": "running"})
+        print(f"moves that were cut short: {n_listed} decided", flush=True)
+
+
+def a_fleet_is_rebuilt(house):
+    """Sixty hosts with thirty VMs each, found by their network."""
+    fleet = FakeFleet(house, 60, 30, "--beat", 0.5, "--changes", 2)
+    with fleet:
+        fleet.enrol()
+        line = Line(house)
+        wait_until("all hosts are connected", lambda: fleet.are_connected(line))
+        fleet.adopt(line)
+        kit = make_kit(house)
+        before = {row["id"]: (row["name"], row["host"], row["nics"]) for row in line.rows("/v1/vms?sort=name")}
+        names = {row["id"]: row["name"] for row in line.rows("/v1/hosts?sort=name")}
+        require(len(before) == 1800 and len(names) == 61, f"{len(before)} VMs on {len(names)} hosts")
+        time.sleep(2)  # until they keep it
+        line.close()
+        lose(house)
+        begin = time.monotonic()
+        rebuild(house, "--hosts", f"{FIRST}-60:{fleet.port}", kit=kit, status=None)
+        print(f"60 hosts with 1,800 VMs: rebuilt within {time.monotonic() - begin:.1f} s", flush=True)
+        line = Line(house)
+        require({row["id"]: (row["name"], row["host"], row["nics"]) for row in line.rows("/v1/vms?sort=name")} == before, "VMs are others")
+        require({row["id"]: row["name"] for row in line.rows("/v1/hosts?sort=name")} == names, "hosts are others")
+        fleet.check_states(line)
+
+
+SCENARIOS = [
+    a_manager_is_rebuilt,
+    a_rebuild_refuses_what_is_not_right,
+    a_host_that_was_away_comes_later,
+    rebuilds_survive_kills,
+    without_a_kit_hosts_are_set_free,
+    moves_that_had_not_ended_are_not_guessed,
+    a_fleet_is_rebuilt,
+]
