@@ -113,11 +113,16 @@ static void find_end(Finding *self, const Error *fault) {
 
 /* ---- visits ---- */
 
+static bool has_secret(JobRun *run) {
+    return json_object_get(job_parameters(run), "enrol_secret");
+}
+
 static void go_on(Finding *self);
+static void begin_one(Finding *self, Candidate *candidate);
 
 typedef struct Asking {
     Finding *finding;
-    const Candidate *candidate;
+    Candidate *candidate;
 } Asking;
 
 /* The kit's word on which key it had counts: one that was replaced is worth nothing. */
@@ -164,9 +169,16 @@ static void visited(const VisitFound *found, const Error *err, void *data) {
     Finding *self = asking->finding;
     g_autofree char *text = err ? error_text(err) : NULL;
     const char *manager = host_authority_manager(self->means.authority);
+    bool is_to_be_taken = !err && !found->owner && !asking->candidate->is_free && has_secret(self->run);
     bool is_anothers = found->owner && strcmp(found->owner, manager) != 0;
     g_autofree char *owned =
         is_anothers ? g_strdup_printf("it belongs to the manager %s", found->owner) : NULL;
+    if (is_to_be_taken) { /* its certificate is still of the owner that let it go */
+        asking->candidate->is_free = true;
+        begin_one(self, asking->candidate);
+        g_free(asking);
+        return;
+    }
     if (owned)
         lose(self, asking->candidate, found, owned);
     else if (err)
@@ -185,7 +197,7 @@ static void visited(const VisitFound *found, const Error *err, void *data) {
     go_on(self);
 }
 
-static void visit(Finding *self, const Candidate *candidate) {
+static void visit(Finding *self, Candidate *candidate) {
     Asking *asking = g_new0(Asking, 1);
     *asking = (Asking){self, candidate};
     const VisitRequest request = {.connector = self->means.connector,
@@ -200,7 +212,7 @@ static void enrolled(const AgentIdentity *identity G_GNUC_UNUSED, const char *ke
     const Error *err, void *data) {
     Asking *asking = data;
     Finding *self = asking->finding;
-    const Candidate *candidate = asking->candidate;
+    Candidate *candidate = asking->candidate;
     g_autofree char *text = err ? error_text(err) : NULL;
     g_free(asking);
     if (!err) {
@@ -212,7 +224,7 @@ static void enrolled(const AgentIdentity *identity G_GNUC_UNUSED, const char *ke
     go_on(self);
 }
 
-static void begin_one(Finding *self, const Candidate *candidate) {
+static void begin_one(Finding *self, Candidate *candidate) {
     if (!candidate->is_free) {
         visit(self, candidate);
         return;
@@ -253,7 +265,6 @@ static void add_candidate(Finding *self, const char *address, const char *name, 
 
 static void on_row(const FoundHost *row, void *data) {
     Finding *self = data;
-    bool has_secret = json_object_get(job_parameters(self->run), "enrol_secret");
     switch (row->state) {
     case FOUND_STATE_OURS: /* by this job before a crash, or by one before it */
         g_hash_table_add(self->ids, g_strdup(row->id));
@@ -262,7 +273,7 @@ static void on_row(const FoundHost *row, void *data) {
         add_candidate(self, row->address, row->name, false);
         break;
     case FOUND_STATE_NEW:
-        if (has_secret) {
+        if (has_secret(self->run)) {
             add_candidate(self, row->address, row->name, true);
             break;
         }
@@ -274,9 +285,10 @@ static void on_row(const FoundHost *row, void *data) {
         g_autofree char *reason =
             g_strdup_printf("%s%s%s", model_enum_name(&found_state_enum, (int)row->state),
                 row->detail ? ": " : "", row->detail ? row->detail : "");
-        /* What was known as another manager's by its certificate alone says whose it is. */
         rebuild_tell_lost(self->lost, row->address, row->name, reason,
-            row->state == FOUND_STATE_UNREACHABLE ? "repeat the rebuild when it is back" : NULL);
+            row->state == FOUND_STATE_UNREACHABLE || row->state == FOUND_STATE_REFUSED
+                ? "repeat the rebuild when it is back"
+                : NULL);
     }
     }
 }

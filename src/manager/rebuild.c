@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "manager/host-visit.h"
 #include "model/format.h"
+#include "rpc/rpc-range.h"
 
 #define REBUILT_KEY "meta/rebuilt"
 /* Above what restores of backups may have made of the lost manager's epoch on hosts that are away now. Two
@@ -297,6 +298,17 @@ static gboolean opened_without(void *data) {
     return G_SOURCE_REMOVE;
 }
 
+static bool check_addresses(const json_t *addresses, Error *err) {
+    g_auto(RpcTargets) targets;
+    rpc_targets_init(&targets);
+    size_t i;
+    json_t *text;
+    json_array_foreach ((json_t *)addresses, i, text)
+        if (!rpc_targets_add(&targets, json_string_value(text), err))
+            return error_prefix_field(err, "/hosts");
+    return true;
+}
+
 static bool check_asked(Prepare *self, Error *err) {
     const json_t *parameters = self->parameters;
     g_autoptr(json_t) addresses = addresses_of(parameters);
@@ -305,7 +317,7 @@ static bool check_asked(Prepare *self, Error *err) {
         return error_set(err, ERROR_INVALID, "/passphrase", "passphrase: the kit needs it");
     if (!has_kit && json_array_size(addresses) == 0)
         return error_set(err, ERROR_INVALID, "/hosts", "hosts: without a kit, name some");
-    return rebuild_check_empty(self->means.inventory, err);
+    return check_addresses(addresses, err) && rebuild_check_empty(self->means.inventory, err);
 }
 
 void rebuild_prepare(
