@@ -30,6 +30,7 @@ typedef struct Owning {
     TlsProofs proofs;
     bool is_proved, is_good; /* over the network */
     bool is_by_code;
+    bool is_newer; /* whoever asked in the epoch before is not the owner any more */
     Error err;
 } Owning;
 
@@ -59,6 +60,27 @@ static void answer(Owning *owning) {
     rpc_reply(owning->request, agent_identity_encode(&identity, MODEL_ENCODE_ALL));
 }
 
+/* Not before the answer is out. */
+static gboolean hang_up(void *data) {
+    Agent *agent = data;
+    agent->release_source = 0;
+    for (guint i = agent->clients->len; i > 0; i--)
+        if (((const AgentClient *)g_ptr_array_index(agent->clients, i - 1))->is_former)
+            g_ptr_array_remove_index(agent->clients, i - 1);
+    return G_SOURCE_REMOVE;
+}
+
+/* Another manager has taken the place of the one that is connected: that hears nothing from now on. */
+static void leave_former(Agent *agent, const AgentClient *owner) {
+    for (guint i = 0; i < agent->clients->len; i++) {
+        AgentClient *client = g_ptr_array_index(agent->clients, i);
+        client->is_former |= client != owner && client->is_owner;
+        client->is_owner &= client == owner;
+    }
+    if (!agent->release_source)
+        agent->release_source = g_timeout_add(HANG_UP_MS, hang_up, agent);
+}
+
 static void owned(int64_t revision G_GNUC_UNUSED, const Error *err, void *data) {
     Owning *owning = data;
     AgentClient *client = client_of(owning);
@@ -68,6 +90,8 @@ static void owned(int64_t revision G_GNUC_UNUSED, const Error *err, void *data) 
     } else if (owning->is_proved && !agent_reload_remote(owning->agent, client, &fault)) {
         rpc_fail(owning->request, &fault);
     } else {
+        if (owning->is_newer)
+            leave_former(owning->agent, client);
         if (client)
             client->is_owner = true;
         answer(owning);
@@ -77,6 +101,8 @@ static void owned(int64_t revision G_GNUC_UNUSED, const Error *err, void *data) 
 
 static void own_now(Owning *take_owning) {
     const AgentOwn *own = &take_owning->own;
+    const Journal *journal = take_owning->agent->journal;
+    take_owning->is_newer = journal_owner(journal) && own->epoch > journal_epoch(journal);
     journal_own(take_owning->agent->journal, own->manager, own->epoch, owned, take_owning);
 }
 
@@ -156,16 +182,6 @@ typedef struct Releasing {
     Agent *agent;
     RpcRequest *request;
 } Releasing;
-
-/* Not before the answer is out. */
-static gboolean hang_up(void *data) {
-    Agent *agent = data;
-    agent->release_source = 0;
-    for (guint i = agent->clients->len; i > 0; i--)
-        if (((const AgentClient *)g_ptr_array_index(agent->clients, i - 1))->is_former)
-            g_ptr_array_remove_index(agent->clients, i - 1);
-    return G_SOURCE_REMOVE;
-}
 
 static void let_go(Agent *agent) {
     g_auto(Error) err = {0};

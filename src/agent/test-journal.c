@@ -177,9 +177,28 @@ static void test_actions_are_bounded(Lab *lab, const void *data G_GNUC_UNUSED) {
     }
 }
 
+static void run_until(Lab *lab, int n_done) {
+    while (lab->n_done < n_done)
+        g_main_context_iteration(NULL, TRUE);
+}
+
+static void test_what_is_kept_outlives_owner_and_agent(Lab *lab, const void *data G_GNUC_UNUSED) {
+    g_assert_null(journal_kept(lab->journal));
+    journal_keep(lab->journal, json_pack("{si}", "revision", 1), done, lab);
+    journal_keep(lab->journal, json_pack("{si}", "revision", 2), done, lab);
+    journal_keep(lab->journal, json_pack("{si}", "revision", 2), done, lab); /* not written again */
+    journal_release(lab->journal, done, lab);
+    run_until(lab, 4);
+    journal_close(lab->journal);
+    lab->journal = journal_open(lab->path, NULL);
+    g_assert_null(journal_owner(lab->journal));
+    g_assert_cmpint(json_integer_value(json_object_get(journal_kept(lab->journal), "revision")), ==, 2);
+}
+
 int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
 #define ADD(name, function) g_test_add(name, Lab, NULL, set_up, function, tear_down)
+    ADD("/journal/kept", test_what_is_kept_outlives_owner_and_agent);
     ADD("/journal/claims-are-bounded", test_old_claims_are_forgotten_but_stay_refused);
     ADD("/journal/new-epoch", test_a_new_epoch_begins_without_claims);
     ADD("/journal/released", test_a_released_host_remembers_what_it_holds_only);

@@ -101,18 +101,21 @@ bool rebuild_is_open(Inventory *inventory) {
 
 /* ---- what the job is told ---- */
 
+static void add_parts(const char *text, json_t *addresses) {
+    g_auto(GStrv) parts = g_strsplit(text, ",", -1);
+    for (char **part = parts; *part; part++)
+        if (*g_strstrip(*part))
+            json_array_append_new(addresses, json_string(*part));
+}
+
 /* "a,b" and ["c", "d"] become ["a", "b", "c", "d"]. */
 static json_t *addresses_of(const json_t *parameters) {
     static const char *const lists[] = {"hosts", "more"};
     json_t *addresses = json_array(), *item;
     size_t i;
     for (size_t list = 0; list < G_N_ELEMENTS(lists); list++)
-        json_array_foreach (json_object_get(parameters, lists[list]), i, item) {
-            g_auto(GStrv) parts = g_strsplit(json_string_value(item), ",", -1);
-            for (char **part = parts; *part; part++)
-                if (*g_strstrip(*part))
-                    json_array_append_new(addresses, json_string(*part));
-        }
+        json_array_foreach (json_object_get(parameters, lists[list]), i, item)
+            add_parts(json_string_value(item), addresses);
     return addresses;
 }
 

@@ -111,6 +111,8 @@ def a_manager_is_rebuilt(house):
         house.run("host", "update", "two", "--memory-reserve", "1G")
         require(house.json("system", "info")["recovery_kit"]["state"] == "current", "the kit does not know such things")
         require("hunter2" not in kit.read_text() and "PRIVATE" not in kit.read_text(), "the kit shows what is secret")
+        audit = [event for event in house.list("event") if event.get("method") == "system.recovery-kit"]
+        require(audit and PASSPHRASE not in house.log("lodged").read_text() + json.dumps(house.list("event")), f"the audit has {audit}")
         before, numbers, states = state_of(house), revisions(house), house.states()
         manager, epoch = (house.json("system", "info")[key] for key in ("manager", "store_epoch"))
         guests = {host: sorted(host.guests()) for host in (house, other, third)}
@@ -215,6 +217,38 @@ def a_rebuild_refuses_what_is_not_right(house):
         refused(house, "another one than that of the kit", *with_kit(house, foreign))
         require(sorted(host["name"] for host in house.list("host")) == ["one", "two"], "hosts are missing")
         rebuild(house, kit=kit)  # again: nothing is to be done
+
+
+def two_that_are_made_of_one_kit_share_no_host(house):
+    """And one that was only cut off: it is hung up on, and each call of it is refused; the last one that came commands."""
+    with neighbour(house) as other:
+        take(house, other)
+        wait_until("two is connected", is_connected(house))
+        house.run("repository", "create", "far", "--host", "two", "--path", other.repository)
+        house.run("vm", "create", "web", *BLANK, "--repository", "far", "--start")
+        kit = make_kit(house)
+        wait_until("it is kept", lambda: kept_by(other).get("repositories"))
+        with contextlib.ExitStack() as stack:
+            managers = [house]
+            for number in range(2):  # the first one lives on all the while
+                new = House(house.programs, folder=house.folder / f"new{number}", instance=house.instance)
+                new.environment["LODGE_SERVER"] = f"unix:{new.folder}/lodged.sock"
+                stack.enter_context(new)
+                new.start("lodged")
+                wait_until("it answers", new.answers)
+                require(rebuild(new, kit=kit).returncode == 0, "it is not rebuilt")
+                wait_until("it is connected", is_connected(new))
+                require(new.json("system", "info")["store_epoch"] > managers[-1].json("system", "info")["store_epoch"], "its epoch is not newer")
+                managers.append(new)
+                for former in managers[:-1]:
+                    for name in ("one", "two"):
+                        reason = wait_until(f"{name} refuses it", lambda: refusal(former, name))  # pylint: disable=cell-var-from-loop
+                        require("later epoch" in reason, f"{name}: {reason}")
+                    former.run("vm", "kill", "web", "--no-wait", status=None)
+            time.sleep(1)
+            require(other.guests(), "a former manager ended the VM")
+            managers[-1].run("vm", "kill", "web")
+            require(not other.guests(), "the VM was not ended")
 
 
 def a_host_that_was_away_comes_later(house):
@@ -348,9 +382,26 @@ def a_fleet_is_rebuilt(house):
         fleet.check_states(line)
 
 
+def real_guests_run_on(house):
+    """They notice nothing of a manager that is lost and made anew."""
+    house.run("vm", "create", "web", "--template", "bench-boot", "--count", "2", "--start", seconds=120)
+    house.wait_for_states({"web-1": "running", "web-2": "running"}, 60)
+    kit, before, processes = make_kit(house), state_of(house), house.guest_processes()
+    time.sleep(1)
+    lose(house)
+    rebuild(house, kit=kit)
+    found = differences(before, state_of(house))
+    require(not found, "after the rebuild: " + "; ".join(found))
+    house.wait_for_states({"web-1": "running", "web-2": "running"}, 60)
+    require(processes and house.guest_processes() == processes, f"guests were {processes}, are {house.guest_processes()}")
+    house.run("vm", "kill", "web-1", "web-2")
+
+
+REAL_SCENARIOS = [real_guests_run_on]
 SCENARIOS = [
     a_manager_is_rebuilt,
     a_rebuild_refuses_what_is_not_right,
+    two_that_are_made_of_one_kit_share_no_host,
     a_host_that_was_away_comes_later,
     rebuilds_survive_kills,
     without_a_kit_hosts_are_set_free,

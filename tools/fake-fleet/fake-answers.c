@@ -169,8 +169,7 @@ static json_t *answer_keep(FakeHost *host, const void *parameters, Error *err G_
     return json_object();
 }
 
-static json_t *answer_kept(
-    FakeHost *host, const void *parameters G_GNUC_UNUSED, Error *err G_GNUC_UNUSED) {
+static json_t *answer_kept(FakeHost *host, const void *parameters G_GNUC_UNUSED, Error *err G_GNUC_UNUSED) {
     return json_pack("{sO*}", "kept", host->kept);
 }
 
