@@ -144,8 +144,17 @@ static void begin_one(Adopting *self, const json_t *row) {
     job_child(run, child, "host.adopt", &request, adopted, one);
 }
 
+/* What lies in a shared repository was listed by the job of another host. */
+static void look_again(JobRun *run) {
+    size_t i;
+    json_t *host;
+    json_array_foreach (taken_hosts(run), i, host)
+        fleet_look_again(job_host(run), json_text_at(host, "id"));
+}
+
 static void adopt_end(Adopting *self) {
     JobRun *run = self->run;
+    look_again(run);
     job_remember(run, "undecided", self->undecided);
     job_remember(run, "n_undecided", json_integer(self->n_undecided));
     g_free(self);
