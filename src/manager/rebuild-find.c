@@ -8,7 +8,7 @@
 #include "manager/rebuild-steps.h"
 #include "model/format.h"
 
-enum { VISITS_AT_ONCE = 32, TIMEOUT_MS = 3000, EPOCH_SPREAD = 1 << 20, MOST_HOSTS = 1000 };
+enum { VISITS_AT_ONCE = 32, TIMEOUT_MS = 3000, EPOCH_SPREAD = 1 << 20, MOST_HOSTS = 1000, MOST_LOST = 1000 };
 
 /* An agent that may be ours. */
 typedef struct Candidate {
@@ -36,8 +36,12 @@ static void candidate_free(void *data) {
 
 void rebuild_tell_lost(
     json_t *list, const char *address, const char *name, const char *reason, const char *advice) {
-    json_array_append_new(list, json_pack("{ss* ss* ss ss*}", "address", address, "name", name, "reason",
-                                    reason ? reason : "?", "advice", advice));
+    size_t n = json_array_size(list);
+    if (n < MOST_LOST)
+        json_array_append_new(list, json_pack("{ss* ss* ss ss*}", "address", address, "name", name, "reason",
+                                        reason ? reason : "?", "advice", advice));
+    else if (n == MOST_LOST)
+        json_array_append_new(list, json_pack("{ss ss}", "name", "others", "reason", "there are more"));
 }
 
 /* ---- the end ---- */
@@ -67,25 +71,35 @@ static bool raise_epoch(Finding *self, Error *err) {
     return job_becomes(self->run, uuid, epoch, err);
 }
 
-/* A host of the kit that answers under no address. */
+/* The row of an address; its place in *ret_i. */
+static json_t *lost_at(const Finding *self, const char *address, size_t *ret_i) {
+    size_t i;
+    json_t *row;
+    json_array_foreach (self->lost, i, row)
+        if (g_strcmp0(json_text_at(row, "address"), address) == 0) {
+            *ret_i = i;
+            return row;
+        }
+    return NULL;
+}
+
+/* A host of the kit that answers under no address. Of one that is listed already its own state tells. */
 static void tell_missing(Finding *self) {
     const json_t *kit = json_object_get(job_parameters(self->run), "kit_hosts");
-    size_t i;
+    size_t i, place = 0;
     json_t *host;
     json_array_foreach ((json_t *)kit, i, host) {
-        const char *id = json_text_at(host, "id"), *address = json_text_at(host, "address");
-        bool is_known = id && (g_hash_table_contains(self->ids, id) ||
-                                  inventory_get(job_inventory(self->run), RESOURCE_HOST, id));
-        bool is_told = false;
-        size_t k;
-        json_t *row;
-        json_array_foreach (self->lost, k, row)
-            if (g_strcmp0(json_text_at(row, "address"), address) == 0) {
-                is_told = true;
-                json_object_set_new(row, "name", json_string(json_text_at(host, "name")));
-            }
-        if (!is_known && !is_told)
-            rebuild_tell_lost(self->lost, address, json_text_at(host, "name"), "it was found nowhere",
+        const char *id = json_text_at(host, "id"), *address = json_text_at(host, "address"),
+                   *name = json_text_at(host, "name");
+        bool is_listed = id && inventory_get(job_inventory(self->run), RESOURCE_HOST, id);
+        bool is_found = id && g_hash_table_contains(self->ids, id);
+        json_t *row = lost_at(self, address, &place);
+        if (row && (is_listed || is_found))
+            json_array_remove(self->lost, place);
+        else if (row && name)
+            json_object_set_new(row, "name", json_string(name));
+        else if (!is_listed && !is_found)
+            rebuild_tell_lost(self->lost, address, name, "it was found nowhere",
                 "repeat the rebuild with its address when it is back");
     }
 }

@@ -56,8 +56,10 @@ def revisions(house):
     return {row["id"]: (row.get("epoch", 0), row["revision"]) for kind in KINDS for row in house.list(kind) if "revision" in row}
 
 
-def lose(house):
-    """Its store and its certificates are gone; a new manager begins with nothing."""
+def lose(house, at_once=False):
+    """Its store and its certificates are gone; a new manager begins with nothing. Hosts keep what was true half a second before."""
+    if not at_once:
+        time.sleep(1.5)
     house.end("lodged", 9)
     shutil.move(house.folder / "manager", house.folder / "manager.lost")
     house.start("lodged")
@@ -342,7 +344,7 @@ def moves_that_had_not_ended_are_not_guessed(house):
             wait_until("all is kept", lambda: all(kept_by(host).get("repositories") for host in hosts.values()))
             house.run("vm", "migrate", "web", "--to-host", target, "--no-wait")
             time.sleep(random.uniform(0, 0.8))
-            lose(house)
+            lose(house, at_once=True)
             time.sleep(1)
             rebuild(house, kit=kit, status=None)
             runs = [name for name, host in hosts.items() if vm["id"] in host.guests()]
