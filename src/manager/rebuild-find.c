@@ -8,7 +8,14 @@
 #include "manager/rebuild-steps.h"
 #include "model/format.h"
 
-enum { VISITS_AT_ONCE = 32, TIMEOUT_MS = 3000, EPOCH_SPREAD = 1 << 20, MOST_HOSTS = 1000, MOST_LOST = 1000 };
+enum {
+    VISITS_AT_ONCE = 32,
+    TIMEOUT_MS = 3000,
+    EPOCH_SPREAD = 1 << 20,
+    MOST_HOSTS = 1000,
+    MOST_LOST = 1000,
+    RECIPES_AT_ONCE = 16
+};
 
 /* An agent that may be ours. */
 typedef struct Candidate {
@@ -340,7 +347,7 @@ static void add_sockets(Finding *self) {
     }
 }
 
-void rebuild_find(JobRun *run) {
+static void search(JobRun *run) {
     const FleetNetwork *network = fleet_network(job_host(run));
     Finding *self = g_new0(Finding, 1);
     *self = (Finding){.run = run,
@@ -359,4 +366,35 @@ void rebuild_find(JobRun *run) {
         go_on(self);
     else if (!discovery_begin(&self->means, &asked, on_row, search_ended, self, &err))
         find_end(self, &err);
+}
+
+/* ---- before the search ---- */
+
+/* What hosts could build is told anew in the end: it may have the name of what a host has built. */
+static void forget_recipes(const Error *err, void *data) {
+    JobRun *run = data;
+    Inventory *inventory = job_inventory(run);
+    const GPtrArray *templates = inventory_list(inventory, RESOURCE_TEMPLATE);
+    InventoryChange *change = inventory_change_new(inventory);
+    guint n = 0;
+    for (guint i = 0; i < templates->len && n < RECIPES_AT_ONCE; i++) {
+        const Template *template = ((const Object *)templates->pdata[i])->data;
+        if (template->repository || template->state != TEMPLATE_STATE_BUILDABLE)
+            continue;
+        inventory_change_delete(change, RESOURCE_TEMPLATE, template->id);
+        n++;
+    }
+    if (n > 0 && !err) {
+        inventory_commit(inventory, change, forget_recipes, run);
+        return;
+    }
+    inventory_change_free(change);
+    if (err)
+        job_step_failed(run, err);
+    else
+        search(run);
+}
+
+void rebuild_find(JobRun *run) {
+    forget_recipes(NULL, run);
 }
