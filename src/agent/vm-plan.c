@@ -164,8 +164,8 @@ bool vm_plan_make(const VmPlanSource *source, VmPlan *ret_plan, Error *err) {
         return error_set(err, ERROR_INVALID, "/vm/id", "a VM needs an id and a name");
     vm_copy(&ret_plan->definition, source->vm);
     model_apply_defaults(&vm_type, &ret_plan->definition);
-    ret_plan->vm = (HypervisorVm){.vm = &ret_plan->definition, .acceleration = source->acceleration,
-        .cpu = source->cpu};
+    ret_plan->vm =
+        (HypervisorVm){.vm = &ret_plan->definition, .acceleration = source->acceleration, .cpu = source->cpu};
     if (!plan_disks(source, ret_plan, err) || !plan_nics(source, ret_plan, err) ||
         !plan_boot(source, ret_plan, err))
         return false;

@@ -32,9 +32,9 @@ bool domain_is_connected(const Nic *nic);
 
 typedef struct DomainMark {
     const char *instance, *acceleration;
-    const char *started; /* decimal, realtime in ns */
+    const char *started;   /* decimal, realtime in ns */
     const char *cpu_level; /* what of the processor it was given; NULL: all of it */
-    const char *pending; /* JSON pointers with spaces between them, or NULL */
+    const char *pending;   /* JSON pointers with spaces between them, or NULL */
 } DomainMark;
 
 /* The element of DOMAIN_VM_NAMESPACE, newly allocated. */
