@@ -340,6 +340,8 @@ static bool fake_look(HypervisorSession *session, const char *vm_id, MigrationHe
     }
     bool is_there = fake_load(session, vm_id, &vm);
     bool is_paused = is_there && vm.status.state == VM_STATE_PAUSED;
+    if (is_there && !is_paused) /* its agent died before it was suspended */
+        unmark(session, vm_id, "held");
     if (is_there)
         *ret_here = is_paused && has_mark(session, vm_id, "arrived") ? MIGRATION_ARRIVED
                     : is_paused && has_mark(session, vm_id, "held")  ? MIGRATION_HELD

@@ -111,6 +111,10 @@ static bool check_devices(
         if (disk->image && home != there)
             return error_set(err, ERROR_UNSUPPORTED, "/disks",
                 "%s has an ISO in a drive, which %s does not have; eject it", vm->name, target->name);
+        if (disk->path && is_stopped(vm)) /* what lies below it is not known */
+            return error_set(err, ERROR_UNSUPPORTED, "/disks",
+                "the disk %s of %s lies outside of the repository (%s): start the VM, then it is copied",
+                disk->name, vm->name, disk->path);
         if (disk->path && g_strcmp0(there->id, vm->repository) == 0)
             return error_set(err, ERROR_UNSUPPORTED, "/disks",
                 "the disk %s of %s lies outside of the repository (%s), where %s does not see it; name a "

@@ -264,6 +264,8 @@ def an_adopted_vm_moves_into_a_repository(house):
         house.run("vm", "adopt", "old", "--host", "two", "--repository", "two")
         require("still runs as the tool" in house.run("vm", "migrate", "old", "--to-host", "three", status=4).stderr, "moved as it was made")
         house.run("vm", "stop", "old")
+        text = house.run("vm", "migrate", "old", "--to-host", "three", status=None).stderr
+        require("start the VM" in text and "/disks" in text, text)
         house.run("vm", "start", "old")
         house.run("vm", "migrate", "old", "--to-host", "three", seconds=MOVE_SECONDS)
         vm = house.json("vm", "show", "old")

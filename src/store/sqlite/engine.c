@@ -59,9 +59,10 @@ static int64_t sqlite_epoch(const Store *store) {
 
 static void sqlite_become(Store *store, const char *uuid, int64_t epoch) {
     SqliteStore *self = from_store(store);
-    g_autofree char *before = self->uuid; /* perhaps what is given */
+    char *before = self->uuid; /* perhaps what is given */
     self->uuid = g_strdup(uuid);
     self->epoch = epoch;
+    g_free(before);
 }
 
 static StoreStats sqlite_stats(const Store *store) {
