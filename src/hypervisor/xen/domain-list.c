@@ -3,7 +3,14 @@
 #include <string.h>
 #include "base/process.h"
 
-enum { TOOL_TIMEOUT_MS = 10000, OUTPUT_LIMIT = 4 << 20, STATE_LETTERS = 6, SHUT_DOWN = 3, DYING = 5 };
+enum {
+    TOOL_TIMEOUT_MS = 10000,
+    OUTPUT_LIMIT = 4 << 20,
+    STATE_LETTERS = 6,
+    PAUSED = 2,
+    SHUT_DOWN = 3,
+    DYING = 5
+};
 
 #define REASON_REBOOT "1"
 #define REASON_SUSPEND "2"
@@ -21,6 +28,7 @@ static bool parse_row(char **words, XenDomainRow *ret_row) {
         } else if (state && g_uuid_string_is_valid(*word)) {
             g_autofree char *small = g_ascii_strdown(*word, -1);
             g_strlcpy(ret_row->uuid, small, sizeof ret_row->uuid);
+            ret_row->is_paused = state[PAUSED] == 'p';
             ret_row->is_dying = state[DYING] == 'd';
             ret_row->is_shut = state[SHUT_DOWN] == 's';
             ret_row->is_rebooting = ret_row->is_shut && g_strcmp0(word[1], REASON_REBOOT) == 0;

@@ -11,6 +11,7 @@
 typedef struct XenDomainRow {
     char uuid[37];     /* small letters */
     bool is_dying;     /* it was ended, and does not go away */
+    bool is_paused;    /* it is held, and runs when it is let go on */
     bool is_suspended; /* it was stopped to be saved */
     bool is_shut;      /* its guest does not run any more, for whatever reason */
     bool is_rebooting; /* its guest has asked for a reboot: it stands, and is to be made again */

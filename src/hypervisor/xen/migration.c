@@ -173,25 +173,23 @@ static bool is_carried(unsigned domain_id) {
     return false;
 }
 
-/* Of a domain that libvirt runs. */
+/* Of a domain that libvirt runs. Whether it is held the hypervisor tells: a libvirtd that was started anew
+ * takes all for running. At the target libvirt knows a domain as one that runs when all of it is there. */
 static bool look_at(
     HypervisorSession *session, virDomain *domain, const char *vm_id, MigrationHere *ret_here, Error *err) {
-    int state = VIR_DOMAIN_NOSTATE;
     bool is_expected = moving_has_mark(session, vm_id, MOVING_EXPECTED);
-    if (virDomainGetState(domain, &state, NULL, 0) < 0)
-        return connection_error(err, "the VM's state cannot be asked for");
-    if (is_expected) { /* libvirt knows it as one that runs when all of it is there */
-        *ret_here = state == VIR_DOMAIN_PAUSED ? MIGRATION_ARRIVED : MIGRATION_RUNS;
-        return true;
-    }
-    if (is_carried(virDomainGetID(domain))) {
+    if (!is_expected && is_carried(virDomainGetID(domain))) {
         *ret_here = MIGRATION_LEADING;
         return true;
     }
     g_autoptr(GArray) rows = xen_domain_list(err);
     const XenDomainRow *row = rows ? xen_domain_find(rows, vm_id) : NULL;
-    *ret_here = row && row->is_suspended ? MIGRATION_HELD : MIGRATION_RUNS;
-    return rows != NULL;
+    if (!row || row->is_dying)
+        return rows ? error_set(err, ERROR_BUSY, NULL, "the VM's domain is just ending") : false;
+    *ret_here = is_expected && row->is_paused       ? MIGRATION_ARRIVED
+                : !is_expected && row->is_suspended ? MIGRATION_HELD
+                                                    : MIGRATION_RUNS;
+    return true;
 }
 
 /* Of one that libvirt does not run: the hypervisor may have it still, or already. */
@@ -225,12 +223,22 @@ static bool xen_look(HypervisorSession *session, const char *vm_id, MigrationHer
                                                     : look_below(session, vm_id, ret_here, err);
 }
 
+static bool is_held(const char *vm_id) {
+    g_autoptr(GArray) rows = xen_domain_list(NULL);
+    const XenDomainRow *row = rows ? xen_domain_find(rows, vm_id) : NULL;
+    return !row || row->is_paused;
+}
+
+/* libvirt lets nothing go on that it holds for a client that died, or takes for running. */
 static bool resume_target(HypervisorSession *session, const char *vm_id, Error *err) {
     g_autoptr(virDomain) domain = session_find_running(session, vm_id, err);
     if (!domain || !xen_bypass_cache(virDomainGetID(domain), err))
         return false;
     xen_see_run(domain); /* before it runs: libxl offers all vCPUs */
-    return virDomainResume(domain) == 0 || connection_error(err, "the VM does not go on");
+    virDomainResume(domain);
+    const char *const unpause[] = {"xl", "unpause", virDomainGetName(domain), NULL};
+    const ProcessSpec let_go = {.argv = unpause, .timeout_ms = TOOL_TIMEOUT_MS};
+    return !is_held(vm_id) || process_run(&let_go, NULL, err);
 }
 
 static bool resume_source(HypervisorSession *session, const char *vm_id, Error *err) {

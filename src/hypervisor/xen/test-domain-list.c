@@ -24,6 +24,7 @@ static void test_rows_tell_who_dies_and_who_reboots(void) {
         g_assert_cmpint(row[i].is_rebooting, ==, i == 1);
         g_assert_cmpint(row[i].is_suspended, ==, i == 2);
         g_assert_cmpint(row[i].is_dying, ==, i == 3);
+        g_assert_cmpint(row[i].is_paused, ==, i == 3);
     }
     g_assert_cmpstr(row[3].uuid, ==, "ec8fceca-2669-4790-9b94-941cdd77323c");
     g_assert_true(xen_domain_find(rows, "ec8fceca-2669-4790-9b94-941cdd77323c") == &row[3]);
