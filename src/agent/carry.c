@@ -301,7 +301,9 @@ static bool end_file(Arrival *arrival, Error *err) {
     if (fsync(arrival->to) < 0)
         return error_set_errno(err, errno, "saving %s", arrival->path);
     static const Frame done = {FRAME_DONE, 0, 0};
-    return folder_sync(folder, err) && send_frame(arrival->fd, &done, "", NULL, NULL, err);
+    bool is_done = folder_sync(folder, err) && send_frame(arrival->fd, &done, "", NULL, NULL, err);
+    arrival_reset(arrival); /* nothing is added to what is whole */
+    return is_done;
 }
 
 static bool take_frame(Arrival *arrival, const Frame *frame, const uint8_t *header, CarryPathFn path_of,

@@ -3,6 +3,7 @@
  * durable, then the other tool forgets the VM: at no moment nobody knows it, and until the second is done
  * Lodge cannot start it.
  */
+#include <stdlib.h>
 #include <string.h>
 #include "agent/agent-private.h"
 #include "rpc/rpc-frame.h"
@@ -28,11 +29,20 @@ static bool lies_in_repository(const char *path) {
     return g_file_test(mark, G_FILE_TEST_EXISTS);
 }
 
+/* A file has one name, so that nobody adopts it under two; a device's may be another one after a start. */
+static void settle_path(Disk *disk) {
+    char *real = realpath(disk->path, NULL);
+    if (real && !g_str_has_prefix(real, "/dev/"))
+        disk_set_path(disk, real);
+    free(real);
+}
+
 static void look_at_disk(ForeignVm *vm, Disk *disk) {
     OutsideDisk found;
     g_auto(Error) err = {0};
     if (!disk->path)
         return;
+    settle_path(disk);
     if (lies_in_repository(disk->path)) {
         g_autofree char *text = g_strdup_printf("%s lies in a repository of Lodge", disk->path);
         add_obstacle(vm, text);

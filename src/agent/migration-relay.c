@@ -296,6 +296,11 @@ static void tap(const uint8_t *bytes, size_t length, void *data) {
     MigrationRelay *relay = data;
     if (relay->is_switching || !relay->agent->driver->mover->tap(&relay->tap, bytes, length))
         return;
+    const HypervisorMover *mover = relay->agent->driver->mover;
+    if (mover->arrived) {
+        mover->arrived(relay->agent->session, relay->vm_id);
+        return;
+    }
     relay->is_switching = true;
     journal_migration_put(
         relay->agent->journal, relay->id, record_of(relay, true), arrival_is_durable, relay_ref(relay));
@@ -310,7 +315,7 @@ static void stream_opened(RpcStream *take_stream, const Error *err, void *data) 
         return;
     }
     pipe->splice = rpc_splice(g_steal_pointer(&pipe->local), take_stream, pipe_done, pipe);
-    if (pipe->channel == MIGRATION_CHANNEL_CONTROL && pipe->relay->agent->driver->mover->tap)
+    if (pipe->channel == MIGRATION_CHANNEL_CONTROL)
         rpc_splice_tap(pipe->splice, tap, pipe->relay);
 }
 

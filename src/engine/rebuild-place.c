@@ -29,9 +29,14 @@ static bool place_moved(
     return place_at(at, is_known, data, &unused, err);
 }
 
+/* A definition that names a third host was written by a later move: the record of this one was left over. */
+static bool is_about_this(const PlaceFound *found) {
+    return !found->named || is_same(found->named, found->move.from) || is_same(found->named, found->move.to);
+}
+
 bool rebuild_place(
     const PlaceFound *found, PlaceKnownFn is_known, void *data, const char **ret_host, Error *err) {
-    if (found->move.from)
+    if (found->move.from && is_about_this(found))
         return place_moved(found, is_known, data, ret_host, err);
     if (found->is_shared)
         return found->named ? place_at(found->named, is_known, data, ret_host, err)

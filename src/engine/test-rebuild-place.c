@@ -42,6 +42,16 @@ static void test_the_source_decides(void) {
     }
 }
 
+/* It went on to a third host, and the record of its first move stayed. */
+static void test_an_old_record_is_no_news(void) {
+    const PlaceMove old = {.from = "a", .to = "b", .has_left = true};
+    for (int shared = 0; shared < 2; shared++) {
+        check((PlaceFound){.here = "c", .named = "c", .is_shared = shared, .move = old}, NULL, "c");
+        check((PlaceFound){.here = "a", .named = "a", .is_shared = shared, .move = old}, NULL,
+            shared ? "b" : NULL);
+    }
+}
+
 static void test_what_is_under_way_is_left_alone(void) {
     const PlaceMove moves = {.from = "a", .to = "b", .is_working = true};
     for (int shared = 0; shared < 2; shared++) {
@@ -54,6 +64,7 @@ int main(int argc, char **argv) {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/rebuild-place/plain", test_without_a_move);
     g_test_add_func("/rebuild-place/source", test_the_source_decides);
+    g_test_add_func("/rebuild-place/old-record", test_an_old_record_is_no_news);
     g_test_add_func("/rebuild-place/under-way", test_what_is_under_way_is_left_alone);
     return g_test_run();
 }

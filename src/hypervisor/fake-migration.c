@@ -389,4 +389,4 @@ static bool fake_act(HypervisorSession *session, const char *vm_id, MigrationSte
 }
 
 const HypervisorMover fake_mover = {
-    fake_folder, NULL, NULL, fake_expect, fake_path, fake_move, fake_tap, fake_look, fake_act};
+    fake_folder, NULL, NULL, fake_expect, fake_path, fake_move, fake_tap, NULL, fake_look, fake_act};

@@ -63,8 +63,11 @@ typedef struct HypervisorMover {
      * it runs here still. */
     bool (*move)(HypervisorSession *session, const HypervisorMigration *migration,
         const ImageProgress *progress, const Cancel *cancel, Error *err);
-    /* True once, with the bytes that say that the target has all of it. NULL: only `look` tells. */
+    /* True once, with the bytes that say that the target has all of it. */
     bool (*tap)(MigrationTap *tap, const uint8_t *bytes, size_t length);
+    /* Source, when the tap has said so: remembers it durably; `look` tells when the switch may be made. On
+     * the main loop. NULL: the switch may be made at once. */
+    void (*arrived)(HypervisorSession *session, const char *vm_id);
     /* ERROR_UNREACHABLE: the hypervisor does not answer. */
     bool (*look)(HypervisorSession *session, const char *vm_id, MigrationHere *ret_here, Error *err);
     /* One of START_TARGET, DROP_TARGET, RESUME_SOURCE, DROP_SOURCE on this host. Where it is done already:

@@ -102,10 +102,14 @@ static void take_moves(Taking *self, const char *host_id, const json_t *moves) {
     json_t *move;
     json_array_foreach ((json_t *)moves, i, move) {
         const char *vm = json_text_at(move, "vm"), *peer = json_text_at(move, "peer");
-        if (vm && peer && json_is_true(json_object_get(move, "source")))
-            json_object_set_new(self->moves, vm,
-                json_pack("{ss ss sO* sO*}", "from", host_id, "to", peer, "left",
-                    json_object_get(move, "left"), "working", json_object_get(move, "working")));
+        if (!vm || !peer || !json_is_true(json_object_get(move, "source")))
+            continue;
+        /* Of two moves nobody knows which one was later. */
+        bool is_known = json_object_get(self->moves, vm) != NULL;
+        bool is_working = is_known || json_is_true(json_object_get(move, "working"));
+        json_object_set_new(self->moves, vm,
+            json_pack("{ss ss sO* sb}", "from", host_id, "to", peer, "left", json_object_get(move, "left"),
+                "working", is_working));
     }
 }
 

@@ -536,6 +536,15 @@ bool dir_vm_read(const Repository *repository, const char *vm_id, Vm *ret_vm, Er
     return dir_check(repository, err) && definition_read(path, &vm_type, ret_vm, err);
 }
 
+/* What an adoption that failed left behind names other ones. */
+static bool has_same_disks(const Vm *old, const Vm *vm) {
+    bool is_same = old->disks.n == vm->disks.n;
+    for (size_t i = 0; is_same && i < vm->disks.n; i++)
+        is_same = g_strcmp0(old->disks.items[i].id, vm->disks.items[i].id) == 0 &&
+                  g_strcmp0(old->disks.items[i].path, vm->disks.items[i].path) == 0;
+    return is_same;
+}
+
 bool dir_vm_adopt(const Repository *repository, const Vm *vm, const char *original, Error *err) {
     g_autofree char *folder = vm_folder(repository, vm->id);
     g_autofree char *path = vm_file(repository, vm->id, "vm.json");
@@ -546,14 +555,14 @@ bool dir_vm_adopt(const Repository *repository, const Vm *vm, const char *origin
     if (old.host && g_strcmp0(old.host, vm->host) != 0)
         return error_set(err, ERROR_EXISTS, "/vm/id", "%s holds that VM already, of another host (%s)",
             repository->path, old.host);
-    if (old.id)
+    if (old.id && has_same_disks(&old, vm))
         return true; /* before a crash */
     if (!folder_make(folder, 0711, err))
         return false;
     if (chmod(folder, 0711) < 0)
         return error_set_errno(err, errno, "opening %s for the hypervisor", folder);
-    bool is_kept =
-        !original || access(beside, F_OK) == 0 || file_replace(beside, original, strlen(original), 0600, err);
+    bool is_kept = !original || (!old.id && access(beside, F_OK) == 0) ||
+                   file_replace(beside, original, strlen(original), 0600, err);
     return is_kept && definition_write(path, &vm_type, vm, err) && dir_sync_parent(folder, err);
 }
 

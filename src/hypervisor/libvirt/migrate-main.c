@@ -180,6 +180,11 @@ static bool leave_mark(const Course *course) {
     bool is_made = fd >= 0 && fsync(fd) == 0;
     if (fd >= 0)
         close(fd);
+    *strrchr(path, '/') = '\0';
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    is_made = folder >= 0 && fsync(folder) == 0 && is_made;
+    if (folder >= 0)
+        close(folder);
     return is_made;
 }
 

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "hypervisor/crash-mark.h"
+#include "hypervisor/libvirt/migrate-tap.h"
 
 enum { MIB = 1024 * 1024 };
 
@@ -57,6 +58,11 @@ MigrationHere moving_without_domain(const HypervisorSession *session, const char
     if (crash_mark_read(session->state_folder, vm_id, &crash))
         return MIGRATION_ENDED;
     return moving_has_mark(session, vm_id, MOVING_LEFT) ? MIGRATION_LEFT : MIGRATION_NOTHING;
+}
+
+bool moving_tap(MigrationTap *tap, const uint8_t *bytes, size_t length) {
+    G_STATIC_ASSERT(sizeof(LibvirtTap) <= sizeof(MigrationTap));
+    return libvirt_tap_feed((LibvirtTap *)tap, bytes, length);
 }
 
 /* ---- lodge-migrate ---- */

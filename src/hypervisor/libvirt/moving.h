@@ -24,6 +24,9 @@ bool moving_is_led(const HypervisorSession *session, const char *vm_id);
 /* Of a VM that has no domain: NOTHING, LEFT or ENDED. */
 MigrationHere moving_without_domain(const HypervisorSession *session, const char *vm_id);
 
+/* As HypervisorMover's `tap`. */
+bool moving_tap(MigrationTap *tap, const uint8_t *bytes, size_t length);
+
 typedef struct MovingLead {
     const char *helpers;      /* folder of lodge-migrate */
     const char *memory;       /* URI to which the source's hypervisor connects; NULL: the socket `memory` */

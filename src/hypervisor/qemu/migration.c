@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "hypervisor/libvirt/migrate-tap.h"
 #include "hypervisor/libvirt/migration-xml.h"
 #include "hypervisor/libvirt/moving.h"
 #include "hypervisor/qemu/session.h"
@@ -68,13 +67,9 @@ static bool qemu_move(HypervisorSession *session, const HypervisorMigration *mig
     const ImageProgress *progress, const Cancel *cancel, Error *err) {
     const MovingLead lead = {.helpers = ((QemuSession *)session)->helpers};
     moving_unmark(session, migration->vm->vm->id, MOVING_LEFT); /* of an earlier life here */
+    moving_unmark(session, migration->vm->vm->id, MOVING_EXPECTED);
     g_autofree char *xml = definition_there(session, migration, err);
     return xml && moving_lead(session, migration, &lead, xml, progress, cancel, err);
-}
-
-static bool qemu_tap(MigrationTap *tap, const uint8_t *bytes, size_t length) {
-    G_STATIC_ASSERT(sizeof(LibvirtTap) <= sizeof(MigrationTap));
-    return libvirt_tap_feed((LibvirtTap *)tap, bytes, length);
 }
 
 /* ---- both ---- */
@@ -141,4 +136,4 @@ static bool qemu_act(HypervisorSession *session, const char *vm_id, MigrationSte
 }
 
 const HypervisorMover qemu_mover = {
-    moving_folder, NULL, NULL, qemu_expect, qemu_path, qemu_move, qemu_tap, qemu_look, qemu_act};
+    moving_folder, NULL, NULL, qemu_expect, qemu_path, qemu_move, moving_tap, NULL, qemu_look, qemu_act};

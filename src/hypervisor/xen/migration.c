@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/file.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "hypervisor/libvirt/migration-xml.h"
 #include "hypervisor/libvirt/moving.h"
@@ -129,6 +130,16 @@ static char *definition_there(
     return migration_xml(running, &paths, err);
 }
 
+/* All that went by the host's cache before. */
+static bool write_out(const GPtrArray *paths, Error *err) {
+    for (guint i = 0; i < paths->len; i++) {
+        fd_auto int fd = open(paths->pdata[i], O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0 || fsync(fd) < 0)
+            return error_set_errno(err, errno, "writing out %s", (const char *)paths->pdata[i]);
+    }
+    return true;
+}
+
 static bool xen_move(HypervisorSession *session, const HypervisorMigration *migration,
     const ImageProgress *progress, const Cancel *cancel, Error *err) {
     g_autofree char *id = g_path_get_basename(migration->folder);
@@ -139,12 +150,21 @@ static bool xen_move(HypervisorSession *session, const HypervisorMigration *migr
     if (!check(migration, err))
         return false;
     moving_unmark(session, migration->vm->vm->id, MOVING_LEFT); /* of an earlier life here */
+    moving_unmark(session, migration->vm->vm->id, MOVING_EXPECTED);
     g_autoptr(virDomain) domain = session_find_running(session, migration->vm->vm->id, err);
-    if (!domain || !xen_bypass_cache(virDomainGetID(domain), err))
+    if (!domain || !xen_bypass_cache(virDomainGetID(domain), err) || !write_out(written, err))
         return false;
     g_autofree char *xml = definition_there(session, migration, domain, err);
     g_clear_pointer(&domain, virDomainFree);
     return xml && moving_lead(session, migration, &lead, xml, progress, cancel, err);
+}
+
+/* From here on libvirt may end the domain at any moment, whether somebody waits for that or not: what has no
+ * domain then has left. */
+static void xen_arrived(HypervisorSession *session, const char *vm_id) {
+    g_auto(Error) err = {0};
+    if (!moving_mark(session, vm_id, MOVING_LEFT, &err))
+        log_warning("%s: that it has arrived cannot be noted: %s", vm_id, err.message);
 }
 
 /* ---- both ---- */
@@ -186,9 +206,9 @@ static bool look_at(
     const XenDomainRow *row = rows ? xen_domain_find(rows, vm_id) : NULL;
     if (!row || row->is_dying)
         return rows ? error_set(err, ERROR_BUSY, NULL, "the VM's domain is just ending") : false;
-    *ret_here = is_expected && row->is_paused       ? MIGRATION_ARRIVED
-                : !is_expected && row->is_suspended ? MIGRATION_HELD
-                                                    : MIGRATION_RUNS;
+    *ret_here = is_expected && row->is_paused ? MIGRATION_ARRIVED
+                : row->is_suspended           ? MIGRATION_HELD
+                                              : MIGRATION_RUNS;
     return true;
 }
 
@@ -243,7 +263,10 @@ static bool resume_target(HypervisorSession *session, const char *vm_id, Error *
 
 static bool resume_source(HypervisorSession *session, const char *vm_id, Error *err) {
     g_autoptr(virDomain) domain = session_find_running(session, vm_id, err);
-    return domain && xen_run_on(domain, err);
+    if (!domain || !xen_run_on(domain, err))
+        return false;
+    moving_unmark(session, vm_id, MOVING_LEFT);
+    return true;
 }
 
 /* libvirt may hold it for a client that died: then the hypervisor ends it. */
@@ -276,5 +299,5 @@ static bool xen_act(HypervisorSession *session, const char *vm_id, MigrationStep
     return true;
 }
 
-const HypervisorMover xen_mover = {
-    moving_folder, xen_entry, xen_guard, xen_expect, xen_path, xen_move, NULL, xen_look, xen_act};
+const HypervisorMover xen_mover = {moving_folder, xen_entry, xen_guard, xen_expect, xen_path, xen_move,
+    moving_tap, xen_arrived, xen_look, xen_act};
