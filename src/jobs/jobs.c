@@ -579,7 +579,7 @@ bool job_cancel(Jobs *jobs, const char *job_id, Error *err) {
     job_set_cancel_requested(object->data, true); /* shown at once, stored with the next step */
     inventory_runtime_changed(jobs->inventory, RESOURCE_JOB, object->id);
     cancel_children(jobs, &run->job);
-    if (run->on_cancel)
+    if (run->on_cancel && job_is_cancelled(run)) /* what goes back already goes on with that */
         run->on_cancel(run, run->on_cancel_data);
     return true;
 }
