@@ -113,16 +113,19 @@ static bool wait_until_end(Wait *wait, json_t **job, Error *err) {
 }
 
 static bool outcome(const json_t *job, Error *err) {
-    const char *state = json_text_at(job, "state");
+    const char *state = json_text_at(job, "state"), *kind = json_text_at(job, "kind"),
+               *name = json_text_at(job, "target_name");
+    g_autofree char *what =
+        g_strdup_printf("the job %s%s%s", kind ? kind : "", name ? " of " : "", name ? name : "");
     const json_t *fault = json_object_get(job, "error");
     if (g_str_equal(state, "succeeded"))
         return true;
     if (json_is_object(fault))
         error_from_json(fault, err);
     else if (g_str_equal(state, "cancelled"))
-        error_set(err, ERROR_CANCELLED, NULL, "the job was cancelled");
+        error_set(err, ERROR_CANCELLED, NULL, "%s was cancelled", what);
     else
-        error_set(err, g_str_equal(state, "lost") ? ERROR_LOST : ERROR_INTERNAL, NULL, "the job ended as %s",
+        error_set(err, g_str_equal(state, "lost") ? ERROR_LOST : ERROR_INTERNAL, NULL, "%s ended as %s", what,
             state);
     return false;
 }

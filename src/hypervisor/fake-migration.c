@@ -371,13 +371,9 @@ static bool start_here(HypervisorSession *session, const char *vm_id, Error *err
 
 static bool fake_act(HypervisorSession *session, const char *vm_id, MigrationStep step, Error *err) {
     MigrationHere here = MIGRATION_UNKNOWN;
-    if (!fake_look(session, vm_id, &here, err))
+    bool is_done = false;
+    if (!fake_look(session, vm_id, &here, err) || !migration_check(step, here, &is_done, err))
         return false;
-    bool goes_on = step == MIGRATION_START_TARGET || step == MIGRATION_RESUME_SOURCE;
-    bool is_done = goes_on ? here == MIGRATION_RUNS : here == MIGRATION_NOTHING;
-    if (!is_done && !migration_may(step, here))
-        return error_set(err, ERROR_WRONG_STATE, NULL, "%s is not meant for a VM of which this is here: %s",
-            migration_step_name(step), migration_here_name(here));
     if (is_done && step == MIGRATION_START_TARGET)
         unmark(session, vm_id, "arrived");
     if (!is_done)

@@ -75,6 +75,17 @@ bool migration_may(MigrationStep step, MigrationHere here) {
     }
 }
 
+bool migration_goes_on(MigrationStep step) {
+    return step == MIGRATION_START_TARGET || step == MIGRATION_RESUME_SOURCE;
+}
+
+bool migration_check(MigrationStep step, MigrationHere here, bool *ret_is_done, Error *err) {
+    *ret_is_done = here == (migration_goes_on(step) ? MIGRATION_RUNS : MIGRATION_NOTHING);
+    return *ret_is_done || migration_may(step, here) ||
+           error_set(err, ERROR_WRONG_STATE, NULL, "%s is not meant for a VM of which this is here: %s",
+               migration_step_name(step), migration_here_name(here));
+}
+
 const char *migration_here_name(MigrationHere here) {
     static const char *const names[] = {
         "nothing", "runs", "leading", "held", "left", "ended", "arriving", "arrived", "unknown"};

@@ -6,6 +6,7 @@
  */
 #pragma once
 #include <stdbool.h>
+#include "base/error.h"
 
 /* What a hypervisor shows of the VM. */
 typedef enum MigrationHere {
@@ -43,5 +44,10 @@ typedef struct MigrationView {
 MigrationStep migration_next(const MigrationView *view);
 /* Whether what is here of the VM is what the step is meant for. */
 bool migration_may(MigrationStep step, MigrationHere here);
+/* Whether a host lets the VM go on by that step; by the others it ends what it has. */
+bool migration_goes_on(MigrationStep step);
+/* Whether the step, one of those that a host takes, is done already where this is here of the VM, or may be.
+ * ERROR_WRONG_STATE. */
+bool migration_check(MigrationStep step, MigrationHere here, bool *ret_is_done, Error *err);
 const char *migration_here_name(MigrationHere here);
 const char *migration_step_name(MigrationStep step);

@@ -141,6 +141,9 @@ static const JobKind parent = {"test.parent", parent_steps, 1, NULL};
 static const JobStepKind away_steps[] = {{"first", "First", first_run, first_undo},
     {"hold", "Hold", hold_run, NULL, .has_no_way_back = true}, {"rest", "Rest", hold_run, NULL}};
 static const JobKind away = {"test.away", away_steps, 3, prepare_claim};
+static const JobStepKind back_steps[] = {
+    {"first", "First", first_run, hold_run}, {"hold", "Hold", hold_run, NULL}};
+static const JobKind back = {"test.back", back_steps, 2, prepare_claim};
 static const JobStepKind lone_steps[] = {{"hold", "Hold", hold_run, NULL}};
 static const JobKind lone = {"test.lone", lone_steps, 1, prepare_claim};
 static const JobStepKind forgetful_steps[] = {
@@ -152,7 +155,7 @@ static const JobKind share = {"test.share", two_steps, 2, prepare_share};
 static const JobStepKind sharing_steps[] = {
     {"hold", "Hold", hold_run, NULL}, {"child", "Child", sharing_child_run, NULL}};
 static const JobKind sharing_parent = {"test.sharing-parent", sharing_steps, 2, prepare_share};
-static const JobKind *const kinds[] = {&two, &hold, &three, &shorter, &turn, &parent, &away, &lone,
+static const JobKind *const kinds[] = {&two, &hold, &three, &shorter, &turn, &parent, &away, &back, &lone,
     &remembers_much, &gives_much, &share, &sharing_parent};
 
 /* Another version of Lodge: its kind test.hold has two steps more, test.lone has others, test.away is gone.
@@ -386,6 +389,23 @@ static void test_a_cancel_before_there_is_no_way_back_goes_back(
     job_step_failed(run, &err);
     wait_for_state(world, id, JOB_STATE_CANCELLED);
     g_assert_cmpstr(world->trace->str, ==, "first hold undo-first ");
+}
+
+static void never_called(JobRun *run G_GNUC_UNUSED, void *data G_GNUC_UNUSED) {
+    g_assert_not_reached();
+}
+
+static void test_a_cancel_does_not_interrupt_what_goes_back(World *world, const void *data G_GNUC_UNUSED) {
+    g_autofree char *id = g_strdup(submit(world, "test.back", "{}", NULL));
+    g_auto(Error) err = {0};
+    error_set(&err, ERROR_NO_SPACE, NULL, "full");
+    job_step_failed(take_held(world), &err);
+    JobRun *run = take_held(world); /* it undoes, and waits for a host */
+    job_on_cancel(run, never_called, NULL);
+    g_assert_true(job_cancel(world->jobs, id, NULL));
+    job_step_done(run);
+    wait_for_state(world, id, JOB_STATE_FAILED);
+    g_assert_cmpstr(world->trace->str, ==, "first hold hold ");
 }
 
 static void test_a_failure_behind_no_way_back_undoes_nothing(World *world, const void *data G_GNUC_UNUSED) {
@@ -629,6 +649,7 @@ int main(int argc, char **argv) {
     ADD("/jobs/cancel-no-way-back", test_a_cancel_comes_too_late_when_there_is_no_way_back);
     ADD("/jobs/failure-behind-no-way-back", test_a_failure_behind_no_way_back_undoes_nothing);
     ADD("/jobs/cancel-way-back", test_a_cancel_before_there_is_no_way_back_goes_back);
+    ADD("/jobs/cancel-back", test_a_cancel_does_not_interrupt_what_goes_back);
     ADD("/jobs/cancel-done", test_what_is_done_and_stays_is_not_called_cancelled);
     ADD("/jobs/cancel-queued", test_a_queued_job_is_cancelled_without_a_step);
     ADD("/jobs/break", test_broken_claims_are_free_at_once);

@@ -120,14 +120,10 @@ static bool destroy(HypervisorSession *session, const char *vm_id, Error *err) {
 
 static bool qemu_act(HypervisorSession *session, const char *vm_id, MigrationStep step, Error *err) {
     MigrationHere here = MIGRATION_UNKNOWN;
-    if (!qemu_look(session, vm_id, &here, err))
+    bool is_done = false;
+    if (!qemu_look(session, vm_id, &here, err) || !migration_check(step, here, &is_done, err))
         return false;
-    bool is_target = step == MIGRATION_START_TARGET || step == MIGRATION_RESUME_SOURCE;
-    bool is_done = is_target ? here == MIGRATION_RUNS : here == MIGRATION_NOTHING;
-    if (!is_done && !migration_may(step, here))
-        return error_set(err, ERROR_WRONG_STATE, NULL, "%s is not meant for a VM of which this is here: %s",
-            migration_step_name(step), migration_here_name(here));
-    if (!is_target)
+    if (!migration_goes_on(step))
         return destroy(session, vm_id, err);
     if (!is_done && !resume(session, vm_id, err))
         return false;

@@ -284,14 +284,10 @@ static bool destroy(HypervisorSession *session, const char *vm_id, Error *err) {
 
 static bool xen_act(HypervisorSession *session, const char *vm_id, MigrationStep step, Error *err) {
     MigrationHere here = MIGRATION_UNKNOWN;
-    if (!xen_look(session, vm_id, &here, err))
+    bool is_done = false;
+    if (!xen_look(session, vm_id, &here, err) || !migration_check(step, here, &is_done, err))
         return false;
-    bool goes_on = step == MIGRATION_START_TARGET || step == MIGRATION_RESUME_SOURCE;
-    bool is_done = goes_on ? here == MIGRATION_RUNS : here == MIGRATION_NOTHING;
-    if (!is_done && !migration_may(step, here))
-        return error_set(err, ERROR_WRONG_STATE, NULL, "%s is not meant for a VM of which this is here: %s",
-            migration_step_name(step), migration_here_name(here));
-    if (!goes_on)
+    if (!migration_goes_on(step))
         return destroy(session, vm_id, err);
     if (!is_done && !(step == MIGRATION_START_TARGET ? resume_target : resume_source)(session, vm_id, err))
         return false;
